@@ -1,0 +1,106 @@
+"""The name the program was called by, and what for: a CNI command or an operator's."""
+
+from __future__ import annotations
+
+import gc
+import sys
+
+from plugin import deadline, process
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+TYPES = ("kube-node", "node-annotation")
+# 15 s in all; the rest is for undoing what the next plugin may have done.
+SECONDS = 13.0
+
+
+def main(argv: list[str]) -> None:
+    """Do what is asked for and end the process; argv[0] is the path it was called by."""
+    gc.disable()  # a tenth of a cold start goes into collecting what the end of the process frees anyway
+    process.complete_descriptors()
+    environ = process.environment()
+    command = environ.get("CNI_COMMAND", "")
+    if len(argv) > 1 or not command:
+        _operate(argv)
+        return
+    try:
+        deadline.start(SECONDS)
+        status, answer = _answer(argv[0], command, environ)
+        deadline.stop()
+    except BaseException as error:
+        deadline.stop()
+        status, answer = 1, _failure(error)
+    process.leave(status, answer)
+
+
+def _answer(program: str, command: str, environ: Mapping[str, str]) -> tuple[int, bytes]:
+    raw = None
+    if command == "ADD" and program.rpartition("/")[2] in TYPES and _is_plain(environ):
+        from plugin import fast
+
+        raw = process.read_stdin()
+        known = fast.add(program, environ, raw)
+        if known is not None:
+            return known
+    from plugin import verbs
+
+    return verbs.answer(program, command, environ, raw)
+
+
+def _is_plain(environ: Mapping[str, str]) -> bool:
+    """The environment needs no closer look: every variable of an ADD is there and looks as usual."""
+    container, interface = environ.get("CNI_CONTAINERID", ""), environ.get("CNI_IFNAME", "")
+    return (
+        (container + interface).isascii()
+        and container.isalnum()
+        and interface.isalnum()
+        and len(interface) <= 15
+        and bool(environ.get("CNI_NETNS") and environ.get("CNI_PATH"))
+    )
+
+
+def _failure(error: BaseException) -> bytes:
+    """The error object for a failure that nobody has put into words: its kind and place; its text may hold a secret.
+
+    What it imports is there already but in the case of a CniError: the file may be another one by now.
+    """
+    errors = sys.modules.get("plugin.errors")
+    if errors and isinstance(error, errors.CniError):
+        from plugin import cni
+
+        return cni.error_answer(error)
+    places, trace = [("?", 0)], error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code is not deadline.interrupt.__code__:
+            places.append((trace.tb_frame.f_code.co_filename, trace.tb_lineno))
+        trace = trace.tb_next
+    kind, place = type(error).__name__.encode(), b"%s:%d" % (places[-1][0].rpartition("/")[2].encode(), places[-1][1])
+    if isinstance(error, deadline.DeadlineExceeded):
+        return (
+            b'{"cniVersion": "1.0.0", "code": 11, "msg": "no answer within %d seconds", '
+            b'"details": "interrupted at %s; see whether the API server or a disk hangs"}\n' % (SECONDS, place)
+        )
+    # An import failed; those of importlib's frames that only pass on an ImportError are taken out of its trace.
+    if isinstance(error, ImportError) or any(
+        file.startswith(("<frozen importlib", "<frozen zipimport")) for file, _line in places
+    ):
+        return (
+            b'{"cniVersion": "1.0.0", "code": 11, "msg": "the plugin file was replaced or is damaged (%s)", '
+            b'"details": "if this stays, install it again: node-ipam.pyz install"}\n' % kind
+        )
+    return b'{"cniVersion": "1.0.0", "code": 100, "msg": "unforeseen %s at %s", "details": "please report this"}\n' % (
+        kind,
+        place,
+    )
+
+
+def _operate(argv: list[str]) -> None:
+    from plugin.ops import main as operator
+
+    sys.exit(operator.run(argv))
+
+
+if __name__ == "__main__":
+    main(sys.argv)

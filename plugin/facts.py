@@ -1,0 +1,58 @@
+"""What of a Node object concerns addresses; any JSON may stand in any place of it."""
+
+from __future__ import annotations
+
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class Facts:
+    """What of a Node object concerns addresses, and when the server was asked for it (epoch seconds)."""
+
+    __slots__ = ("annotations", "asked", "how", "name", "pod_cidrs", "uid")
+
+    def __init__(
+        self, name: str, uid: str, how: str, pod_cidrs: list[str], annotations: dict[str, str], asked: float
+    ) -> None:
+        self.name = name
+        self.uid = uid
+        self.how = how  # how the Node was found to be this machine's
+        self.pod_cidrs = pod_cidrs
+        self.annotations = annotations
+        self.asked = asked
+
+    def age(self) -> float:
+        """Seconds since the server was asked; infinite when the clock was set back."""
+        age = time.time() - self.asked
+        return age if age >= 0 else float("inf")
+
+
+def from_node(node: dict[str, Any], how: str, asked: float) -> Facts:
+    """The facts in a Node object; what has not the type that the API promises counts as absent."""
+    metadata, spec = member(node, "metadata"), member(node, "spec")
+    cidrs = spec.get("podCIDRs")
+    if not isinstance(cidrs, list) or not cidrs:
+        cidrs = [spec.get("podCIDR")]
+    annotations = {key: value for key, value in member(metadata, "annotations").items() if isinstance(value, str)}
+    cidrs = [cidr for cidr in cidrs if isinstance(cidr, str) and cidr]
+    return Facts(name_of(node), str(metadata.get("uid")), how, cidrs, annotations, asked)
+
+
+def name_of(node: dict[str, Any]) -> str:
+    """The name of a Node object."""
+    return str(member(node, "metadata").get("name"))
+
+
+def machine_id_of(node: dict[str, Any]) -> str:
+    """The machine-id that the kubelet of this Node has reported; empty when there is none."""
+    value = member(member(node, "status"), "nodeInfo").get("machineID")
+    return value.strip().lower() if isinstance(value, str) else ""
+
+
+def member(parent: dict[str, Any], key: str) -> dict[str, Any]:
+    """The object under this key; an empty one when there is none."""
+    value = parent.get(key)
+    return value if isinstance(value, dict) else {}

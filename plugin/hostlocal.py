@@ -1,0 +1,89 @@
+"""host-local: what it has to be told, and its store on disk.
+
+https://www.cni.dev/plugins/current/ipam/host-local/
+"""
+
+from __future__ import annotations
+
+import os
+
+from plugin.settings import read_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import Any
+
+    from plugin.cni import Request
+
+NAME = "host-local"
+DATA_DIR = "/var/lib/cni/networks"
+# DEL and CHECK find a lease by container and interface; the range only has to be a valid one. TEST-NET-1, RFC 5737.
+PLACEHOLDER = [[{"subnet": "192.0.2.0/24"}]]
+# What a release says in place of the caller's CNI_ARGS, so that a bad one cannot keep a lease alive.
+RELEASE_ARGS = "IgnoreUnknown=1"
+_BRIDGED = {"1.1.0": "1.0.0"}  # before 1.6 host-local knows nothing newer; the answers to both are the same
+
+
+class Lease:
+    """One file of the store: an address, and who has it."""
+
+    __slots__ = ("address", "container", "interface", "reserved")
+
+    def __init__(self, address: str, container: str, interface: str, reserved: float) -> None:
+        self.address = address
+        self.container = container  # empty: reserved by a host-local that was killed before it wrote the id
+        self.interface = interface  # empty: written by host-local before 0.8
+        self.reserved = reserved  # epoch seconds
+
+
+def speak(config: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+    """The configuration in a version that every host-local knows, and whether that differs from the caller's."""
+    version = _BRIDGED.get(config.get("cniVersion", ""))
+    return ({**config, "cniVersion": version}, True) if version else (config, False)
+
+
+def release_config(request: Request, data_dir: str) -> dict[str, Any]:
+    """The least that a DEL or CHECK needs: nothing in it can be wrong today that was right at the ADD."""
+    ipam: dict[str, Any] = {"type": NAME, "ranges": PLACEHOLDER}
+    if data_dir:
+        ipam["dataDir"] = data_dir
+    return {"cniVersion": request.version, "name": request.name, "ipam": ipam}
+
+
+def release_environ(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment for a DEL or CHECK."""
+    return {**environ, "CNI_ARGS": RELEASE_ARGS}
+
+
+def store(data_dir: str, network: str) -> str:
+    """The directory in which the leases of a network are files."""
+    return os.path.join(data_dir or DATA_DIR, network)
+
+
+def leases(directory: str) -> Iterator[Lease]:
+    """Every lease in a store; other files (lock, last_reserved_ip.N, foreign ones) are passed over."""
+    try:
+        names = sorted(os.listdir(directory))
+    except OSError:
+        return
+    for name in names:
+        if not _is_address(name):
+            continue
+        try:
+            path = os.path.join(directory, name)
+            reserved = os.stat(path).st_mtime
+            container, _, interface = read_file(path, 4096).decode(errors="replace").strip().partition("\n")
+        except OSError:
+            continue
+        yield Lease(name, container.strip(), interface.strip(), reserved)
+
+
+def _is_address(name: str) -> bool:
+    import ipaddress
+
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

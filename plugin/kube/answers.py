@@ -1,0 +1,151 @@
+"""What the API server's answer means: a Node, a clear no, or nothing to rely on."""
+
+from __future__ import annotations
+
+import json
+
+from plugin.errors import PLUGIN_FAILURE, CniError, Forbidden, NodeMissing, Unreachable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, NoReturn
+
+_TEXT_LIMIT = 400  # characters of a server's message
+_NO_API_SERVER = "see whether server: in the kubeconfig is an API server, with the right path"
+_MISSING = "see kubectl get nodes: the kubelet registers the Node, and nodeName or $NODE_NAME may name another"
+_ROLE = """\
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: node-ipam}
+rules:
+- {apiGroups: [""], resources: [nodes], verbs: [%s]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: node-ipam}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: node-ipam}
+subjects:
+- %s
+"""
+
+
+class Unauthorized(CniError):
+    """The API server does not accept the credentials."""
+
+
+class Expired(CniError):
+    """A list took so long that the server has forgotten its beginning."""
+
+
+class Transient(Unreachable):
+    """No usable answer, but the next try may get one. retry_after: seconds the server asked to wait, if it did."""
+
+    def __init__(self, msg: str, details: str = "", retry_after: float | None = None) -> None:
+        super().__init__(msg, details)
+        self.retry_after = retry_after
+
+
+def unusable(route: str, what: str, details: str = "") -> Unreachable:
+    """Something answered, but not as an API server does; asking again will not mend that."""
+    return Unreachable(f"{route}: {what}", details, PLUGIN_FAILURE)
+
+
+def too_slow(route: str) -> Transient:
+    """There was no whole answer in time."""
+    return Transient(f"{route}: no answer in time", "a firewall may drop packets, or the server is overloaded")
+
+
+class Answer:
+    """An HTTP answer: status, headers (any case), body."""
+
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+
+def checked(answer: Answer, kind: str, name: str, route: str) -> dict[str, Any]:
+    """The object of this kind and name that the answer holds; without a name, a list. route: who answered.
+
+    Raises one of the errors above for a clear no, Transient when the server asks to come back, else Unreachable.
+    """
+    if answer.status != 200:
+        _refuse(answer, name, route)
+    value = _decoded(answer)
+    metadata = value.get("metadata")
+    if value.get("kind") != kind or not isinstance(metadata, dict) or metadata.get("name", "") != name:
+        raise unusable(route, f"its answer is not the {kind} asked for", _NO_API_SERVER)
+    return value
+
+
+def _refuse(answer: Answer, name: str, route: str) -> NoReturn:
+    status = answer.status
+    reply = _decoded(answer)
+    says = _plain(reply.get("message")) if reply.get("kind") == "Status" else ""
+    if status == 401:
+        raise Unauthorized(PLUGIN_FAILURE, f"{route}: unauthorized (401)")
+    if status == 403 and says:
+        raise Forbidden(PLUGIN_FAILURE, f"{route}: {says}", _permission(says))
+    if status == 404 and reply.get("reason") == "NotFound":
+        raise NodeMissing(PLUGIN_FAILURE, f"{route} has no Node {name!r}", _MISSING)
+    if status == 410:
+        raise Expired(PLUGIN_FAILURE, f"{route}: the list has expired")
+    if 300 <= status < 400:
+        target = _host(answer.headers.get("Location", ""))
+        raise unusable(
+            route, f"it redirects to {target}", "a login page or another server; the API itself never does so"
+        )
+    said = f"it answers {status}" + (f": {says}" if says else "")
+    if status == 429 or (status >= 500 and status != 501):
+        raise Transient(f"{route}: {said}", "it is overloaded or starting", _seconds(answer.headers.get("Retry-After")))
+    raise unusable(route, said, _NO_API_SERVER)
+
+
+def _decoded(answer: Answer) -> dict[str, Any]:
+    """The JSON object in the body; empty when there is none."""
+    try:
+        value = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _plain(text: object) -> str:
+    """What a server says, fit for a log: one line, not endless."""
+    line = "".join(each if each.isprintable() else " " for each in str(text or "")[:_TEXT_LIMIT])
+    return " ".join(line.split())
+
+
+def _host(location: str) -> str:
+    """Scheme and host of a URL: the rest may hold a token."""
+    scheme, _, rest = _plain(location).partition("://")
+    host = rest.partition("/")[0].partition("?")[0].rpartition("@")[2]
+    return f"{scheme}://{host}" if host else "another path"
+
+
+def _seconds(text: str | None) -> float | None:
+    return float(text) if text and text.isascii() and text.isdigit() and len(text) < 10 else None
+
+
+def _permission(says: str) -> str:
+    """What would permit that which the server says it forbids."""
+    if "only its own Node" in says:
+        return (
+            "a kubelet's credential may read its own Node and nothing else (node authorizer); see that nodeName, "
+            "$NODE_NAME or the hostname is the name in the credential, or use another kubeconfig"
+        )
+    user = says.partition('User "')[2].partition('"')[0]
+    if user == "system:anonymous":
+        return "the kubeconfig gives no credentials that the server knows: see its users and current-context"
+    verbs = "get, list" if " cannot list " in says else "get"
+    return f"add this with kubectl apply -f -\n{_ROLE % (verbs, _subject(user))}"
+
+
+def _subject(user: str) -> str:
+    parts = user.split(":")
+    if parts[:2] == ["system", "serviceaccount"] and len(parts) == 4:
+        return f"{{kind: ServiceAccount, namespace: {parts[2]}, name: {parts[3]}}}"
+    return f"{{kind: User, apiGroup: rbac.authorization.k8s.io, name: {json.dumps(user)}}}"

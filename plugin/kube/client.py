@@ -1,0 +1,203 @@
+"""Ask the API server for Nodes, as the kubeconfig says, patiently but not for ever."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import plugin
+from plugin import deadline
+from plugin.deadline import DeadlineExceeded
+from plugin.errors import INVALID_CONFIG, CniError, NodeMissing
+from plugin.kube import answers, credentials, kubeconfig
+from plugin.kube.answers import Expired, Transient, Unauthorized
+from plugin.kube.patterns import postponed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from typing import Any
+
+    from plugin.kube.kubeconfig import Kubeconfig
+    from plugin.kube.wire import Wire
+
+    Node = dict[str, Any]
+
+OVERALL = 15.0  # seconds for one answer, all tries together, when no deadline is closer
+# Of the time left, so that the caller can still do without an answer; and of that again for the network, whose own
+# words tell more than an alarm does.
+_SHARE = 0.9
+_BACKOFF = (0.25, 1.0)  # seconds before the first try again, and at most; the same again is left to chance
+
+_NODE_LIMIT = 8 << 20  # bytes; a Node has some 20 KB
+_PAGE_LIMIT = 64 << 20
+_PAGE = 500  # Nodes
+_RESTARTS = 3
+
+_HEADERS = {
+    "User-Agent": f"node-ipam/{plugin.__version__}",
+    "Accept": "application/json",
+    "Accept-Encoding": "identity",
+    "Connection": "close",
+}
+
+
+class Client:
+    """The API server that one kubeconfig selects. reload: reads that kubeconfig again, after the server said 401."""
+
+    def __init__(
+        self, config: Kubeconfig, environ: Mapping[str, str], reload: Callable[[], Kubeconfig] | None = None
+    ) -> None:
+        self.config = config
+        self.credentials = credentials.load(config, environ)
+        self._environ = environ
+        self._reload = reload or (lambda: config)
+        self._wire: Wire | None = None
+
+    def get_node(self, name: str, has: Callable[[Node], bool] = lambda _node: True) -> Node:
+        """The Node of this name, though it may lack what it should have.
+
+        The API server's cache is asked; if the Node is not there yet or has() says that something is missing, what is
+        stored. Raises NodeMissing, Forbidden, Unauthorized (answers.py), Unreachable, or CniError for an invalid name.
+        """
+        if not _is_node_name(name):
+            details = "lower-case letters, digits, - and . are allowed"
+            raise CniError(INVALID_CONFIG, f"{name!r} cannot be the name of a Node", details)
+        path = f"/api/v1/nodes/{name}"
+        try:
+            node = self._fetch(f"{path}?resourceVersion=0", "Node", name)
+        except NodeMissing:
+            node = None
+        return node if node is not None and has(node) else self._fetch(path, "Node", name)
+
+    def list_nodes(self) -> Iterator[Node]:
+        """Every Node, each once, in pages: use it only when the name of the Node wanted cannot be known."""
+        seen: set[str] = set()
+        for restart in range(_RESTARTS + 1):
+            try:
+                for node in self._pages():
+                    name = node["metadata"]["name"]
+                    if name not in seen:
+                        seen.add(name)
+                        yield node
+                return
+            except Expired:
+                if restart == _RESTARTS:
+                    raise
+
+    def node_name(self) -> tuple[str, str] | None:
+        """How the credential names a Node, and that name; None when it is nobody's own."""
+        return credentials.node_name(self.credentials)
+
+    def describe(self) -> str:
+        """Which kubeconfig and credential are used, in one line."""
+        config = self.config
+        return f"kubeconfig {config.path} ({config.why}), user {config.user_name!r}: {self.credentials.kind}"
+
+    def _pages(self) -> Iterator[Node]:
+        following = ""
+        while True:
+            page = self._fetch(f"/api/v1/nodes?limit={_PAGE}{following}", "NodeList", "")
+            yield from page.get("items") or []
+            token = page["metadata"].get("continue")
+            if not token:
+                return
+            following = f"&continue={_quoted(token)}"
+
+    def _fetch(self, path: str, kind: str, name: str) -> dict[str, Any]:
+        """One object, within the time there is; every error says whose kubeconfig was used."""
+        seconds = min(OVERALL, deadline.left() * _SHARE)
+        try:
+            with deadline.within(seconds):
+                return self._persist(path, kind, name, time.monotonic() + seconds * _SHARE)
+        except DeadlineExceeded:
+            if deadline.left() <= 0:
+                raise
+            error: CniError = answers.too_slow(self._wire.route if self._wire else f"API server {self.config.server}")
+        except CniError as refusal:
+            error = refusal
+        error.details = f"{error.details}\n{self.describe()}".lstrip()
+        raise error from None
+
+    def _persist(self, path: str, kind: str, name: str, ends: float) -> dict[str, Any]:
+        """Ask again while that may help and there is time."""
+        tries, renewed = 0, False
+        while True:
+            try:
+                return self._ask(path, kind, name, ends)
+            except Unauthorized as error:
+                if renewed or not self._renew():
+                    error.details = self._validity()
+                    raise
+                renewed = True
+            except Transient as failure:
+                pause = _pause(tries) if failure.retry_after is None else max(failure.retry_after, _BACKOFF[0])
+                tries += 1
+                if time.monotonic() + pause > ends:
+                    raise
+                sleep(pause)
+
+    def _ask(self, path: str, kind: str, name: str, ends: float) -> dict[str, Any]:
+        with postponed():
+            from plugin.kube.wire import Wire
+
+        if self._wire is None:
+            self._wire = Wire(self.config, self.credentials, self._environ)
+        answer = self._wire.get(path, _HEADERS, ends, _NODE_LIMIT if name else _PAGE_LIMIT)
+        return answers.checked(answer, kind, name, self._wire.route)
+
+    def _renew(self) -> bool:
+        """Read kubeconfig and credentials again; False when they are as before."""
+        before = self._shown()
+        self.config = self._reload()
+        self.credentials = credentials.load(self.config, self._environ, refresh=True)
+        self._wire = None
+        return self._shown() != before
+
+    def _shown(self) -> tuple[object, ...]:
+        current = self.credentials
+        return self.config.server, current.headers, current.certificate, current.key
+
+    def _validity(self) -> str:
+        ends = credentials.expiry(self.credentials)
+        if ends is None:
+            return "renew the credentials in this kubeconfig"
+        date = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(ends))
+        return f"they {'expired on' if ends < time.time() else 'are valid until'} {date}; renew them in this kubeconfig"
+
+
+def connect(explicit: str, environ: Mapping[str, str], label: str = "ipam.kubeconfig") -> Client:
+    """Find the kubeconfig and read the credentials; nothing is sent yet. Raises CniError."""
+
+    def read() -> Kubeconfig:
+        return kubeconfig.find(explicit, environ, label)
+
+    return Client(read(), environ, read)
+
+
+def sleep(seconds: float) -> None:
+    """Wait between two tries."""
+    time.sleep(seconds)
+
+
+def _pause(tries: int) -> float:
+    """Seconds before the next try: more each time, and not the same for every process of a node."""
+    first, most = _BACKOFF
+    return min(first * 2.0**tries, most) * (1 + os.urandom(1)[0] / 255)
+
+
+def _is_node_name(name: str) -> bool:
+    """RFC 1123 subdomain, as the API server demands; anything else must not get into a path."""
+    return len(name) <= 253 and all(
+        label.isascii()
+        and label.replace("-", "a").isalnum()
+        and label == label.lower()
+        and label[0] != "-" != label[-1]
+        for label in name.split(".")
+    )
+
+
+def _quoted(token: str) -> str:
+    from urllib.parse import quote
+
+    return quote(token, safe="")

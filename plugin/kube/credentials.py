@@ -1,0 +1,178 @@
+"""Who we are to the API server: certificate, token, password or what an exec plugin hands out."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+from plugin.errors import CniError
+from plugin.kube import der, files, rules
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from plugin.kube.kubeconfig import Kubeconfig
+
+# https://kubernetes.io/docs/reference/access-authn-authz/node/
+_NODE_USER, _NODE_GROUP = "system:node:", "system:nodes"
+_YEAR_10000 = 253402300800
+
+
+class Credentials:
+    """What to show the server.
+
+    kind: for messages: "client certificate", "token", "token file", "basic auth", "exec plugin NAME", "anonymous",
+    or two of them with " and ". source: the file it came from. headers: at most Authorization.
+    certificate, key: PEM, b"" when there is none. expires: epoch seconds, where an exec plugin said so.
+    """
+
+    __slots__ = ("certificate", "expires", "headers", "key", "kind", "source")
+
+    def __init__(
+        self, kind: str, source: str, headers: dict[str, str] | None = None, certificate: bytes = b"", key: bytes = b""
+    ) -> None:
+        self.kind = kind
+        self.source = source
+        self.headers = headers or {}
+        self.certificate = certificate
+        self.key = key
+        self.expires: float | None = None
+
+    def __repr__(self) -> str:
+        """Without the credential itself."""
+        return f"<Credentials {self.kind} from {self.source}>"
+
+
+def load(config: Kubeconfig, environ: Mapping[str, str], *, refresh: bool = False) -> Credentials:
+    """Read what the user entry names, or run its exec plugin. None at all for a http:// server.
+
+    refresh: the server refused (401) what an exec plugin gave before: run it again.
+    Files half-written are read again for up to a second.
+    Raises CniError, and Unreachable when an exec plugin fails or takes too long.
+    """
+    if config.server.startswith("http://"):
+        return Credentials("anonymous", config.path)
+    user = config.user
+    # As in client-go, what is written down goes before exec; a token file does so even when it is empty.
+    named = ("token", "tokenFile", "username", "client-certificate", "client-certificate-data")
+    if "exec" in user and not any(user.get(key) for key in named):
+        return _from_plugin(config, environ, refresh)
+    return files.settled(lambda: _written(config))
+
+
+def _from_plugin(config: Kubeconfig, environ: Mapping[str, str], refresh: bool) -> Credentials:
+    from plugin.kube import exec_plugin
+
+    answer = exec_plugin.ask(config, environ, refresh)
+    name = config.user["exec"]["command"].rpartition("/")[2]
+    found = Credentials(f"exec plugin {name}", config.path, {}, answer.certificate, answer.key)
+    if answer.token:
+        _authorize(found, f"Bearer {answer.token}")
+    found.expires = answer.expires
+    return found
+
+
+def _written(config: Kubeconfig) -> Credentials:
+    kinds, found = [], Credentials("anonymous", config.path)
+    if config.user.get("client-certificate") or config.user.get("client-certificate-data"):
+        found.certificate, found.key = _pair(config)
+        found.source = config.user.get("client-certificate") or config.path
+        kinds.append("client certificate")
+    kind, token = _token(config)
+    if token:
+        _authorize(found, f"Bearer {token}")
+        found.source = config.user["tokenFile"] if kind == "token file" else found.source
+        kinds.append(kind)
+    if config.user.get("username"):
+        pair = f"{config.user['username']}:{config.user.get('password', '')}"
+        _authorize(found, "Basic " + base64.b64encode(pair.encode()).decode())
+        kinds.append("basic auth")
+    found.kind = " and ".join(kinds) or found.kind
+    return found
+
+
+def _authorize(credentials: Credentials, value: str) -> None:
+    try:
+        credentials.headers["Authorization"] = rules.header_value("Authorization", value)
+    except ValueError as error:
+        hint = "the token has a line break or control character in it (token: | keeps the one at its end)"
+        raise files.Unsettled(f"{credentials.source}: {error}", hint) from None
+
+
+def _pair(config: Kubeconfig) -> tuple[bytes, bytes]:
+    """Certificate and key; from one look at the file if it is the same, which the kubelet may replace at any time."""
+    user, name = config.user, config.user_name
+    cert_path, key_path = user.get("client-certificate"), user.get("client-key")
+    certificate: bytes = user.get("client-certificate-data", b"")
+    key: bytes = user.get("client-key-data", b"")
+    if cert_path:
+        certificate = files.referenced(cert_path, "client-cert", name)
+    if key_path:
+        key = certificate if key_path == cert_path else files.referenced(key_path, "client-key", name)
+    for pem, label, what, path in (
+        (certificate, "CERTIFICATE", "certificate", cert_path),
+        (key, "PRIVATE KEY", "key", key_path),
+    ):
+        if not der.pem_block(pem, label):
+            where = f"client-{what}{'' if path else '-data'} of user {name} in {config.path}"
+            raise files.Unsettled(f"tls: failed to find any PEM data in {what} input: {path or where}", f"see {where}")
+    return certificate, key
+
+
+def _token(config: Kubeconfig) -> tuple[str, str]:
+    """Its kind and the token. A file that can be read and is not empty goes before the inline token."""
+    inline: str = config.user.get("token", "")
+    path: str = config.user.get("tokenFile", "")
+    if not path:
+        return "token", inline
+    where = f"see user {config.user_name} in {config.path}"
+    try:
+        from_file = files.referenced(path, "tokenFile", config.user_name).decode().strip()
+    except UnicodeDecodeError:
+        raise files.Unsettled(f"token file {path} is not text", where) from None
+    except CniError:
+        if not inline:
+            raise
+        from_file = ""
+    if not from_file and not inline:
+        raise files.Unsettled(f'read empty token from file "{path}"', where)
+    return ("token file", from_file) if from_file else ("token", inline)
+
+
+def node_name(credentials: Credentials) -> tuple[str, str] | None:
+    """("certificate CN" or "token claim", the node's name), when the credential is a node's own. Never raises."""
+    try:
+        common_name, organisations = der.subject(credentials.certificate)
+    except ValueError:
+        common_name, organisations = "", []
+    if common_name.startswith(_NODE_USER) and _NODE_GROUP in organisations and common_name != _NODE_USER:
+        return "certificate CN", common_name[len(_NODE_USER) :]
+    # https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/#schema-for-service-account-private-claims
+    claim: object = _claims(credentials)
+    for key in ("kubernetes.io", "node", "name"):
+        claim = claim.get(key) if isinstance(claim, dict) else None
+    return ("token claim", claim) if isinstance(claim, str) and claim else None
+
+
+def expiry(credentials: Credentials) -> float | None:
+    """When the credential ends, in seconds since the epoch, where it says so. Never raises."""
+    ends = [credentials.expires, _claims(credentials).get("exp")]
+    try:
+        ends.append(der.not_after(credentials.certificate))
+    except ValueError:
+        pass
+    known = [float(end) for end in ends if isinstance(end, (int, float)) and 0 < end < _YEAR_10000]
+    return min(known, default=None)
+
+
+def _claims(credentials: Credentials) -> dict[str, object]:
+    """The payload of a JSON web token, {} for any other. Unverified: it is our own, and the server judges it."""
+    token = credentials.headers.get("Authorization", "").partition("Bearer ")[2]
+    parts = token.split(".")
+    try:
+        payload = base64.urlsafe_b64decode(parts[1] + "==") if len(parts) == 3 else b"{}"
+        claims = json.loads(payload)
+    except (ValueError, RecursionError):
+        return {}
+    return claims if isinstance(claims, dict) else {}

@@ -1,0 +1,200 @@
+"""Exec credential plugins: programs that print a token or a certificate.
+
+https://kubernetes.io/docs/reference/access-authn-authz/authentication/#client-go-credential-plugins
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import time
+
+from plugin import deadline, process
+from plugin.errors import PLUGIN_FAILURE, CniError, Unreachable
+from plugin.kube import der, document
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from plugin.kube.kubeconfig import Kubeconfig
+
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # where containerd was started without one
+_SECONDS = 10.0  # for one run; the deadline over everything may leave less
+_SHARE = 0.9  # of what is left until then: some must remain to say what took so long
+_KIND = "ExecCredential"
+_EXTENSION = "client.authentication.k8s.io/exec"
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])")  # ECMA-48
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
+_LONGEST = 500  # characters
+_RFC_3339 = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.\d+)?"
+    r"(?:[Zz]|(?P<sign>[+-])(?P<hours>\d\d):(?P<minutes>\d\d))"
+)
+
+_answers: dict[str, Answer] = {}
+
+
+class Answer:
+    """What a plugin handed out: token, or certificate and key (PEM), or all. expires: epoch seconds, None if unsaid."""
+
+    __slots__ = ("certificate", "expires", "key", "token")
+
+    def __init__(self, token: str, certificate: bytes, key: bytes, expires: float | None) -> None:
+        self.token = token
+        self.certificate = certificate
+        self.key = key
+        self.expires = expires
+
+
+def ask(config: Kubeconfig, environ: Mapping[str, str], refresh: bool = False) -> Answer:
+    """Run the plugin of the user entry, unless this process did and the answer has not expired; refresh runs it anyway.
+
+    Raises Unreachable when it fails or takes too long, CniError when it is missing or answers wrongly. What it printed
+    never gets into a message.
+    """
+    plugin: dict[str, Any] = config.user["exec"]
+    if plugin.get("interactiveMode") == "Always":
+        raise _refused("exec plugin cannot support interactive mode: standard input is not a terminal", config)
+    info = _info(config)
+    question = json.dumps([plugin, info])
+    known = _answers.get(question)
+    if refresh or known is None or (known.expires is not None and known.expires <= time.time()):
+        _answers[question] = known = _answer(config, _run(config, environ, info))
+    return known
+
+
+def _info(config: Kubeconfig) -> str:
+    """KUBERNETES_EXEC_INFO, https://kubernetes.io/docs/reference/config-api/client-authentication.v1/."""
+    plugin, cluster = config.user["exec"], config.cluster
+    spec: dict[str, object] = {}
+    if plugin.get("provideClusterInfo"):
+        about: dict[str, object] = {
+            "server": config.server,
+            "tls-server-name": config.tls_server_name,
+            "insecure-skip-tls-verify": config.insecure,
+            "certificate-authority-data": base64.b64encode(config.ca).decode(),
+            "proxy-url": config.proxy_url,
+            "disable-compression": cluster.get("disable-compression"),
+            "config": next(
+                (each.get("extension") for each in cluster.get("extensions", []) if each.get("name") == _EXTENSION),
+                None,
+            ),
+        }
+        spec["cluster"] = {key: value for key, value in about.items() if value}
+    spec["interactive"] = False
+    info = {"kind": _KIND, "apiVersion": plugin["apiVersion"], "spec": spec}
+    return json.dumps(info, separators=(",", ":")) + "\n"
+
+
+def _run(config: Kubeconfig, environ: Mapping[str, str], info: str) -> bytes:
+    """The plugin's stdout. Its stdin is empty (the CNI request on ours is not for it), its stderr is ours."""
+    plugin = config.user["exec"]
+    command: str = plugin["command"]
+    env = {"PATH": _PATH, **environ}
+    path = _found(command, env["PATH"])
+    if not path:
+        raise _missing(config)
+    env.update({each["name"]: each.get("value", "") for each in plugin.get("env", [])}, KUBERNETES_EXEC_INFO=info)
+    seconds = min(_SECONDS, deadline.left() * _SHARE)
+    try:
+        with deadline.within(seconds):
+            status, out = process.run(path, [command, *plugin.get("args", [])], env, b"", group=True)
+    except deadline.DeadlineExceeded:
+        raise _failed(f"exec: executable {command} did not answer in {seconds:.1f} s", config) from None
+    except OSError as error:
+        raise _refused(f"exec: fork/exec {path}: {os.strerror(error.errno or 0).lower()}", config) from None
+    except ValueError:  # such as = in the name of a variable
+        raise _refused(f"exec: fork/exec {path}: malformed args or env", config) from None
+    if status:
+        how = f"failed with exit code {status}" if status > 0 else f"was ended by signal {-status}"
+        raise _failed(f"exec: executable {command} {how}", config)
+    return out
+
+
+def _found(command: str, path: str) -> str:
+    """Where the command is, "" if nowhere. The current directory is never searched."""
+    if "/" in command:
+        return command if os.path.exists(command) else ""
+    for directory in path.split(":"):
+        candidate = f"{directory}/{command}"
+        if directory.startswith("/") and os.path.isfile(candidate) and os.access(candidate, os.X_OK):
+            return candidate
+    return ""
+
+
+def _answer(config: Kubeconfig, out: bytes) -> Answer:
+    try:
+        answer = document.decode(out)
+    except document.Undecodable as error:
+        raise _refused(f"decoding stdout: {error}", config) from None
+    if not isinstance(answer, dict) or answer.get("kind") != _KIND:
+        raise _refused(f"decoding stdout: not an {_KIND}", config)
+    wanted, version = config.user["exec"]["apiVersion"], answer.get("apiVersion")
+    if version != wanted:
+        returned = clean(str(version))
+        raise _refused(
+            f"exec plugin is configured to use API version {wanted}, plugin returned version {returned}", config
+        )
+    status = answer.get("status")
+    if not isinstance(status, dict):
+        raise _refused("exec plugin didn't return a status field", config)
+    token = _text(status, "token", config)
+    certificate, key = _text(status, "clientCertificateData", config), _text(status, "clientKeyData", config)
+    if not token and not certificate and not key:
+        raise _refused("exec plugin didn't return a token or cert/key pair", config)
+    if bool(certificate) != bool(key):
+        raise _refused("exec plugin returned only certificate or key, not both", config)
+    pair = certificate.encode(), key.encode()
+    if certificate and not (der.pem_block(pair[0], "CERTIFICATE") and der.pem_block(pair[1], "PRIVATE KEY")):
+        raise _refused("failed parsing client key/certificate: failed to find any PEM data", config)
+    return Answer(token, *pair, _epoch(status.get("expirationTimestamp")))
+
+
+def _text(status: dict[str, object], name: str, config: Kubeconfig) -> str:
+    value = status.get(name) or ""
+    if not isinstance(value, str) or not value.isascii():
+        raise _refused(f"decoding stdout: {name} is not a string, or none of ASCII", config)
+    return value
+
+
+def _epoch(text: object) -> float | None:
+    """An RFC 3339 time in seconds since the epoch; None for anything else."""
+    import calendar
+
+    match = _RFC_3339.fullmatch(text) if isinstance(text, str) else None
+    if not match:
+        return None
+    offset = (int(match["hours"] or 0) * 60 + int(match["minutes"] or 0)) * (-60 if match["sign"] == "-" else 60)
+    try:
+        return float(calendar.timegm((*map(int, match.groups()[:6]), 0, 0, 0)) - offset)
+    except ValueError:  # a 13th month
+        return None
+
+
+def clean(text: str) -> str:
+    """Fit for a message: one line, without escape sequences and control characters."""
+    text = _CONTROL.sub(" ", _ESCAPES.sub("", text))
+    return " ".join(text.split())[:_LONGEST]
+
+
+def _missing(config: Kubeconfig) -> CniError:
+    plugin = config.user["exec"]
+    error = _refused(f"exec: executable {plugin['command']} not found", config)
+    error.details += f"; it must be installed on the node. {clean(plugin.get('installHint', ''))}".rstrip()
+    return error
+
+
+def _refused(msg: str, config: Kubeconfig) -> CniError:
+    return CniError(PLUGIN_FAILURE, f"getting credentials: {msg}", _where(config))
+
+
+def _failed(msg: str, config: Kubeconfig) -> Unreachable:
+    return Unreachable(f"getting credentials: {msg}", f"{_where(config)}; its own messages are on stderr")
+
+
+def _where(config: Kubeconfig) -> str:
+    return f'the credential plugin is that of user "{config.user_name}" in {config.path}'

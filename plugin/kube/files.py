@@ -1,0 +1,69 @@
+"""Read files that something else may be writing at this moment."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from plugin import deadline
+from plugin.errors import INVALID_CONFIG, IO_FAILURE, CniError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
+    T = TypeVar("T")
+
+# Calico, whereabouts and k3s write in place: for a moment a file is empty, cut or gone.
+PATIENCE = 1.0  # seconds until what is wrong with a file is taken for its lasting state
+_STEP = 0.1
+_LIMIT = 1 << 20  # bytes; a kubeconfig is some 6 KB
+
+
+class Unsettled(CniError):
+    """A file is wrong in a way that a file being written is: another look may find it right."""
+
+    def __init__(self, msg: str, details: str = "", code: int = INVALID_CONFIG) -> None:
+        super().__init__(code, msg, details)
+
+
+def settled(attempt: Callable[[], T]) -> T:
+    """Return what attempt() does, again and again for up to PATIENCE while that raises Unsettled."""
+    ends = time.monotonic() + min(PATIENCE, deadline.left() / 2)
+    while True:
+        try:
+            return attempt()
+        except Unsettled:
+            if time.monotonic() + _STEP > ends:
+                raise
+        time.sleep(_STEP)
+
+
+def read(path: str) -> bytes:
+    """The whole file. Raises OSError, and ValueError for a path or a size that no such file has."""
+    with open(path, "rb") as file:
+        data = file.read(_LIMIT + 1)
+    if len(data) > _LIMIT:
+        raise ValueError(f"more than {_LIMIT} bytes")
+    return data
+
+
+def failed(path: str, error: OSError | ValueError) -> str:
+    """Why read() raised that, in the words of client-go."""
+    return f"open {path}: {os.strerror(error.errno).lower() if isinstance(error, OSError) and error.errno else error}"
+
+
+def referenced(path: str, key: str, name: str) -> bytes:
+    """Read a file that this key of the entry with this name names. Raises CniError."""
+    try:
+        return read(path)
+    except FileNotFoundError as error:
+        hint = "correct the path: relative ones start at the kubeconfig's directory, ~ and $VARIABLE mean nothing"
+        raise Unsettled(_unable(path, key, name, error), hint, IO_FAILURE) from None
+    except (OSError, ValueError) as error:
+        raise CniError(IO_FAILURE, _unable(path, key, name, error), "it must be readable by root") from None
+
+
+def _unable(path: str, key: str, name: str, error: OSError | ValueError) -> str:
+    return f"unable to read {key} {path} for {name} due to {failed(path, error)}"

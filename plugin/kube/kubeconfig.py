@@ -1,0 +1,162 @@
+"""Find the kubeconfig and read the one cluster and user it selects, as client-go does."""
+
+from __future__ import annotations
+
+import os
+
+from plugin.errors import DECODE_FAILURE, IO_FAILURE, CniError
+from plugin.kube import address, der, document, files, places, rules, schema
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    Entry = tuple[str, dict[str, Any]]
+
+_NOTHING = "no configuration has been provided"
+_CORRECT = "correct the file; kubectl --kubeconfig FILE config view shows what it holds"
+
+
+class Kubeconfig:
+    """What one kubeconfig selects: a server, how to trust it, and the entry that says who we are.
+
+    files: the files read, in order. path: the one the user entry came from, for messages.
+    why: the reason these files were taken: "ipam.kubeconfig", "$KUBECONFIG", "the kubelet's own", ...
+    server: https://HOST[:PORT][/PREFIX] (or http), fit for requests: no userinfo, query or trailing slash.
+    ca: PEM; b"" means the system's roots. impersonate: headers, a name may come more than once.
+    cluster, user: the entries with their types checked, null and unknown keys gone, *-data decoded to
+    bytes and relative paths made absolute.
+    """
+
+    __slots__ = (
+        "ca",
+        "cluster",
+        "cluster_name",
+        "context",
+        "files",
+        "impersonate",
+        "insecure",
+        "path",
+        "proxy_url",
+        "server",
+        "tls_server_name",
+        "user",
+        "user_name",
+        "why",
+    )
+
+    def __init__(self, files: list[str], why: str, path: str, context: str, cluster: Entry, user: Entry) -> None:
+        self.files = files
+        self.why = why
+        self.path = path
+        self.context = context
+        self.cluster_name, self.cluster = cluster
+        self.user_name, self.user = user
+        self.server: str = self.cluster.get("server", "")
+        self.tls_server_name: str = self.cluster.get("tls-server-name", "")
+        self.insecure: bool = self.cluster.get("insecure-skip-tls-verify", False)
+        self.proxy_url: str = self.cluster.get("proxy-url", "")
+        self.ca = b""
+        self.impersonate: list[tuple[str, str]] = []
+
+    def __repr__(self) -> str:
+        """Without what may be secret: the user entry and the proxy's URL."""
+        return f"<Kubeconfig {self.path} context {self.context!r} user {self.user_name!r} server {self.server}>"
+
+
+def find(explicit: str, environ: Mapping[str, str], label: str = "ipam.kubeconfig") -> Kubeconfig:
+    """Find and read the kubeconfig. explicit: a path from the configuration (label: which key), "" for none.
+
+    Files half-written are read again for up to a second. Raises CniError; no message holds a secret.
+    """
+    paths, why = places.search(explicit, environ, label)
+    if why == places.IN_CLUSTER:
+        return files.settled(lambda: _checked(_in_cluster(paths, environ)))
+    return files.settled(lambda: _checked(_merged(paths, why)))
+
+
+def _in_cluster(paths: list[str], environ: Mapping[str, str]) -> Kubeconfig:
+    host = environ["KUBERNETES_SERVICE_HOST"]
+    bracketed = f"[{host}]" if ":" in host else host
+    cluster = {
+        "server": f"https://{bracketed}:{environ['KUBERNETES_SERVICE_PORT']}",
+        "certificate-authority": paths[1],
+    }
+    name = "in-cluster"
+    return Kubeconfig(paths, places.IN_CLUSTER, paths[0], name, (name, cluster), (name, {"tokenFile": paths[0]}))
+
+
+def _merged(paths: list[str], why: str) -> Kubeconfig:
+    """Of each entry and of current-context the first counts, as in client-go's loading rules."""
+    loaded = {path: _load(path) for path in paths}
+    current = next(filter(None, (entries.current for entries in loaded.values())), "")
+    _, context = _first({path: entries.contexts for path, entries in loaded.items()}, current)
+    if context is None:
+        if current:
+            raise _unusable(paths, f"context was not found for specified context: {current}")
+        raise _unusable(paths, _NOTHING, "there is no current-context")
+    name = context.get("cluster", "")
+    _, cluster = _first({path: entries.clusters for path, entries in loaded.items()}, name)
+    if cluster is None:
+        raise _unusable(paths, _NOTHING, f'context "{current}" names a cluster "{name}" that is not there')
+    user_name = context.get("user", "")
+    # A user that is not there means anonymous.
+    path, user = _first({path: entries.users for path, entries in loaded.items()}, user_name)
+    return Kubeconfig(paths, why, path or paths[0], current, (name, cluster), (user_name, user or {}))
+
+
+def _first(maps: dict[str, dict[str, dict[str, Any]]], name: str) -> tuple[str, dict[str, Any] | None]:
+    """The entry of this name, with the file it came from."""
+    return next(((path, entries[name]) for path, entries in maps.items() if name in entries), ("", None))
+
+
+def _load(path: str) -> schema.Entries:
+    said = f'error loading config file "{path}": '
+    try:
+        return schema.Entries(document.decode(files.read(path)), os.path.dirname(os.path.abspath(path)))
+    except FileNotFoundError as error:
+        raise files.Unsettled(said + files.failed(path, error), "it was there a moment ago", IO_FAILURE) from None
+    except OSError as error:
+        raise CniError(IO_FAILURE, said + files.failed(path, error), "it must be readable by root") from None
+    except document.Undecodable as error:
+        raise files.Unsettled(f"{said}{error}", "it must be YAML or JSON", DECODE_FAILURE) from None
+    except ValueError as error:
+        raise files.Unsettled(f"{said}{error}", _CORRECT) from None
+
+
+def _checked(config: Kubeconfig) -> Kubeconfig:
+    """Check the two entries together, and fill in what takes work."""
+    faults = rules.user_faults(config.user_name, config.user)
+    faults += rules.cluster_faults(config.cluster_name, config.cluster)
+    hint = _CORRECT
+    try:
+        if config.server:
+            config.server = address.normalised(config.server)
+        if not config.server.startswith("http://"):  # over which nothing of the user entry goes
+            config.impersonate = rules.impersonation(config.user)
+    except address.BadAddress as error:
+        faults.append(f'the server of cluster "{config.cluster_name}" is not an address: {error}')
+        hint = error.hint
+    except ValueError as error:
+        faults.append(str(error))
+    if faults:
+        raise _unusable(config.files, faults[0] if len(faults) == 1 else f"[{', '.join(faults)}]", hint)
+    config.ca = _authorities(config)
+    return config
+
+
+def _authorities(config: Kubeconfig) -> bytes:
+    path: str = config.cluster.get("certificate-authority", "")
+    pem: bytes = config.cluster.get("certificate-authority-data", b"")
+    if path:
+        pem = files.referenced(path, "certificate-authority", config.cluster_name)
+    # An empty file as well, which to client-go means the system's roots: public CAs must not vouch by accident.
+    if (path or pem) and not der.pem_block(pem, "CERTIFICATE"):
+        what = "unable to load root certificates: unable to parse bytes as PEM block"
+        raise _unusable(config.files, what, f"see certificate-authority{' ' + path if path else '-data'}")
+    return pem
+
+
+def _unusable(paths: list[str], what: str, hint: str = _CORRECT) -> files.Unsettled:
+    return files.Unsettled(f"kubeconfig {':'.join(paths)}: invalid configuration: {what}", hint)

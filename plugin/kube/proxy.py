@@ -1,0 +1,110 @@
+"""Which proxy a request goes through, by the rules of client-go: proxy-url, else the environment as Go reads it."""
+
+from __future__ import annotations
+
+import socket
+from urllib.parse import urlsplit
+
+from plugin.errors import INVALID_CONFIG, CniError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from urllib.parse import SplitResult
+
+_PORTS = {"https": 443, "http": 80}
+_SCHEMES = ("http", "https")
+_MAPPED = bytes(10) + b"\xff\xff"  # ::ffff:0:0/96, IPv4 inside IPv6
+
+
+def choose(url: str, proxy_url: str, environ: Mapping[str, str]) -> tuple[str, str]:
+    """The proxy's URL and where it was named: a kubeconfig key or a variable. ("", "") for a direct connection.
+
+    The kubeconfig's proxy_url holds for every host; what the environment says, not for loopback addresses and what
+    NO_PROXY lists (golang.org/x/net/http/httpproxy). Raises CniError for a proxy that cannot be used.
+    """
+    if proxy_url:
+        return _checked(proxy_url, "proxy-url"), "proxy-url"
+    target = urlsplit(url)
+    variable = f"{target.scheme}_proxy"
+    variable = variable.upper() if environ.get(variable.upper()) else variable
+    value = environ.get(variable, "")
+    if not value or not _applies(target, environ.get("NO_PROXY") or environ.get("no_proxy") or ""):
+        return "", ""
+    return _checked(value if "://" in value else f"http://{value}", variable), variable
+
+
+def shown(proxy: str) -> str:
+    """The proxy's URL without user and password, for messages."""
+    parts = urlsplit(proxy)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
+def _checked(proxy: str, origin: str) -> str:
+    try:
+        parts = urlsplit(proxy)
+        usable = bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise CniError(INVALID_CONFIG, f"{origin} does not hold the URL of a proxy", "write it as http://HOST:PORT")
+    if parts.scheme.lower() not in _SCHEMES:
+        scheme = parts.scheme if parts.scheme.isalnum() else "such"
+        details = "use an http:// or https:// proxy, or list the API server's host in NO_PROXY"
+        raise CniError(INVALID_CONFIG, f"{origin}: {scheme} proxies are not supported", details)
+    return proxy
+
+
+def _applies(target: SplitResult, no_proxy: str) -> bool:
+    host = (target.hostname or "").lower()
+    port = str(target.port or _PORTS[target.scheme])
+    address = _packed(host)
+    if host == "localhost" or _is_loopback(address):
+        return False
+    return not any(_listed(entry.strip().lower(), host, port, address) for entry in no_proxy.split(","))
+
+
+def _listed(entry: str, host: str, port: str, address: bytes) -> bool:
+    """Whether one entry of NO_PROXY names this host: *, CIDR, address or domain, the last two with or without port."""
+    if entry == "*":
+        return True
+    network, slash, length = entry.partition("/")
+    if slash and _packed(network):
+        return _in_network(address, _packed(network), length)
+    name, listed_port = _split_port(entry)
+    if listed_port not in ("", port):
+        return False
+    if _packed(name):
+        return _packed(name) == address
+    # example.org: it and what is below; .example.org and *.example.org: only what is below
+    name = name[1:] if name.startswith("*.") else name
+    return bool(name) and (host.endswith(name if name.startswith(".") else f".{name}") or host == name)
+
+
+def _split_port(entry: str) -> tuple[str, str]:
+    """host:port or [address]:port in two; anything else is a host, an address in brackets alone none that matches."""
+    name, colon, port = entry.rpartition(":")
+    if colon and name.startswith("[") and name.endswith("]"):
+        return name[1:-1], port
+    return (name, port) if colon and ":" not in name else (entry, "")
+
+
+def _packed(text: str) -> bytes:
+    """An IP address as 4 or 16 bytes; b"" for anything else."""
+    try:
+        packed = socket.inet_pton(socket.AF_INET6 if ":" in text else socket.AF_INET, text)
+    except (OSError, ValueError):
+        return b""
+    return packed[len(_MAPPED) :] if packed.startswith(_MAPPED) else packed
+
+
+def _is_loopback(address: bytes) -> bool:
+    return (len(address) == 4 and address[0] == 127) or address == bytes(15) + b"\x01"
+
+
+def _in_network(address: bytes, network: bytes, length: str) -> bool:
+    bits = len(network) * 8
+    if len(address) != len(network) or not length.isascii() or not length.isdigit() or int(length) > bits:
+        return False
+    shift = bits - int(length)
+    return int.from_bytes(address, "big") >> shift == int.from_bytes(network, "big") >> shift

@@ -1,0 +1,131 @@
+"""What client-go demands of the entries a context selects, in its order and words."""
+
+from __future__ import annotations
+
+import re
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+# https://pkg.go.dev/golang.org/x/net/http/httpguts#ValidHeaderFieldValue
+_NO_HEADER = re.compile("[\x00-\x08\x0a-\x1f\x7f]")
+_NAME_CHARACTER = re.compile(r"[0-9A-Za-z!#$&'*+.^_`|~-]")  # without %, which escapes
+EXEC_VERSIONS = ("client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1")
+
+
+def user_faults(name: str, user: dict[str, Any]) -> list[str]:
+    """client-go's validateAuthInfo (tools/clientcmd/validation.go) and what its transport refuses later."""
+    faults = _certificate_faults(name, user)
+    if "exec" in user:
+        faults += _exec_faults(name, user)
+    if user.get("token") and (user.get("username") or user.get("password")):
+        faults.append(
+            f"more than one authentication method found for {name}; found [token basicAuth], only one is allowed"
+        )
+    elif user.get("tokenFile") and user.get("username"):
+        faults.append("username/password or bearer token may be set, but not both")
+    if not user.get("as") and (user.get("as-uid") or user.get("as-groups") or user.get("as-user-extra")):
+        faults.append(f"requesting uid, groups or user-extra for {name} without impersonating a user")
+    if "auth-provider" in user and "exec" not in user:
+        faults.append(f"auth-provider of user {name} is not supported; use exec, a token or a certificate")
+    return faults
+
+
+def _certificate_faults(name: str, user: dict[str, Any]) -> list[str]:
+    """Without a certificate a key does not count."""
+    faults: list[str] = []
+    cert_file, cert_data = user.get("client-certificate"), user.get("client-certificate-data")
+    key_file, key_data = user.get("client-key"), user.get("client-key-data")
+    if not cert_file and not cert_data:
+        return faults
+    if cert_file and cert_data:
+        faults.append(
+            f"client-cert-data and client-cert are both specified for {name}. client-cert-data will override."
+        )
+    if key_file and key_data:
+        faults.append(f"client-key-data and client-key are both specified for {name}; client-key-data will override")
+    if not key_file and not key_data:
+        use = f"for {name} to use the clientCert authentication method."
+        faults.append(f"client-key-data or client-key must be specified {use}")
+    return faults
+
+
+def _exec_faults(name: str, user: dict[str, Any]) -> list[str]:
+    plugin, faults = user["exec"], []
+    if "auth-provider" in user:
+        faults.append(f"authProvider cannot be provided in combination with an exec plugin for {name}")
+    for key in ("command", "apiVersion"):
+        if not plugin.get(key):
+            faults.append(f"{key} must be specified for {name} to use exec authentication plugin")
+    if not all(item.get("name") for item in plugin.get("env", [])):
+        faults.append(f"env variable name must be specified for {name} to use exec authentication plugin")
+    version, mode = plugin.get("apiVersion", ""), plugin.get("interactiveMode", "")
+    if not mode and version != EXEC_VERSIONS[1]:
+        faults.append(f"interactiveMode must be specified for {name} to use exec authentication plugin")
+    elif mode not in ("", "Never", "IfAvailable", "Always"):
+        faults.append(f'invalid interactiveMode for {name}: "{mode}"')
+    if version and version not in EXEC_VERSIONS:
+        faults.append(f'exec plugin: invalid apiVersion "{version}"')
+    return faults
+
+
+def cluster_faults(name: str, cluster: dict[str, Any]) -> list[str]:
+    """client-go's validateClusterInfo; whether server is an address at all is another question."""
+    faults = []
+    if not cluster.get("server"):
+        faults.append(f'no server found for cluster "{name}"')
+    if cluster.get("proxy-url"):
+        faults += _proxy_faults(name, cluster["proxy-url"])
+    by_file, by_data = cluster.get("certificate-authority"), cluster.get("certificate-authority-data")
+    if by_file and by_data:
+        faults.append(
+            f"certificate-authority-data and certificate-authority are both specified for {name}. "
+            "certificate-authority-data will override."
+        )
+    if cluster.get("insecure-skip-tls-verify") and (by_file or by_data):
+        faults.append("specifying a root certificates file with the insecure flag is not allowed")
+    return faults
+
+
+def _proxy_faults(name: str, url: str) -> list[str]:
+    """The URL itself is not shown: proxies have passwords."""
+    scheme, found, rest = url.partition("://")
+    if not found or not rest or any(character <= " " for character in url):
+        return [f"invalid 'proxy-url' for cluster \"{name}\": could not parse"]
+    if scheme.lower() == "socks5":
+        return [f"invalid 'proxy-url' for cluster \"{name}\": socks5 proxies are not supported"]
+    if scheme.lower() not in ("http", "https"):
+        return [f"invalid 'proxy-url' for cluster \"{name}\": unsupported scheme, must be http or https"]
+    return []
+
+
+def header_value(name: str, text: str) -> str:
+    """The text as net/http sends it in this header: trimmed. Raises ValueError, without the text: it may be a token."""
+    if _NO_HEADER.search(text):
+        raise ValueError(f'net/http: invalid header field value for "{name}"')
+    return text.strip(" \t")
+
+
+def impersonation(user: dict[str, Any]) -> list[tuple[str, str]]:
+    """The headers that ask to act as someone else, in client-go's order. Raises ValueError.
+
+    https://kubernetes.io/docs/reference/access-authn-authz/authentication/#user-impersonation
+    """
+    if not user.get("as"):
+        return []
+    headers = [("Impersonate-User", user["as"])]
+    if user.get("as-uid"):
+        headers.append(("Impersonate-Uid", user["as-uid"]))
+    headers += [("Impersonate-Group", group) for group in user.get("as-groups", [])]
+    for key, values in user.get("as-user-extra", {}).items():
+        headers += [(f"Impersonate-Extra-{_header_key(key)}", value) for value in values]
+    return [(name, header_value(name, value)) for name, value in headers]
+
+
+def _header_key(key: str) -> str:
+    """Bytes that no header name may have, and %, as %XX."""
+    return "".join(
+        character if _NAME_CHARACTER.fullmatch(character) else "".join(f"%{byte:02X}" for byte in character.encode())
+        for character in key
+    )

@@ -1,0 +1,159 @@
+"""The types of a kubeconfig's keys, checked as strictly as client-go's decoder does."""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Union
+
+    Spec = Union[str, list["Spec"], dict[str, "Spec"]]
+
+# A spec is the name of a scalar type, [spec of the items], {key: spec}, or {"*": spec of every value}.
+# path: text, made absolute. command: the same if it has a slash. data: base64, decoded. any: as it is.
+_EXTENSIONS: Spec = [{"name": "string", "extension": "any"}]
+_EXEC: Spec = {
+    "apiVersion": "string",
+    "command": "command",
+    "args": ["string"],
+    "env": [{"name": "string", "value": "string"}],
+    "installHint": "string",
+    "interactiveMode": "string",
+    "provideClusterInfo": "bool",
+}
+_USER: Spec = {
+    "client-certificate": "path",
+    "client-certificate-data": "data",
+    "client-key": "path",
+    "client-key-data": "data",
+    "token": "string",
+    "tokenFile": "path",
+    "username": "string",
+    "password": "string",
+    "as": "string",
+    "as-uid": "string",
+    "as-groups": ["string"],
+    "as-user-extra": {"*": ["string"]},
+    "auth-provider": "any",
+    "exec": _EXEC,
+}
+_CLUSTER: Spec = {
+    "server": "string",
+    "tls-server-name": "string",
+    "insecure-skip-tls-verify": "bool",
+    "certificate-authority": "path",
+    "certificate-authority-data": "data",
+    "proxy-url": "string",
+    "disable-compression": "bool",
+    "extensions": _EXTENSIONS,
+}
+# https://kubernetes.io/docs/reference/config-api/kubeconfig.v1/; keys not in here are ignored, as client-go does.
+_CONFIG: Spec = {
+    "kind": "string",
+    "apiVersion": "string",
+    "current-context": "string",
+    "clusters": [{"name": "string", "cluster": _CLUSTER}],
+    "users": [{"name": "string", "user": _USER}],
+    "contexts": [{"name": "string", "context": {"cluster": "string", "user": "string"}}],
+}
+_JSON_NAMES: dict[type, str] = {bool: "bool", str: "string", list: "array", dict: "object", type(None): "null"}
+_NAMED = {"clusters": "cluster", "users": "user", "contexts": "context"}
+
+
+class Invalid(ValueError):
+    """The text names the key and the types, never the value."""
+
+
+class Entries:
+    """What one kubeconfig holds: clusters, users and contexts by name."""
+
+    def __init__(self, document: object, directory: str) -> None:
+        """Relative paths are taken from the directory (symbolic links in it are not resolved). Raises Invalid."""
+        config = {} if document is None else _checked(document, _CONFIG, "", directory)
+        assert isinstance(config, dict)
+        kind, version = config.get("kind") or "Config", config.get("apiVersion") or "v1"
+        if (kind, version) != ("Config", "v1"):
+            raise Invalid(f'no kind "{kind}" is registered for version "{version}"')
+        self.current: str = config.get("current-context", "")
+        self.clusters = _by_name(config, "clusters")
+        self.users = _by_name(config, "users")
+        self.contexts = _by_name(config, "contexts")
+
+
+def _by_name(config: dict[str, list[dict[str, object]]], key: str) -> dict[str, dict[str, object]]:
+    found: dict[str, dict[str, object]] = {}
+    for item in config.get(key, []):
+        name, entry = item.get("name", ""), item.get(_NAMED[key], {})
+        assert isinstance(name, str) and isinstance(entry, dict)
+        if name in found:
+            raise Invalid(f'{key}: duplicate name "{name}" in list')
+        found[name] = entry
+    return found
+
+
+def _checked(value: object, spec: Spec, where: str, directory: str) -> object:
+    """The value with nulls and unknown keys gone, paths made absolute and base64 decoded."""
+    if isinstance(spec, str):
+        return _scalar(value, spec, where, directory)
+    if isinstance(spec, list):
+        if not isinstance(value, list):
+            raise _mismatch(value, where, "array")
+        # A null item is Go's zero value.
+        return [_zero(spec[0]) if item is None else _checked(item, spec[0], where, directory) for item in value]
+    if not isinstance(value, dict):
+        raise _mismatch(value, where, "object")
+    found = {}
+    for key, item in value.items():
+        below = spec.get(key, spec.get("*"))
+        if below is not None and item is not None:
+            found[key] = _checked(item, below, f"{where}.{key}" if where else key, directory)
+    return found
+
+
+def _zero(spec: Spec) -> object:
+    return "" if isinstance(spec, str) else type(spec)()
+
+
+def _scalar(value: object, spec: str, where: str, directory: str) -> object:
+    if spec == "any":
+        return value
+    if spec == "bool":
+        if not isinstance(value, bool):
+            raise _mismatch(value, where, "bool")
+        return value
+    if not isinstance(value, str):
+        raise _mismatch(value, where, "string")
+    if spec == "data":
+        return _decoded(value, where)
+    _check_text(value, where)
+    if value and (spec == "path" or (spec == "command" and "/" in value)):
+        return os.path.normpath(os.path.join(directory, value))
+    return value
+
+
+def _check_text(value: str, where: str) -> None:
+    """Neither a path, an environment variable nor a header can hold these."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise Invalid(f"{where}: half of a surrogate pair") from None
+    if "\0" in value:
+        raise Invalid(f"{where}: a NUL character")
+
+
+def _decoded(text: str, where: str) -> bytes:
+    import base64
+
+    text = text.replace("\r", "").replace("\n", "")
+    try:
+        if len(text) % 4 == 0:  # Python 3.9 takes too much padding
+            return base64.b64decode(text, validate=True)
+    except ValueError:
+        pass
+    raise Invalid(f"illegal base64 data in {where}")
+
+
+def _mismatch(value: object, where: str, wanted: str) -> Invalid:
+    found = _JSON_NAMES.get(type(value), "number")
+    return Invalid(f"cannot unmarshal {found} into {where or 'the document'} of type {wanted}")

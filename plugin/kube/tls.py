@@ -1,0 +1,179 @@
+"""The TLS context: whom the kubeconfig trusts and nobody else, our own certificate, keys in memory only."""
+
+from __future__ import annotations
+
+import binascii
+import os
+import socket
+import ssl
+
+from plugin.errors import INVALID_CONFIG, IO_FAILURE, CniError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+    from plugin.kube.credentials import Credentials
+    from plugin.kube.kubeconfig import Kubeconfig
+
+# Trust a leaf or an intermediate that the kubeconfig names, as Go does; ssl has the name since 3.10.
+_PARTIAL_CHAIN = 0x80000
+_NOEXEC_SEAL = 8  # MFD_NOEXEC_SEAL, memfd_create(2): wanted where vm.memfd_noexec is 2, unknown before Linux 6.3
+_NAMES_SECONDS = 2.0
+_MEMORY_DIRECTORIES = ("/run", "/dev/shm")
+
+
+def context(config: Kubeconfig, credentials: Credentials) -> ssl.SSLContext:
+    """The context for this server and user. Raises CniError when a certificate or key cannot be used."""
+    made = _trusting(config)
+    if credentials.certificate:
+        _present(made, credentials, f"user {config.user_name!r} of {config.path}")
+    return made
+
+
+def proxy_context(config: Kubeconfig) -> ssl.SSLContext:
+    """The context for an https:// proxy: client-go trusts the cluster's authority there too, we the system's as well.
+
+    It shows no certificate: that is for the API server.
+    """
+    made = _trusting(config)
+    made.load_default_certs()
+    return made
+
+
+def bare() -> ssl.SSLContext:
+    """A context that verifies certificates and names (subject alternative ones only), and trusts nobody yet.
+
+    Not create_default_context(): since Python 3.13 that refuses authorities without key identifiers, which Go
+    accepts and clusters have.
+    """
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    made.minimum_version = ssl.TLSVersion.TLSv1_2
+    made.verify_flags |= _PARTIAL_CHAIN
+    made.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    made.hostname_checks_common_name = False
+    return made
+
+
+def names(made: ssl.SSLContext, address: tuple[str, int], server_name: str) -> list[str]:
+    """Which names the certificate of this server has, everything else about it being right; [] when that fails.
+
+    The context is of no use for anything else afterwards: it accepts any name.
+    """
+    made.check_hostname = False
+    try:
+        plain = socket.create_connection(address, _NAMES_SECONDS)
+        with plain, made.wrap_socket(plain, server_hostname=server_name or address[0]) as connection:
+            certificate: Any = connection.getpeercert()
+    except (OSError, ValueError):
+        return []
+    return [name for _, name in certificate.get("subjectAltName", ())]
+
+
+def blocks(pem: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Each PEM block with its label, as it stands there, whatever is around them (RFC 7468)."""
+    for part in pem.split(b"-----BEGIN ")[1:]:
+        label, dashes, rest = part.partition(b"-----")
+        end = b"-----END " + label + b"-----"
+        body, found, _ = rest.partition(end)
+        if dashes and found:
+            yield label, b"-----BEGIN " + label + dashes + body + end + b"\n"
+
+
+def _trusting(config: Kubeconfig) -> ssl.SSLContext:
+    made = bare()
+    if config.insecure:
+        made.check_hostname = False
+        made.verify_mode = ssl.CERT_NONE
+    elif config.ca:
+        _trust(made, config)
+    else:
+        made.load_default_certs()
+    return made
+
+
+def _trust(made: ssl.SSLContext, config: Kubeconfig) -> None:
+    """Trust each certificate that can be read; Go skips the others too."""
+    loaded = False
+    for block in _certificates(config.ca):
+        try:
+            made.load_verify_locations(cadata=binascii.a2b_base64(block.split(b"-----")[2]))
+            loaded = True
+        except (ssl.SSLError, ValueError):
+            continue
+    if not loaded:
+        raise CniError(
+            INVALID_CONFIG,
+            f"the certificate authority of cluster {config.cluster_name!r} in {config.path} holds no certificate",
+            "it must be PEM: -----BEGIN CERTIFICATE----- and so on, in *-data once more in base64",
+        )
+
+
+def _certificates(pem: bytes) -> list[bytes]:
+    return [block for label, block in blocks(pem) if label == b"CERTIFICATE"]
+
+
+def _present(made: ssl.SSLContext, credentials: Credentials, whose: str) -> None:
+    """Show this certificate when the server asks for one."""
+    chain = b"".join(_certificates(credentials.certificate))
+    key = next((block for label, block in blocks(credentials.key) if label.endswith(b"PRIVATE KEY")), b"")
+    if not chain or not key:
+        missing = "key" if chain else "certificate"
+        raise CniError(
+            INVALID_CONFIG, f"the client {missing} of {whose} is not PEM", f"it is from {credentials.source}"
+        )
+
+    def refuse() -> str:
+        raise CniError(INVALID_CONFIG, f"the client key of {whose} is encrypted", "store it without a password")
+
+    try:
+        _load(made, chain + key, refuse)
+    except ssl.SSLError as error:
+        what = "client certificate and key do not belong together"
+        if error.reason != "KEY_VALUES_MISMATCH":
+            what = f"client certificate or key cannot be used ({error.reason or 'unknown format'})"
+        raise CniError(INVALID_CONFIG, f"{what}: {whose}", f"they are from {credentials.source}") from None
+
+
+def _load(made: ssl.SSLContext, pem: bytes, refuse: Callable[[], str]) -> None:
+    """load_cert_chain() with the PEM itself, which Python cannot: it takes a path, so make one that is only memory."""
+    file = _memory()
+    if file < 0:
+        _load_from_directory(made, pem, refuse)
+        return
+    try:
+        _write(file, pem)
+        made.load_cert_chain(f"/proc/self/fd/{file}", password=refuse)
+    finally:
+        os.close(file)
+
+
+def _memory() -> int:
+    for flags in (os.MFD_CLOEXEC | _NOEXEC_SEAL, os.MFD_CLOEXEC):
+        try:
+            return os.memfd_create("client", flags)
+        except OSError:
+            continue
+    return -1
+
+
+def _load_from_directory(made: ssl.SSLContext, pem: bytes, refuse: Callable[[], str]) -> None:
+    """Without memfd (a seccomp filter): a file in a memory file system, for as long as reading it takes."""
+    directory = next((each for each in _MEMORY_DIRECTORIES if os.access(each, os.W_OK)), _MEMORY_DIRECTORIES[0])
+    path = f"{directory}/.node-ipam.{os.getpid()}"
+    try:
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        raise CniError(IO_FAILURE, f"no memory file for the client key: {directory}: {error.strerror}") from None
+    try:
+        _write(file, pem)
+        made.load_cert_chain(path, password=refuse)
+    finally:
+        os.unlink(path)
+        os.close(file)
+
+
+def _write(file: int, data: bytes) -> None:
+    with open(file, "wb", closefd=False) as memory:
+        memory.write(data)

@@ -1,0 +1,161 @@
+"""Type kube-node: the ranges are the node's podCIDRs, or a list of CIDRs in one of its annotations."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from plugin import delegate, fast, hostlocal, settings
+from plugin.cni import decode, refuse_other_case
+from plugin.errors import INVALID_CONFIG, PLUGIN_FAILURE, CniError
+from plugin.log import Log
+from plugin.plan import Plan
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from plugin.cni import Request
+
+NAME = "kube-node"
+PINNED = "kube-node.json"
+_PINNED_LIMIT = 1 << 20  # bytes
+_WHERE = "ipam."
+_OWN_KEYS = frozenset(
+    ("annotation", "cacheDir", "cacheSeconds", "ipv4-namespaces", "kubeconfig", "logfile", "loglevel", "nodeName")
+)
+# Each would add a range that is not this node's.
+_RANGE_KEYS = ("ranges", "subnet", "rangeStart", "rangeEnd", "gateway")
+_LEGACY_KEYS = frozenset(key.casefold() for key in _RANGE_KEYS[1:])
+
+
+def setup(request: Request) -> settings.Settings:
+    """How this request says to reach the Node, and where to log. Raises CniError."""
+    try:
+        return _settings(request)
+    except CniError:
+        if request.releases and isinstance(request.config.get("ipam"), dict):
+            return settings.Settings(request.environ, Log(), _WHERE + "kubeconfig")
+        raise
+
+
+def _settings(request: Request) -> settings.Settings:
+    ipam = request.ipam()
+    refuse_other_case(ipam, (*_OWN_KEYS, *_RANGE_KEYS, "type", "dataDir"), _WHERE)
+    log = settings.log(ipam, "logfile", _WHERE, plugin=NAME, network=request.name)
+    chosen = settings.Settings(request.environ, log, _WHERE + "kubeconfig")
+    chosen.kubeconfig = settings.path(ipam, "kubeconfig", _WHERE)
+    chosen.node_name = settings.node_name(ipam, "nodeName", _WHERE)
+    chosen.cache_seconds = settings.seconds(ipam, "cacheSeconds", _WHERE)
+    chosen.keep_in(settings.path(ipam, "cacheDir", _WHERE))
+    return chosen
+
+
+def plan(request: Request, chosen: settings.Settings) -> Plan:
+    """host-local with the ranges of this node; everything else of the request travels on. Raises CniError."""
+    ipam = request.ipam()
+    data_dir = settings.path(ipam, "dataDir", _WHERE)
+    extra = [_WHERE + key for key in _RANGE_KEYS if key in ipam] + _asked_ranges(request.config)
+    if extra:
+        details = f"{NAME} takes the ranges from the Node; remove the key, or use host-local as the type"
+        raise CniError(INVALID_CONFIG, f"'{extra[0]}' does not go with {NAME}", details)
+    base = {key: value for key, value in ipam.items() if key not in _OWN_KEYS and value != ""}
+    pinned_file = _pinned_file(request, data_dir)
+    files = [(pinned_file, fast.signature(pinned_file))]
+    pinned = _read_pinned(pinned_file)
+    if pinned is not None:
+        made, until, whose = {**base, **pinned}, time.time() + chosen.cache_seconds, pinned_file
+    else:
+        from plugin import node
+
+        found, until, whose = _ranges(ipam, chosen)
+        made = {**base, "ranges": found}
+        files.append((node.kept_in(chosen), fast.signature(node.kept_in(chosen))))
+    made["type"] = hostlocal.NAME
+    made["ranges"] = _limit_ipv4(request, made["ranges"], whose)
+    program = delegate.find(hostlocal.NAME, request.directories())
+    return Plan(program, {**request.config, "ipam": made}, until, files)
+
+
+def _asked_ranges(config: dict[str, Any]) -> list[str]:
+    """The capability by which a runtime gives host-local ranges of its own, where it is used."""
+    asked = config.get("runtimeConfig")
+    keys = [key for key in asked if key.casefold() == "ipranges" and asked[key]] if isinstance(asked, dict) else []
+    return [f"runtimeConfig.{key}" for key in keys]
+
+
+def release(request: Request, _chosen: settings.Settings) -> Plan:
+    """host-local with a placeholder range: it frees by container and interface. Raises CniError."""
+    data_dir = data_dirs(request, _chosen)[0]
+    program = delegate.find(hostlocal.NAME, request.directories())
+    return Plan(program, hostlocal.release_config(request, data_dir))
+
+
+def data_dirs(request: Request, _chosen: settings.Settings) -> list[str]:
+    """Where the leases of this network are: the operator's kube-node.json may say so, too. Raises CniError."""
+    data_dir = settings.path(request.ipam(), "dataDir", _WHERE)
+    try:
+        pinned = _read_pinned(_pinned_file(request, data_dir)) or {}
+        data_dir = settings.path(pinned, "dataDir", PINNED + ": ") or data_dir
+    except CniError:
+        pass  # a file that spoils an ADD must not keep an address from being freed
+    return [data_dir]
+
+
+def _ranges(ipam: dict[str, Any], chosen: settings.Settings) -> tuple[list[list[dict[str, str]]], float, str]:
+    """The ranges, until when they hold without asking again (epoch seconds), and whose they are."""
+    from plugin import node, ranges  # which DEL can do without
+
+    annotation = settings.text(ipam, "annotation", _WHERE)
+    if annotation:
+        facts, text = node.annotation(chosen, annotation)
+        found = ranges.from_text(text, f"annotation {annotation} of node {facts.name}")
+    else:
+        facts = node.pod_cidrs(chosen)
+        found = ranges.from_cidrs(facts.pod_cidrs, f"spec.podCIDRs of node {facts.name}")
+    return found, facts.asked + chosen.cache_seconds, f"node {facts.name}"
+
+
+def _limit_ipv4(request: Request, found: list[list[dict[str, str]]], whose: str) -> list[list[dict[str, str]]]:
+    """Without IPv4 for the pods of namespaces that are not in 'ipv4-namespaces', where that is given."""
+    allowed = settings.names(request.ipam(), "ipv4-namespaces", _WHERE)
+    if allowed is None:
+        return found
+    from plugin import ranges
+
+    ipv6 = ranges.ipv6_only(found)
+    namespace = fast.argument(request.environ, "K8S_POD_NAMESPACE")
+    if namespace in allowed or request.command != "ADD":
+        # IPv6 first: host-local remembers its last address by the range's place in this list.
+        return ipv6 + [each for each in found if each not in ipv6]
+    if not ipv6:
+        msg = f"pods of namespace {namespace or '(unknown)'} get no IPv4 address, and {whose} has no IPv6 range"
+        details = f"give the node an IPv6 range, or add the namespace to '{_WHERE}ipv4-namespaces'"
+        raise CniError(PLUGIN_FAILURE, msg, details)
+    return ipv6
+
+
+def _pinned_file(request: Request, data_dir: str) -> str:
+    return os.path.join(data_dir or hostlocal.store("", request.name), PINNED)
+
+
+def _read_pinned(path: str) -> dict[str, Any] | None:
+    """The host-local configuration that an operator laid down for this network; None when there is none."""
+    try:
+        raw = settings.read_file(path, _PINNED_LIMIT)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise CniError(INVALID_CONFIG, f"{path} cannot be read (errno {error.errno})", "mend or remove it") from None
+    pinned = decode(raw, path)
+    extra = [key for key in pinned if key.casefold() in _LEGACY_KEYS] if isinstance(pinned, dict) else []
+    if extra:
+        raise CniError(INVALID_CONFIG, f"'{extra[0]}' in {path} is not inside 'ranges'", "write it there")
+    if isinstance(pinned, dict):
+        refuse_other_case(pinned, ("ranges", "type", "dataDir"), f"{path}: ")
+    found = pinned.get("ranges") if isinstance(pinned, dict) else None
+    sets = found if isinstance(found, list) else []
+    if not sets or not all(isinstance(each, list) and all(isinstance(one, dict) for one in each) for each in sets):
+        details = 'remove it, or write {"type": "host-local", "ranges": [[{"subnet": "10.0.1.0/24"}]]}'
+        raise CniError(INVALID_CONFIG, f"{path} is not a host-local configuration with ranges", details)
+    return dict(pinned)

@@ -1,0 +1,72 @@
+"""What happened, for people: warnings on stderr, and JSON lines in the file the configuration names."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+
+LEVELS = ("error", "warning", "info", "debug", "trace")
+
+
+def level(setting: object) -> str:
+    """The level a configuration asks for: debug, trace, or a number (1: debug, 2 and more: trace); else info."""
+    text = str(setting)[:10]
+    try:
+        return LEVELS[min(2 + abs(int(text)), 4)]
+    except ValueError:
+        return text if text in LEVELS else "info"
+
+
+class Log:
+    """Writes what is at or above its level. No method raises: a log that cannot be written stops no pod."""
+
+    def __init__(self, file: str = "", wanted: str = "info", **context: object) -> None:
+        self.file = file
+        self.limit = LEVELS.index(wanted)
+        self.context = context
+
+    def error(self, msg: str, **fields: object) -> None:
+        """A request failed."""
+        self._write("error", msg, fields)
+
+    def warning(self, msg: str, **fields: object) -> None:
+        """Something is wrong, the request goes on; also on stderr, which runtimes copy to their journal."""
+        self._write("warning", msg, fields)
+        _to_stderr(f"{self.context.get('plugin', 'node-ipam')}: {msg}")
+
+    def info(self, msg: str, **fields: object) -> None:
+        """A request was answered, a range has changed."""
+        self._write("info", msg, fields)
+
+    def debug(self, msg: str, **fields: object) -> None:
+        """How an answer came about."""
+        self._write("debug", msg, fields)
+
+    def trace(self, msg: str, **fields: object) -> None:
+        """Requests, configurations and results in full."""
+        self._write("trace", msg, fields)
+
+    def _write(self, name: str, msg: str, fields: dict[str, object]) -> None:
+        if not self.file or LEVELS.index(name) > self.limit:
+            return
+        now = time.time()
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1000):03d}Z"
+        line = json.dumps({"ts": stamp, "level": name, "msg": msg, **self.context, **fields}, default=str)
+        try:
+            file = os.open(self.file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o640)
+            try:
+                os.write(file, line.encode() + b"\n")
+            finally:
+                os.close(file)
+        except (OSError, ValueError) as error:  # ValueError: a name that cannot be encoded
+            why = error.strerror if isinstance(error, OSError) else "no file can have that name"
+            _to_stderr(f"log file {self.file} cannot be written: {why}")
+            self.file = ""
+
+
+def _to_stderr(line: str) -> None:
+    try:
+        os.write(2, line.encode("utf-8", "backslashreplace") + b"\n")
+    except OSError:
+        pass

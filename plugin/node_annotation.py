@@ -1,0 +1,174 @@
+"""Type node-annotation: an annotation of the Node holds the configuration of the next IPAM plugin."""
+
+from __future__ import annotations
+
+import json
+import os
+
+from plugin import annotation, delegate, fast, hostlocal, node, settings
+from plugin.cache import digest
+from plugin.cni import decode
+from plugin.errors import INVALID_CONFIG, CniError
+from plugin.plan import Plan
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from plugin.cache import Cache
+    from plugin.cni import Request
+
+NAME = "node-annotation"
+CONFIG_FILE = "/etc/cni/node-annotation.conf"
+CONFIG_VARIABLE = "NODE_ANNOTATION_CFG"
+_CONFIG_LIMIT = 1 << 20  # bytes
+_UNUSED_SECONDS = 2 * settings.CACHE_SECONDS_LIMIT
+
+
+def setup(request: Request) -> settings.Settings:
+    """How to reach the Node, as the plugin's configuration file says. Raises CniError."""
+    try:
+        return setup_from(request.environ, read_config(request.environ), network=request.name)
+    except CniError:
+        if request.releases:
+            return setup_from(request.environ, {}, network=request.name)
+        raise
+
+
+def setup_from(environ: Mapping[str, str], config: dict[str, Any], **context: object) -> settings.Settings:
+    """The same without a request, for the commands of an operator. Raises CniError."""
+    where = config_file(environ) + ": "
+    log = settings.log(config, "log", where, plugin=NAME, **context)
+    chosen = settings.Settings(environ, log, where + "kubeconfig")
+    chosen.kubeconfig = settings.path(config, "kubeconfig", where)
+    chosen.node_name = settings.node_name(config, "nodeName", where)
+    chosen.cache_seconds = settings.seconds(config, "cacheSeconds", where)
+    chosen.keep_in(settings.path(config, "cacheDir", where))
+    return chosen
+
+
+def plan(request: Request, chosen: settings.Settings) -> Plan:
+    """The next plugin with what the annotation holds; everything else of the request travels on. Raises CniError."""
+    name = _annotation_name(request)
+    file = config_file(request.environ)
+    files = [(file, fast.signature(file))]
+    program = next_plugin(request.environ, _config(request), request.program)
+    facts, text = node.annotation(chosen, name)
+    ipam = {"type": os.path.basename(program), **annotation.parse(text, name)}
+    used = _remember_use(chosen, program, ipam)
+    until = facts.asked + chosen.cache_seconds
+    files.append((node.kept_in(chosen), fast.signature(node.kept_in(chosen))))
+    return Plan(program, {**request.config, "ipam": ipam}, until, files, used)
+
+
+def release(request: Request, chosen: settings.Settings) -> Plan:
+    """The next plugin with what it was last given for this attachment. Raises CniError."""
+    used = _used(chosen, chosen.cache.target(fast.attachment(request.environ))) or _last_known(request, chosen)
+    program = used["program"] if used else next_plugin(request.environ, _config(request), request.program)
+    if not os.path.isfile(program):  # it has moved since
+        program = delegate.find(os.path.basename(program), request.directories())
+    ipam = used["ipam"] if used else {}
+    name = os.path.basename(program)
+    if name == hostlocal.NAME:
+        return Plan(program, hostlocal.release_config(request, ipam.get("dataDir", "")))
+    return Plan(program, {**request.config, "ipam": {"type": name, **ipam}})
+
+
+def data_dirs(request: Request, chosen: settings.Settings) -> list[str]:
+    """Where the leases of this network may be: in every dataDir that an annotation is known to have named."""
+    entries = [_used(chosen, name) for name, _age in chosen.cache.names() if name.startswith("used-")]
+    entries.append(_last_known(request, chosen))
+    found = {entry["ipam"].get("dataDir", "") for entry in entries if entry}
+    return sorted(found | {""})
+
+
+def next_plugin(environ: Mapping[str, str], config: dict[str, Any], program: str) -> str:
+    """The path of the plugin that does the allocation. Raises CniError.
+
+    'nextipam' with a slash is a path, without one it is looked up in PATH, then in CNI_PATH;
+    without 'nextipam' it is host-local beside this program, then in CNI_PATH.
+    """
+    name = settings.text(config, "nextipam", config_file(environ) + ": ")
+    plugins = environ.get("CNI_PATH", "").split(os.pathsep)
+    if not name:
+        return delegate.find(hostlocal.NAME, [os.path.dirname(os.path.abspath(program)), *plugins])
+    if "/" in name:
+        directory, _, base = name.rpartition("/")
+        return delegate.find(base, [os.path.abspath(directory or "/")])
+    return delegate.find(name, [*environ.get("PATH", "").split(os.pathsep), *plugins])
+
+
+def config_file(environ: Mapping[str, str]) -> str:
+    """The plugin's own configuration file."""
+    return environ.get(CONFIG_VARIABLE) or CONFIG_FILE
+
+
+def read_config(environ: Mapping[str, str]) -> dict[str, Any]:
+    """What the configuration file says; unknown keys are fine. Raises CniError when a file that is named is missing."""
+    path = config_file(environ)
+    try:
+        config = decode(settings.read_file(path, _CONFIG_LIMIT), path)
+    except (FileNotFoundError, NotADirectoryError):
+        if not environ.get(CONFIG_VARIABLE):
+            return {}
+        details = f"write {{}} into it, or unset {CONFIG_VARIABLE}"
+        raise CniError(INVALID_CONFIG, f"there is no file {path}, which ${CONFIG_VARIABLE} names", details) from None
+    except OSError as error:
+        raise CniError(INVALID_CONFIG, f"{path} cannot be read (errno {error.errno})", "mend or remove it") from None
+    if not isinstance(config, dict):
+        details = 'such as {"kubeconfig": "/etc/kubernetes/kubeconfig"}'
+        raise CniError(INVALID_CONFIG, f"{path} is not a JSON object", details)
+    return config
+
+
+def _config(request: Request) -> dict[str, Any]:
+    try:
+        return read_config(request.environ)
+    except CniError:
+        if request.releases:
+            return {}
+        raise
+
+
+def _annotation_name(request: Request) -> str:
+    name = settings.text(request.ipam(), "annotation", "ipam.")
+    if not name:
+        raise CniError(INVALID_CONFIG, "No annotation specified", 'write "annotation": "example.com/NAME" into "ipam"')
+    return name
+
+
+def _remember_use(chosen: settings.Settings, program: str, ipam: dict[str, Any]) -> str:
+    """Keep what an ADD is about to use for the DEL that follows, perhaps after the annotation was changed."""
+    body = json.dumps({"program": program, "ipam": ipam}).encode()
+    name = "used-" + digest(body)
+    if chosen.cache.read(name) != body:
+        _forget_unused(chosen.cache)
+        chosen.cache.write(name, body)
+    return name
+
+
+def _forget_unused(cache: Cache) -> None:
+    """Remove what no attachment has been given, except what one may be about to be given."""
+    names = dict(cache.names())
+    used = {cache.target(name) for name in names if name.startswith("at:")}
+    for name, age in names.items():
+        if name.startswith("used-") and name not in used and age > _UNUSED_SECONDS:
+            cache.remove(name)
+
+
+def _used(chosen: settings.Settings, name: str) -> dict[str, Any] | None:
+    body = chosen.cache.read(name) if name.startswith("used-") else None
+    return json.loads(body) if body else None
+
+
+def _last_known(request: Request, chosen: settings.Settings) -> dict[str, Any] | None:
+    """What an ADD would use now, by what is known without asking anyone."""
+    try:
+        name = _annotation_name(request)
+        facts = node.last_known(chosen)
+        text = facts.annotations.get(name) if facts else None
+        program = next_plugin(request.environ, _config(request), request.program)
+        return {"program": program, "ipam": annotation.parse(text, name)} if text else None
+    except CniError:
+        return None  # what spoils an ADD must not keep an address from being freed

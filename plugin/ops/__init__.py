@@ -1,0 +1,1 @@
+"""What an operator asks for at a terminal; nothing here is imported on the CNI path."""

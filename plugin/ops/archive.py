@@ -1,0 +1,119 @@
+"""The archive: one line for the kernel, then a ZIP whose bytes depend on nothing but its contents."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import zipfile
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FILE = "node-ipam.pyz"
+LINKS = ("kube-node", "node-annotation")
+INTERPRETER = "/usr/bin/python3"
+
+# The kernel passes all that follows the interpreter as ONE argument: -I -S -c CODE. Starting with -c rather than by
+# way of __main__.py saves importing runpy and what that drags in. argv[1] is the archive, by the name it was called.
+_OPTIONS = (
+    # zipimport opens the archive anew for each module: by this name it finds the one that it began with, though
+    # another be put in its place meanwhile.
+    '-IScimport sys;_,*a=sys.argv;f=open(a[0]);sys.path[:0]="/dev/fd/%d"%f.fileno(),;from plugin import go;go(a)',
+    "-IScimport sys;a=sys.argv[1:];sys.path[:0]=a[:1];from plugin import go;go(a)",
+    "-IS",
+)
+_SHEBANG_LIMIT = 127  # bytes without the newline, Linux before 5.1: BINPRM_BUF_SIZE in include/uapi/linux/binfmts.h
+
+# What a known request reads lies together at the front.
+_FIRST = ("plugin/__init__", "plugin/__main__", "plugin/fast", "plugin/cache", "plugin/process", "plugin/deadline")
+_DATE = (1980, 1, 1, 0, 0, 0)
+_UNIX = 3
+_MODE = 0o100644
+
+
+def shebang(interpreter: str) -> bytes:
+    """The first line for this interpreter: an absolute path without blanks.
+
+    A path too long for the best form gets the next. Raises ValueError where even the last does not fit.
+    """
+    if not interpreter.startswith("/") or interpreter.split() != [interpreter]:
+        raise ValueError(f"an interpreter in a first line is an absolute path without blanks, not {interpreter!r}")
+    for options in _OPTIONS:
+        line = os.fsencode(f"#!{interpreter} {options}")
+        if len(line) <= _SHEBANG_LIMIT:
+            return line + b"\n"
+    raise ValueError(f"the interpreter's path is too long for a first line of {_SHEBANG_LIMIT} bytes: {interpreter}")
+
+
+def pack(entries: Mapping[str, bytes], interpreter: str = INTERPRETER) -> bytes:
+    """The archive of these files (name to content): the same bytes on any machine, at any time, by any Python.
+
+    Stored, not deflated: zlib's output differs between its implementations, and reading needs no zlib.
+    """
+    stream = io.BytesIO()
+    stream.write(shebang(interpreter))
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
+        for name in sorted(entries, key=_position):
+            info = zipfile.ZipInfo(name, _DATE)
+            info.create_system = _UNIX
+            info.external_attr = _MODE << 16
+            archive.writestr(info, entries[name])
+    return stream.getvalue()
+
+
+def unpack(path: str) -> dict[str, bytes]:
+    """The files in an archive, name to content. Raises OSError, or zipfile.BadZipFile for what is none."""
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def place(path: str, data: bytes, mode: int = 0o755) -> None:
+    """Put a file where programs may be using it: the old one or the new one is there at any moment, and whole."""
+    folder, name = os.path.split(path)
+    temporary = os.path.join(folder, f".{name}.{os.getpid()}")
+    try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+        with open(os.open(temporary, flags, mode), "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fchmod(file.fileno(), mode)
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        _remove(temporary)
+        raise
+    _sync(folder or ".")
+
+
+def link(path: str, target: str) -> None:
+    """Make path a symbolic link to target; whatever was there before is there until the link is."""
+    folder, name = os.path.split(path)
+    temporary = os.path.join(folder, f".{name}.{os.getpid()}")
+    _remove(temporary)
+    os.symlink(target, temporary)
+    try:
+        os.replace(temporary, path)
+    except BaseException:
+        _remove(temporary)
+        raise
+    _sync(folder or ".")
+
+
+def _position(name: str) -> tuple[int, str]:
+    module = name.rpartition(".")[0]
+    return (_FIRST.index(module) if module in _FIRST else len(_FIRST), name)
+
+
+def _remove(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+def _sync(folder: str) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

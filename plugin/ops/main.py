@@ -1,0 +1,141 @@
+"""An operator's call: which command is meant, and what its end looks like."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+
+from plugin import __version__, cni
+from plugin.errors import PLUGIN_FAILURE, CniError
+from plugin.ops import output
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+# Each is the module of that name in this package: add_arguments(parser), run(arguments), EXAMPLE; its docstring helps.
+COMMANDS = ("install", "uninstall", "deploy", "doctor", "leases", "gc", "explain")
+_VERSION = ("version", "--version", "-version", "-V")
+_HELP = ("help", "--help", "-help", "-h")
+_ANNOTATION = "node-annotation"
+_PLUGINS = ("kube-node", _ANNOTATION)
+
+
+def run(argv: Sequence[str]) -> int:
+    """Do what the command line asks for and return the exit status; argv[0] is the path it was called by."""
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        stream = getattr(sys, name) or os.fdopen(number, "w")  # None: it was closed when Python started
+        stream.reconfigure(errors="backslashreplace")
+        setattr(sys, name, stream)
+    status = _guarded(argv)
+    try:
+        sys.stdout.flush()
+    except OSError:  # Python would try again at its end, and complain
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return status
+
+
+def _guarded(argv: Sequence[str]) -> int:
+    """Any end of a command as an exit status and, if need be, a sentence."""
+    try:
+        status = _dispatch(argv)
+        sys.stdout.flush()
+        return status
+    except CniError as error:
+        output.error(error)
+    except BrokenPipeError:  # whoever read it has seen enough
+        return output.FINE
+    except KeyboardInterrupt:
+        return output.INTERRUPTED
+    except OSError as error:
+        name = f"{error.filename}: " if error.filename else ""
+        output.error(CniError(PLUGIN_FAILURE, f"{name}{error.strerror or type(error).__name__}"))
+    except Exception as error:  # the kind and the place, not the text, which may hold a secret
+        output.error(_unforeseen(error))
+    return output.FOUND
+
+
+def _dispatch(argv: Sequence[str]) -> int:
+    program, rest = os.path.basename(argv[0]), list(argv[1:])
+    if rest and rest[0] in COMMANDS:
+        return _command(program, rest[0], rest[1:])
+    if rest and rest[0] in _VERSION:
+        output.line(_version(program))
+        return output.FINE
+    if program == _ANNOTATION:
+        manual: Callable[[list[str]], int] = importlib.import_module("plugin.ops.manual").run
+        return manual(list(argv))
+    if not rest:
+        output.note(_about(program))
+        return output.FINE
+    if rest[0] not in _HELP:
+        known = ", ".join((*COMMANDS, "version", "help"))
+        output.error(CniError(PLUGIN_FAILURE, f"unknown command: {rest[0]}", f"{program} knows {known}"))
+        return output.USAGE
+    if rest[1:2] and rest[1] in COMMANDS:
+        return _command(program, rest[1], ["--help"])
+    output.line(_overview(program))
+    return output.FINE
+
+
+def _command(program: str, name: str, arguments: Sequence[str]) -> int:
+    module = importlib.import_module(f"plugin.ops.{name}")
+    parser = argparse.ArgumentParser(
+        prog=f"{program} {name}",
+        description=module.__doc__,
+        epilog="example:\n" + "\n".join(f"  {line}".rstrip() for line in module.EXAMPLE.strip().splitlines()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    module.add_arguments(parser)
+    try:
+        parsed = parser.parse_args(arguments)
+    except SystemExit as end:  # after its own words: help, or what is wrong
+        return end.code if isinstance(end.code, int) else output.USAGE
+    status: int = module.run(parsed)
+    return status
+
+
+def _overview(program: str) -> str:
+    lines = [
+        f"usage: {program} COMMAND [OPTION …]",
+        "",
+        "CNI IPAM plugins kube-node and node-annotation: addresses for pods from the ranges of this node.",
+        "",
+        "commands:",
+    ]
+    for name in COMMANDS:
+        text = importlib.import_module(f"plugin.ops.{name}").__doc__ or ""
+        lines.append(f"  {name:<10} {text.strip().splitlines()[0]}")
+    lines += [f"  {'version':<10} Print the version.", "", f"{program} COMMAND --help tells the rest."]
+    return "\n".join(lines)
+
+
+def _version(program: str) -> str:
+    python = f"Python {'.'.join(map(str, sys.version_info[:3]))} at {sys.executable}"
+    return f"{_name(program)} {__version__} (CNI {cni.VERSIONS[0]} to {cni.NEWEST}, {python})"
+
+
+def _about(program: str) -> str:
+    """What every CNI plugin says when it is called without a command, and where an operator goes from here."""
+    name = _name(program)
+    return (
+        f"{name} {__version__}: CNI IPAM plugin, ranges from the Kubernetes Node object\n"
+        f"CNI protocol versions supported: {', '.join(cni.VERSIONS)}\n"
+        f"A container runtime sets CNI_COMMAND; by hand: {program} help"
+    )
+
+
+def _name(program: str) -> str:
+    return program if program in _PLUGINS else "node-ipam"
+
+
+def _unforeseen(error: Exception) -> CniError:
+    trace, place = error.__traceback__, "?"
+    while trace is not None:
+        file = trace.tb_frame.f_code.co_filename
+        place = place if file.startswith("<") else f"{os.path.basename(file)}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return CniError(PLUGIN_FAILURE, f"unforeseen {type(error).__name__} at {place}", "please report this")

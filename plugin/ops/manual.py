@@ -1,0 +1,114 @@
+"""node-annotation's commands for testing by hand, as its shell version had them."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+from plugin import cni, deadline, identity, node_annotation, process, verbs
+from plugin.errors import INVALID_CONFIG, PLUGIN_FAILURE, CniError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+HELP = """
+ node-annotation --
+
+   An IPAM CNI-plugin that uses annotations on the K8s node object
+
+ Commands;
+
+   ipam
+     Act as an ipam CNI-plugin. This is the default command
+   error_quit [msg]
+     Print an error in standard CNI json format and quit
+   my_node
+     Print the own node object
+   get_annotation [--node=node] <annotation>
+     Print the value of the annotation in the K8s node object
+"""
+_SECONDS = 15.0
+
+
+def run(argv: list[str]) -> int:
+    """Do one command; argv[0] is the program. Returns the exit status; errors are CNI error objects on stdout."""
+    program, command, arguments = argv[0], (argv[1:] or ["ipam"])[0], argv[2:]
+    if command in ("-h", "--help", "help"):
+        print(HELP)
+        return 0
+    if command not in _COMMANDS:
+        print(f"ERROR: Invalid command [{command}]", file=sys.stderr)
+        return 1
+    try:
+        deadline.start(_SECONDS)
+        return _COMMANDS[command](program, arguments, os.environ)
+    except CniError as error:
+        sys.stdout.write(cni.error_answer(error).decode())
+    except deadline.DeadlineExceeded:
+        print(f"ERROR: no answer within {_SECONDS:.0f} seconds", file=sys.stderr)
+    finally:
+        deadline.stop()
+    return 1
+
+
+def _ipam(program: str, _arguments: list[str], environ: Mapping[str, str]) -> int:
+    command = environ.get("CNI_COMMAND", "")
+    raw = b"" if os.isatty(0) else process.read_stdin()
+    if command:
+        status, answer = verbs.answer(program, command, environ, raw)
+    elif not raw.strip():
+        print(HELP, file=sys.stderr)
+        return 0
+    else:
+        status, answer = _pass_on(program, environ, raw)
+    sys.stdout.flush()
+    process.leave(status, answer)
+    return status
+
+
+def _pass_on(program: str, environ: Mapping[str, str], raw: bytes) -> tuple[int, bytes]:
+    """What an ADD would give to the next plugin, given to it without CNI_COMMAND: with `cat` it can be read."""
+    request = cni.parse(program, "ADD", environ, raw)
+    plan = node_annotation.plan(request, node_annotation.setup(request))
+    try:
+        return process.run(plan.program, [plan.program], environ, json.dumps(plan.config, indent=2).encode() + b"\n")
+    except OSError as error:
+        raise CniError(PLUGIN_FAILURE, f"{plan.program} cannot be run: {error.strerror}") from None
+
+
+def _error_quit(_program: str, arguments: list[str], _environ: Mapping[str, str]) -> int:
+    message = " ".join(["FAILED:", *arguments])
+    sys.stdout.write(cni.encode({"cniVersion": "0.4.0", "code": 11, "msg": message}).decode())
+    return 1
+
+
+def _my_node(_program: str, _arguments: list[str], environ: Mapping[str, str]) -> int:
+    print(json.dumps(_own_node(environ, ""), indent=2, ensure_ascii=False))
+    return 0
+
+
+def _get_annotation(_program: str, arguments: list[str], environ: Mapping[str, str]) -> int:
+    options = [each for each in arguments if each.startswith("--node=")]
+    names = [each for each in arguments if each not in options]
+    if len(names) != 1 or names[0].startswith("-"):
+        raise CniError(INVALID_CONFIG, "Parameter missing", "get_annotation [--node=node] <annotation>")
+    node = _own_node(environ, options[-1].partition("=")[2] if options else "")
+    value = ((node.get("metadata") or {}).get("annotations") or {}).get(names[0])
+    if value is None:
+        raise CniError(
+            PLUGIN_FAILURE, f"Annotation not found: {names[0]}", "kubectl describe node shows those there are"
+        )
+    print(value)
+    return 0
+
+
+def _own_node(environ: Mapping[str, str], name: str) -> dict[str, Any]:
+    chosen = node_annotation.setup_from(environ, node_annotation.read_config(environ))
+    chosen.node_name = name or chosen.node_name
+    return identity.identify(chosen, None, lambda _node: True).node
+
+
+_COMMANDS = {"ipam": _ipam, "error_quit": _error_quit, "my_node": _my_node, "get_annotation": _get_annotation}

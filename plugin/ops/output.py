@@ -1,0 +1,119 @@
+"""The one voice of the operator's commands: tables, status words, colour, JSON, exit statuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+    from typing import Any, TextIO
+
+    from plugin.errors import CniError
+
+# Exit statuses.
+FINE = 0
+FOUND = 1  # something is wrong, or could not be done
+USAGE = 2
+INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
+
+_GAP = "  "
+_BOLD = "1"
+_UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
+
+
+class Status(str):
+    """A status word: the same text everywhere, in colour on a terminal."""
+
+    colour: str
+
+    def __new__(cls, word: str, colour: str) -> Status:
+        """colour: the parameter of SGR, ECMA-48 section 8.3.117."""
+        self = super().__new__(cls, word)
+        self.colour = colour
+        return self
+
+
+OK = Status("ok", "32")
+WARN = Status("warn", "33")
+FAIL = Status("fail", "31")
+
+
+def add_format(parser: argparse.ArgumentParser, *more: str) -> None:
+    """Give a command -o table|json, and more; arguments.output is the word chosen."""
+    choices = ("table", "json", *more)
+    text = f"how to print it: {', '.join(choices[:-1])} or {choices[-1]} (default: table)"
+    parser.add_argument("-o", "--output", choices=choices, default="table", metavar="FORMAT", help=text)
+
+
+def worst(words: Sequence[str]) -> int:
+    """The exit status for these status words: a warning alone is fine."""
+    return FOUND if FAIL in words else FINE
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print rows under headings, one line each; columns that hold nothing but numbers are aligned to the right."""
+    grid = [[printable(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(headings, *grid)]
+    right = [bool(rows) and all(isinstance(row[i], (int, float)) for row in rows) for i in range(len(headings))]
+    tint = is_coloured(sys.stdout)
+    lines = [[_painted(_BOLD, cell, tint) for cell in _padded(headings, widths, right)]]
+    for row, texts in zip(rows, grid):
+        padded = _padded(texts, widths, right)
+        lines.append([_painted(getattr(cell, "colour", ""), text, tint) for cell, text in zip(row, padded)])
+    for cells in lines:
+        line(_GAP.join(cells).rstrip())
+
+
+def document(value: Any) -> None:
+    """Print a value as JSON, indented, in ASCII, keys in the order they were put in."""
+    line(json.dumps(value, indent=2))
+
+
+def line(text: str = "") -> None:
+    """Print one line, or a text of several."""
+    sys.stdout.write(text + "\n")
+
+
+def note(text: str) -> None:
+    """Tell the person at the terminal, in one line or several, what is no part of the output."""
+    sys.stderr.write("\n".join(map(printable, text.split("\n"))) + "\n")
+
+
+def error(failure: CniError) -> None:
+    """Say on stderr what went wrong, and what to do about it."""
+    word = _painted(FAIL.colour, "error:", is_coloured(sys.stderr))
+    sys.stderr.write(f"{word} {printable(failure.msg)}\n")
+    if failure.details:
+        sys.stderr.write(f"{printable(failure.details)}\n")
+
+
+def is_coloured(stream: TextIO) -> bool:
+    """Whether to use colour there: a terminal that knows it, and nobody minds (https://no-color.org)."""
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and stream.isatty()
+
+
+def printable(value: object) -> str:
+    """The text of a value without what would steer a terminal: it may come from anyone's annotation or file name."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(value))
+
+
+def age(seconds: float) -> str:
+    """A span of time in its two largest units, as kubectl writes it: 45s, 7m30s, 3h5m, 12d4h."""
+    left, parts = max(int(seconds), 0), []
+    for size, unit in _UNITS:
+        count, left = divmod(left, size)
+        parts.append((count, unit))
+    first = next((place for place, (count, _) in enumerate(parts) if count), 0)
+    return "".join(f"{count}{unit}" for count, unit in parts[first : first + 2] if count) or "0s"
+
+
+def _padded(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> list[str]:
+    return [cell.rjust(width) if end else cell.ljust(width) for cell, width, end in zip(cells, widths, right)]
+
+
+def _painted(colour: str, text: str, wanted: bool) -> str:
+    return f"\033[{colour}m{text}\033[0m" if wanted and colour else text

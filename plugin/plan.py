@@ -1,0 +1,48 @@
+"""What a type of plugin decides about a request: which program gets which configuration."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any, Protocol
+
+    from plugin.cni import Request
+    from plugin.settings import Settings
+
+    class Type(Protocol):
+        """What the module of a type offers; all of it raises CniError."""
+
+        NAME: str
+
+        def setup(self, request: Request) -> Settings:
+            """How this request says to reach the Node, and where to log."""
+
+        def plan(self, request: Request, settings: Settings) -> Plan:
+            """For ADD and STATUS: with the ranges of this node."""
+
+        def release(self, request: Request, settings: Settings) -> Plan:
+            """For DEL and CHECK: from what is on this machine, never from a server."""
+
+        def data_dirs(self, request: Request, settings: Settings) -> list[str]:
+            """For GC: where leases of this network may be."""
+
+
+class Plan:
+    """A program, the configuration it gets, and for how long that is the answer to the same request."""
+
+    __slots__ = ("config", "files", "program", "until", "used")
+
+    def __init__(
+        self,
+        program: str,
+        config: dict[str, Any],
+        until: float = 0.0,
+        files: Sequence[tuple[str, str]] = (),
+        used: str = "",
+    ) -> None:
+        self.program = program
+        self.config = config
+        self.until = until  # epoch seconds
+        self.files = files  # (path, fast.signature()) of what the answer rests on besides the request and the Node
+        self.used = used  # the cache's name for what a later DEL of this attachment must be given

@@ -1,0 +1,192 @@
+"""CIDRs in, host-local ranges out; refuses what host-local would reject or misread."""
+
+from __future__ import annotations
+
+from plugin.errors import PLUGIN_FAILURE, CniError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+    from typing import Union
+
+    Address = Union[IPv4Address, IPv6Address]
+    Network = Union[IPv4Network, IPv6Network]
+    Ranges = list[list[dict[str, str]]]
+
+# ipaddress is imported where it is used: it costs 10 ms, and a request seen before needs none of this.
+
+_BLANKS = " \t\r\n"
+_LONGEST = 100  # characters of a CIDR; the longest IPv6 network needs 49
+_QUOTED = 60  # characters of a wrong text that a message repeats
+_FORM = "write a network and its prefix length, such as 10.0.1.0/24 or fd00:0:0:1::/64, and a comma between two"
+_COUNT = "give one IPv4 range, one IPv6 range, or one of each"
+
+
+def from_text(text: str, where: str) -> Ranges:
+    """The `ranges` for a comma-separated list of CIDRs, see from_cidrs; blanks round the commas do not matter."""
+    return from_cidrs([item.strip(_BLANKS) for item in text.split(",")], where)
+
+
+def from_cidrs(cidrs: object, where: str) -> Ranges:
+    """host-local's `ranges` for one CIDR, or two of different families: in this order, in canonical form.
+
+    where: for the message, such as "spec.podCIDRs of node vm-002". Raises CniError(PLUGIN_FAILURE), as retrying mends
+    nothing until the Node is changed. Link-local ranges and 240.0.0.0/4 are accepted: unusual, but people use them.
+    """
+    if not isinstance(cidrs, list):
+        raise _wrong(where, "not a list of CIDRs", _FORM)
+    if not 1 <= len(cidrs) <= 2:
+        raise _wrong(where, f"{len(cidrs)} ranges", _COUNT)
+    networks = [_network(cidr, where) for cidr in cidrs]
+    if len(networks) == 2 and networks[0].version == networks[1].version:
+        raise _wrong(where, f"two ranges of one family, {networks[0]} and {networks[1]}", _COUNT)
+    return [[{"subnet": str(network)}] for network in networks]
+
+
+def ipv6_only(ranges: Ranges) -> Ranges:
+    """The IPv6 sets of these ranges, possibly none; a set that is malformed or of both families is not one."""
+    return [range_set for range_set in ranges if _family(range_set) == 6]
+
+
+def families(ranges: Ranges) -> set[int]:
+    """The IP versions (4, 6) of which these ranges have addresses."""
+    return {_family(range_set) for range_set in ranges} - {0}
+
+
+def _family(range_set: object) -> int:
+    """4, 6, or 0 if neither: an operator's own file may hold anything."""
+    entries = range_set if isinstance(range_set, list) else [None]
+    subnets = [entry.get("subnet") if isinstance(entry, dict) else None for entry in entries]
+    found = {(6 if ":" in subnet else 4) if isinstance(subnet, str) else 0 for subnet in subnets}
+    return found.pop() if len(found) == 1 else 0
+
+
+def check(ranges: object, where: str) -> None:
+    """Raise CniError(PLUGIN_FAILURE) if host-local would refuse or misread this value of `ranges`, written by hand.
+
+    Its rules: Range.Canonicalize, RangeSet.Canonicalize and Overlaps in plugins/ipam/host-local/backend/allocator.
+    """
+    spans = []
+    for range_set in ranges if isinstance(ranges, list) and ranges else [None]:
+        if not isinstance(range_set, list) or not range_set or not all(isinstance(entry, dict) for entry in range_set):
+            raise _wrong(where, "ranges is not a list of lists of objects", 'write [[{"subnet": "10.0.1.0/24"}]]')
+        found = [_span(entry, where) for entry in range_set]
+        if len({version for version, *_ in found}) == 2:
+            raise _wrong(where, "IPv4 and IPv6 in one list of ranges", "give each family a list of its own")
+        spans += found
+    spans.sort()
+    for (version, _, last, one), (following, first, _, other) in zip(spans, spans[1:]):
+        if version == following and first <= last:
+            raise _wrong(where, f"ranges overlap in {one} and {other}", "let each address be in one range only")
+
+
+def _span(entry: dict[str, object], where: str) -> tuple[int, int, int, str]:
+    """(IP version, first address, last address, subnet) that host-local makes of one range."""
+    subnet = entry.get("subnet")
+    network = _network(subnet, where)
+    if network.version == 4 and ":" in str(subnet):
+        raise _wrong(where, f"{_quote(str(subnet))} is IPv4 written as IPv6", f"write {network}")
+    _address(entry, "gateway", where)  # host-local accepts any
+    first = _address(entry, "rangeStart", where) or network[1]
+    last = _address(entry, "rangeEnd", where) or network[-2 if network.version == 4 else -1]
+    # Of these host-local lets pass a start behind the end it sets itself, and then runs into the next network.
+    if first not in network or last not in network or int(first) > int(last):
+        raise _wrong(where, f"no range from {first} to {last} in {network}", "correct its rangeStart and rangeEnd")
+    return network.version, int(first), int(last), str(network)
+
+
+def _address(entry: dict[str, object], key: str, where: str) -> Address | None:
+    """The address under this key of a range; None if there is none. Here host-local reads ::ffff:10.0.0.5 as IPv4."""
+    import ipaddress
+
+    text = entry.get(key)
+    if text is None or text == "":
+        return None
+    try:
+        address = ipaddress.ip_address(text if isinstance(text, str) else "")
+    except ValueError:
+        raise _wrong(where, f"{key} {_quote(str(text))} is not an IP address", "write just the address") from None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def _network(cidr: object, where: str) -> Network:
+    """The network that is meant, if it is written properly and host-local can hand it out; else CniError."""
+    import ipaddress
+
+    if not isinstance(cidr, str):
+        raise _wrong(where, f"{type(cidr).__name__} in place of a CIDR", _FORM)
+    try:
+        address, bits, wrong = _read(cidr)
+    except ValueError as error:
+        raise _wrong(where, f"{_quote(cidr)} {error}", _FORM) from None
+    network = ipaddress.ip_network(f"{address}/{bits}", strict=False)
+    unfit, advice = _unfit(network)
+    if unfit:
+        raise _wrong(where, f"{_quote(cidr)} {unfit}", advice)
+    if wrong or network.network_address != address:
+        raise _wrong(where, f"{_quote(cidr)} {wrong or 'has host bits set'}", f"write {network}")
+    return network
+
+
+def _read(cidr: str) -> tuple[Address, int, str]:
+    """The address and prefix length that are meant, and what is wrong about the way they are written, if anything.
+
+    IPv4 written as IPv6 comes back as IPv4. Raises ValueError when it cannot be told what is meant.
+    """
+    import ipaddress
+
+    text, slash, length = "".join(cidr.split()).partition("/")
+    text, zone, _ = text.partition("%")
+    if len(cidr) > _LONGEST:
+        raise ValueError("is not an IP network")
+    if _octal(text):
+        raise ValueError("has leading zeros, which may mean octal numbers")
+    try:
+        address: Address = ipaddress.ip_address(text)
+    except ValueError:
+        raise ValueError("is not an IP network") from None
+    if not slash:
+        raise ValueError("has no prefix length")
+    try:
+        bits = ipaddress.ip_network(f"{address}/{length}", strict=False).prefixlen
+    except ValueError:
+        raise ValueError(f"has a prefix length other than 0 to {address.max_prefixlen}") from None
+    wrong = "has a zone" if zone else ""
+    if length != str(bits):
+        wrong = "has a mask, or zeros, in place of the plain prefix length"
+    if cidr.split() != [cidr]:
+        wrong = "has white space in it"
+    if address.version == 6 and int(address) >> 24 and int(address) >> 32 in (0, 0xFFFF):
+        if bits < 96:
+            raise ValueError("is IPv4 written as IPv6, with a prefix length below 96")
+        if int(address) >> 32 == 0:
+            wrong = "would make host-local hand out IPv4 addresses"
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF), bits - 96, wrong
+    return address, bits, wrong
+
+
+def _octal(address: str) -> bool:
+    """Whether a decimal number of it begins with 0: eight to some programs, ten to others, refused by Go."""
+    numbers = address.rpartition(":")[2].split(".")
+    return len(numbers) > 1 and any(len(number) > 1 and number[0] == "0" for number in numbers)
+
+
+def _unfit(network: Network) -> tuple[str, str]:
+    """(what is wrong, what to do) with a network from which no pod can get an address; ("", "") if nothing."""
+    if network.prefixlen > network.max_prefixlen - 2:
+        return "is too small", f"write a network of prefix length {network.max_prefixlen - 2} or less"
+    if network.network_address.packed[0] == 0:
+        # Before 1.2.0 host-local loses leading zero bytes: one ADD reserves and fails, the next one never ends.
+        # Nothing is lost by refusing: RFC 1122 section 3.2.1.3 and RFC 4291 section 2.4 give them to no host.
+        return "begins with a zero byte, such addresses are reserved", _FORM
+    if network.network_address.is_multicast or network.network_address.is_loopback:
+        return "is a multicast or loopback network", _FORM
+    return "", ""
+
+
+def _wrong(where: str, what: str, advice: str) -> CniError:
+    return CniError(PLUGIN_FAILURE, f"{where}: {what}", advice)
+
+
+def _quote(text: str) -> str:
+    return repr(text if len(text) <= _QUOTED else text[:_QUOTED] + "...")

@@ -1,0 +1,106 @@
+"""Lock files, and the wheels they pin: fetched once by pip, known by their hashes."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import os
+import subprocess
+import tempfile
+from dataclasses import dataclass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+ONLY_WHEELS = "--only-binary=:all:"
+_HASH = "--hash=sha256:"
+
+
+class FetchError(Exception):
+    """pip could not get what a lock file names; its own words have gone to stderr."""
+
+
+@dataclass(frozen=True)
+class Pin:
+    """One line of a lock file: a released version and the hashes its wheels may have."""
+
+    project: str
+    version: str
+    hashes: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Target:
+    """An interpreter that wheels are chosen for, whichever one runs pip; glibc's versions say how old a Linux."""
+
+    python: str
+    machine: str = "x86_64"
+    glibc: tuple[str, ...] = ("17",)
+
+    def options(self) -> list[str]:
+        """What pip download is told about it."""
+        platforms = [f"--platform=manylinux_2_{minor}_{self.machine}" for minor in self.glibc]
+        return ["--implementation=cp", f"--python-version={self.python}", *platforms]
+
+
+def pins(lock: str) -> list[Pin]:
+    """The pins of a lock file (https://pip.pypa.io/en/stable/topics/secure-installs/)."""
+    with open(lock, encoding="utf-8") as file:
+        lines = file.read().replace("\\\n", " ").splitlines()
+    found = []
+    for line in lines:
+        requirement, *hashes = line.partition("#")[0].split() or [""]
+        if requirement:
+            project, _, version = requirement.partition("==")
+            found.append(Pin(project, version, frozenset(text[len(_HASH) :] for text in hashes)))
+    return found
+
+
+def fetch(lock: str, target: Target, folder: str, pip: Callable[[], Sequence[str]]) -> list[tuple[Pin, str]]:
+    """Each pin of a lock file with the path of its wheel; pip, the command, is only asked for if the folder lacks one.
+
+    Raises FetchError.
+    """
+    wanted = pins(lock)
+    if not all(pin.hashes & _hashes(folder).keys() for pin in wanted):
+        _download(["--require-hashes", "--requirement", lock], target, folder, pip())
+    held = _hashes(folder)
+    found = [(pin, held[digest]) for pin in wanted for digest in sorted(pin.hashes & held.keys())[:1]]
+    if len(found) < len(wanted):
+        raise FetchError(f"{folder} lacks wheels of {os.path.basename(lock)}: delete the folder and try again")
+    return found
+
+
+def relock(lock: str, targets: Iterable[Target], pip: Sequence[str]) -> None:
+    """Write the hashes of all wheels the targets need into a lock file, for its versions. Raises FetchError."""
+    with open(lock, encoding="utf-8") as file:
+        text = [line for line in file if line.startswith("#")]
+    wanted = pins(lock)
+    requirements = [f"{pin.project}=={pin.version}" for pin in wanted]
+    held: dict[str, list[str]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for target in targets:
+            _download(requirements, target, folder, pip)
+        for digest, path in _hashes(folder).items():
+            held.setdefault(os.path.basename(path).split("-")[0].lower(), []).append(digest)
+    for pin, requirement in zip(wanted, requirements):
+        hashes = sorted(held[pin.project.lower().replace("-", "_")])
+        text.append(" \\\n    ".join([requirement, *(_HASH + digest for digest in hashes)]) + "\n")
+    with open(lock, "w", encoding="utf-8") as file:
+        file.writelines(text)
+
+
+def _download(what: Sequence[str], target: Target, folder: str, pip: Sequence[str]) -> None:
+    command = [*pip, "download", "--quiet", "--no-deps", ONLY_WHEELS, *target.options(), f"--dest={folder}", *what]
+    if subprocess.call(command, stdout=subprocess.DEVNULL):
+        raise FetchError("pip could not fetch what is named above: is the package index within reach?")
+
+
+def _hashes(folder: str) -> dict[str, str]:
+    """The wheels in a folder, SHA-256 to path."""
+    found = {}
+    for path in glob.glob(os.path.join(glob.escape(folder), "*.whl")):
+        with open(path, "rb") as file:
+            found[hashlib.sha256(file.read()).hexdigest()] = path
+    return found

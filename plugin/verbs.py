@@ -1,0 +1,144 @@
+"""What ADD, DEL, CHECK, STATUS, GC and VERSION do, for both types."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from plugin import cni, delegate, fast, hostlocal, process, settings
+from plugin.errors import INVALID_CONFIG, NOT_AVAILABLE, CniError
+from plugin.log import Log
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from plugin.cni import Request
+    from plugin.plan import Type
+    from plugin.settings import Settings
+
+_TYPES = ("kube-node", "node-annotation")
+
+
+def answer(program: str, command: str, environ: Mapping[str, str], raw: bytes | None) -> tuple[int, bytes]:
+    """Do one CNI command; (exit status, what to print). raw is standard input where it has been read already."""
+    log, version = Log(), ""
+    try:
+        cni.check_environment(command, environ)
+        if command == "VERSION":
+            return 0, cni.version_answer()
+        request = cni.parse(program, command, environ, process.read_stdin() if raw is None else raw)
+        version = request.version
+        plugin = type_of(request)
+        chosen = plugin.setup(request)
+        log = chosen.log
+        log.trace("request", request=request.config)
+        status, printed = _COMMANDS[command](plugin, request, chosen)
+    except CniError as error:
+        log.error(error.msg, command=command, code=error.code, details=error.details, **_who(environ))
+        return 1, cni.error_answer(error, version)
+    except delegate.Refused as refusal:
+        log.error(f"next plugin: {refusal}", command=command, **_who(environ))
+        return refusal.status, refusal.answer
+    record = log.error if status else log.info
+    record(command, answer=printed.decode("utf-8", "replace").strip(), **_who(environ))
+    return status, printed
+
+
+def type_of(request: Request) -> Type:
+    """The plugin type by the name of the program; under any other name, by the type in the request. Raises CniError."""
+    name = os.path.basename(request.program)
+    if name not in _TYPES:
+        name = str(request.ipam().get("type"))
+    if name == "kube-node":
+        from plugin import kube_node
+
+        return kube_node
+    if name == "node-annotation":
+        from plugin import node_annotation
+
+        return node_annotation
+    details = f"link it to one of {', '.join(_TYPES)}, and write that as the type"
+    raise CniError(INVALID_CONFIG, f"ipam.type {name[:80]!r} is none of this program's", details)
+
+
+def _add(plugin: Type, request: Request, chosen: Settings) -> tuple[int, bytes]:
+    plan = plugin.plan(request, chosen)
+    config, relabel = _spoken(plan.program, plan.config)
+    raw = cni.encode(config)
+    chosen.log.trace("configuration for the next plugin", program=plan.program, config=config)
+    if plan.used:
+        chosen.cache.link(fast.attachment(request.environ), plan.used)
+    status, answer = delegate.add(plan.program, request.environ, raw)
+    if status:
+        return status, answer
+    answer = fast.relabelled(answer) if relabel else answer
+    if chosen.memorable and plan.until > time.time() and _is_memorable(request):
+        known = fast.key(request.program, request.environ, request.raw)
+        fast.remember(chosen.cache, known, plan, raw, relabel, answer)
+    return 0, answer
+
+
+def _delete(plugin: Type, request: Request, chosen: Settings) -> tuple[int, bytes]:
+    _release(plugin, request, chosen)
+    chosen.cache.remove(fast.attachment(request.environ))
+    return 0, b""
+
+
+def _check(plugin: Type, request: Request, chosen: Settings) -> tuple[int, bytes]:
+    _release(plugin, request, chosen)
+    return 0, b""
+
+
+def _release(plugin: Type, request: Request, chosen: Settings) -> None:
+    plan = plugin.release(request, chosen)
+    config, _relabel = _spoken(plan.program, plan.config)
+    environ = request.environ
+    if _is_host_local(plan.program):
+        environ = hostlocal.release_environ(environ)
+    chosen.log.trace("configuration for the next plugin", program=plan.program, config=config)
+    delegate.release(plan.program, request.command, environ, cni.encode(config))
+
+
+def _status(plugin: Type, request: Request, chosen: Settings) -> tuple[int, bytes]:
+    """https://www.cni.dev/docs/spec/#status-check-plugin-status; kubelet asks every 5 s."""
+    chosen.sparing = True
+    chosen.cache_seconds = chosen.cache_seconds or settings.CACHE_SECONDS
+    try:
+        plan = plugin.plan(request, chosen)
+    except CniError as error:
+        raise CniError(NOT_AVAILABLE, error.msg, error.details) from None
+    if not _is_host_local(plan.program):  # whose STATUS does nothing, where it knows the command at all
+        delegate.ready(plan.program, request.environ, cni.encode(plan.config))
+    return 0, b""
+
+
+def _collect(plugin: Type, request: Request, chosen: Settings) -> tuple[int, bytes]:
+    from plugin import garbage
+
+    garbage.collect(request, plugin.data_dirs(request, chosen), chosen.log)
+    return 0, b""
+
+
+def _spoken(program: str, config: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+    return hostlocal.speak(config) if _is_host_local(program) else (config, False)
+
+
+def _is_host_local(program: str) -> bool:
+    return os.path.basename(program) == hostlocal.NAME
+
+
+def _is_memorable(request: Request) -> bool:
+    """plugin.fast looks for the word, not for the key, to know that the namespace matters: both must agree."""
+    return ("ipv4-namespaces" in request.ipam()) == (b"ipv4-namespaces" in request.raw)
+
+
+def _who(environ: Mapping[str, str]) -> dict[str, str]:
+    names = {"container": "CNI_CONTAINERID", "interface": "CNI_IFNAME"}
+    who = {field: environ.get(name, "") for field, name in names.items()}
+    pod = [fast.argument(environ, name) for name in ("K8S_POD_NAMESPACE", "K8S_POD_NAME")]
+    return {**who, "pod": "/".join(pod)} if any(pod) else who
+
+
+_COMMANDS = {"ADD": _add, "DEL": _delete, "CHECK": _check, "STATUS": _status, "GC": _collect}

@@ -1,0 +1,1 @@
+"""The tests, and what demo and bench share with them."""

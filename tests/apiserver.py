@@ -1,0 +1,318 @@
+"""A throw-away API server on loopback that knows Nodes: real TLS, users, rules, pages, and faults on demand."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import http.server
+import json
+import os
+import secrets
+import socket
+import ssl
+import threading
+import time
+import urllib.parse
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from tests import makeconfig
+from tests.nodes import Node, make_node
+from tests.pki import Authority, Pair
+from tests.rules import (
+    ANONYMOUS,
+    Rule,
+    User,
+    authenticated,
+    node_authorizer,
+    rbac_get_nodes_only,
+    rbac_nothing,
+)
+
+__all__ = [
+    "ANONYMOUS",
+    "ApiServer",
+    "Asked",
+    "Handler",
+    "User",
+    "authenticated",
+    "make_node",
+    "node_authorizer",
+    "rbac_get_nodes_only",
+    "rbac_nothing",
+]
+
+_COLLECTION = "/api/v1/nodes"
+_IDLE = 60  # seconds before a silent connection is closed
+
+
+class Asked(NamedTuple):
+    """One request as it came: path with query; user as authenticated."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    user: User
+
+
+class ApiServer:
+    """A context manager; listens on a free port of host while inside. Everything may be changed while it runs.
+
+    nodes: name -> Node; uid and resourceVersion are filled in when asked for. stale: what a request with
+    resourceVersion=0 gets instead, None for a Node the watch cache has not seen. users: bearer token -> User; client
+    certificates need no entry. delay: seconds before each answer. fault: called with the Handler first; True when it
+    has answered (or broken) the request itself. certificate, configure (is given the SSL context): read by start().
+    """
+
+    def __init__(
+        self,
+        host: str = "127.0.0.1",
+        authority: Authority | None = None,
+        certificate: Pair | None = None,
+        rule: Rule = authenticated,
+        configure: Callable[[ssl.SSLContext], None] | None = None,
+    ) -> None:
+        self.host = host
+        self.port = 0
+        self.prefix = ""  # of every path, as behind Rancher
+        self.authority = authority or Authority()
+        self.client_authority = self.authority
+        self.certificate = certificate or self.authority.server("127.0.0.1", "::1", "localhost", "kubernetes")
+        self.rule = rule
+        self.configure = configure
+        self.nodes: dict[str, Node] = {}
+        self.stale: dict[str, Node | None] = {}
+        self.users: dict[str, User] = {}
+        self.requests: list[Asked] = []
+        self.connections = 0  # accepted so far, whatever became of them
+        self.delay = 0.0
+        self.page = 500  # Nodes per page at most
+        self.fault: Callable[[Handler], bool] | None = None
+        self._listener: socket.socket | None = None
+        self._acceptor: threading.Thread | None = None
+        self._connections: set[socket.socket] = set()
+        self._versions: dict[str, tuple[int, int]] = {}
+        self._version = 1000
+        self._lock = threading.Lock()
+
+    @property
+    def url(self) -> str:
+        """Where a kubeconfig's server key points."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"https://{host}:{self.port}{self.prefix}"
+
+    def __enter__(self) -> ApiServer:
+        self.start()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Listen; after a stop() on the same port as before."""
+        context = self._context()
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        self._listener = socket.create_server((self.host, self.port), family=family, backlog=128)
+        self.port = self._listener.getsockname()[1]
+        self._acceptor = threading.Thread(target=self._accept, args=(self._listener, context), daemon=True)
+        self._acceptor.start()
+
+    def stop(self) -> None:
+        """Refuse new connections and break those there are."""
+        if self._listener and self._acceptor:
+            _break(self._listener)
+            self._acceptor.join()
+            self._listener.close()
+            self._listener = None
+        for connection in list(self._connections):
+            _break(connection)
+
+    def add(self, node: Node) -> Node:
+        """Put a Node into nodes under its own name."""
+        self.nodes[node["metadata"]["name"]] = node
+        return node
+
+    def count(self, method: str = "GET") -> int:
+        """How many requests of this method were made."""
+        return sum(asked.method == method for asked in self.requests)
+
+    def token(self, user: str = "node-ipam", groups: tuple[str, ...] = ("system:authenticated",)) -> str:
+        """A new bearer token for this user."""
+        token = secrets.token_urlsafe(24)
+        self.users[token] = User(user, groups)
+        return token
+
+    def stored(self, name: str) -> Node:
+        """The Node as it is served: a copy with uid and resourceVersion. Raises KeyError."""
+        node = self.nodes[name]
+        with self._lock:
+            node.setdefault("metadata", {}).setdefault("uid", secrets.token_hex(16))
+            text = json.dumps(node)
+            known, version = self._versions.get(name, (0, 0))
+            if known != hash(text):
+                self._version = version = self._version + 1
+                self._versions[name] = (hash(text), version)
+        return {**node, "metadata": {**node["metadata"], "name": name, "resourceVersion": str(version)}}
+
+    def kubeconfig(
+        self, kind: str = "token", user: str = "node-ipam", groups: tuple[str, ...] = (), directory: str = ""
+    ) -> dict[str, Any]:
+        """A kubeconfig for this server: see makeconfig.make()."""
+        return makeconfig.make(self, kind, user, groups, directory)
+
+    def write_kubeconfig(
+        self, path: str | os.PathLike[str], kind: str = "token", user: str = "node-ipam", groups: tuple[str, ...] = ()
+    ) -> str:
+        """Write kubeconfig() as YAML, readable by its owner alone, its other files beside it; return the path."""
+        directory, name = os.path.split(os.fspath(path))
+        text = makeconfig.as_yaml(self.kubeconfig(kind, user, groups, directory))
+        return makeconfig.write(directory, name, text.encode())
+
+    def _context(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        memory = os.memfd_create("server")
+        try:
+            os.write(memory, self.certificate.certificate + self.certificate.key)
+            context.load_cert_chain(f"/proc/self/fd/{memory}")
+        finally:
+            os.close(memory)
+        context.load_verify_locations(cadata=self.client_authority.ca_pem.decode())
+        context.verify_mode = ssl.CERT_OPTIONAL
+        if self.configure:
+            self.configure(context)
+        return context
+
+    def _accept(self, listener: socket.socket, context: ssl.SSLContext) -> None:
+        while True:
+            try:
+                connection, address = listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            threading.Thread(target=self._serve, args=(connection, address, context), daemon=True).start()
+
+    def _serve(self, plain: socket.socket, address: object, context: ssl.SSLContext) -> None:
+        # Either side may not trust the other, the client may be gone, stop() may have broken the connection.
+        with contextlib.suppress(OSError):
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            plain.settimeout(_IDLE)
+            with context.wrap_socket(plain, server_side=True, do_handshake_on_connect=False) as connection:
+                self._connections.add(connection)
+                try:
+                    connection.do_handshake()
+                    Handler(connection, address, self)
+                finally:
+                    self._connections.discard(connection)
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """One connection. A fault gets it before the answer, with connection (the TLS socket) and answer() at hand."""
+
+    protocol_version = "HTTP/1.1"
+
+    def __init__(self, connection: ssl.SSLSocket, address: object, api: ApiServer) -> None:
+        self.api = api
+        self.body = b""
+        super().__init__(connection, address, None)  # type: ignore[arg-type]
+
+    def log_message(self, *_args: object) -> None:
+        """Nothing on stderr."""
+
+    def do_GET(self) -> None:
+        """Get or list Nodes."""
+        self._handle("get", self._get)
+
+    def do_PATCH(self) -> None:
+        """Merge a JSON patch into one Node."""
+        self._handle("patch", self._patch)
+
+    def answer(self, code: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
+        """Send a whole answer in one write."""
+        headers = {"Content-Type": "application/json", "Content-Length": str(len(body)), **(headers or {})}
+        head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        self.wfile.write(f"HTTP/1.1 {code} {self.responses.get(code, ('Odd',))[0]}\r\n{head}\r\n".encode() + body)
+
+    def status(self, code: int, reason: str, message: str, headers: Mapping[str, str] | None = None) -> None:
+        """Send a Kubernetes Status object."""
+        status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure"}
+        self.answer(code, json.dumps({**status, "message": message, "reason": reason, "code": code}).encode(), headers)
+
+    def _handle(self, verb: str, act: Callable[[str, dict[str, str]], None]) -> None:
+        self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        user = self._user()
+        self.api.requests.append(Asked(self.command, self.path, dict(self.headers), user or ANONYMOUS))
+        if self.api.fault and self.api.fault(self):
+            return
+        time.sleep(self.api.delay)
+        path, _, text = self.path.partition("?")
+        query = dict(urllib.parse.parse_qsl(text))
+        collection, name = path[: len(self.api.prefix + _COLLECTION)], path[len(self.api.prefix + _COLLECTION) + 1 :]
+        if user is None:
+            self.status(401, "Unauthorized", "Unauthorized")
+        elif collection != self.api.prefix + _COLLECTION:
+            self.answer(404, b"404 page not found\n", {"Content-Type": "text/plain"})
+        elif refusal := self.api.rule(user, verb if name else "list", name or _selected(query)):
+            self.status(403, "Forbidden", refusal)
+        else:
+            act(name, query)
+
+    def _user(self) -> User | None:
+        """The user, ANONYMOUS without credentials, None with wrong ones."""
+        certificate: Any = self.connection.getpeercert()
+        if certificate:
+            subject = [pair for part in certificate["subject"] for pair in part]
+            groups = tuple(value for key, value in subject if key == "organizationName")
+            return User(dict(subject)["commonName"], groups)
+        kind, _, token = self.headers.get("Authorization", "").partition(" ")
+        return self.api.users.get(token) if kind == "Bearer" else ANONYMOUS
+
+    def _get(self, name: str, query: dict[str, str]) -> None:
+        if not name:
+            self._list(query)
+            return
+        old = query.get("resourceVersion") == "0" and name in self.api.stale
+        node = self.api.stale[name] if old else self.api.stored(name) if name in self.api.nodes else None
+        if node is None:
+            self.status(404, "NotFound", f'nodes "{name}" not found')
+        else:
+            self.answer(200, json.dumps(node).encode())
+
+    def _list(self, query: dict[str, str]) -> None:
+        after = base64.urlsafe_b64decode(query.get("continue", "")).decode()
+        names = [name for name in sorted(self.api.nodes) if name > after and _selected(query) in ("", name)]
+        limit = min(int(query.get("limit") or self.api.page), self.api.page)
+        metadata: dict[str, Any] = {"resourceVersion": "1"}
+        if len(names) > limit:
+            metadata["continue"] = base64.urlsafe_b64encode(names[limit - 1].encode()).decode()
+            metadata["remainingItemCount"] = len(names) - limit
+        listed = {"kind": "NodeList", "apiVersion": "v1", "metadata": metadata}
+        self.answer(200, json.dumps({**listed, "items": [self.api.stored(name) for name in names[:limit]]}).encode())
+
+    def _patch(self, name: str, _query: dict[str, str]) -> None:
+        if name in self.api.nodes:
+            _merge(self.api.nodes[name], json.loads(self.body))
+            self.answer(200, json.dumps(self.api.stored(name)).encode())
+        else:
+            self.status(404, "NotFound", f'nodes "{name}" not found')
+
+
+def _selected(query: Mapping[str, str]) -> str:
+    key, _, name = query.get("fieldSelector", "").partition("=")
+    return name if key == "metadata.name" else ""
+
+
+def _merge(target: dict[str, Any], patch: dict[str, Any]) -> None:
+    """RFC 7386."""
+    for key, value in patch.items():
+        if value is None:
+            target.pop(key, None)
+        elif isinstance(value, dict):
+            _merge(target.setdefault(key, {}), value)
+        else:
+            target[key] = value
+
+
+def _break(connection: socket.socket) -> None:
+    """End both directions: whoever reads or accepts there wakes up and closes it."""
+    with contextlib.suppress(OSError):
+        socket.socket.shutdown(connection, socket.SHUT_RDWR)

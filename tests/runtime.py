@@ -1,0 +1,134 @@
+"""The side of CNI that plugins are called from: environment, request on stdin, exit status and JSON back, as in libcni.
+
+https://github.com/containernetworking/cni/blob/main/pkg/invoke/raw_exec.go
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+Config = dict[str, Any]
+
+SECONDS = 60.0  # until a plugin counts as hanging; ours give up after 15
+
+
+class Pod(NamedTuple):
+    """Whom an interface is for."""
+
+    name: str
+    namespace: str = "default"
+    interface: str = "eth0"
+
+    @property
+    def container(self) -> str:
+        """The id of its sandbox: 64 hex digits, as containerd makes them."""
+        return hashlib.sha256(f"{self.namespace}/{self.name}".encode()).hexdigest()
+
+    def arguments(self) -> dict[str, str]:
+        """What concerns the pod in the environment of a plugin."""
+        args = {
+            "IgnoreUnknown": "1",
+            "K8S_POD_NAMESPACE": self.namespace,
+            "K8S_POD_NAME": self.name,
+            "K8S_POD_INFRA_CONTAINER_ID": self.container,
+        }
+        return {
+            "CNI_CONTAINERID": self.container,
+            "CNI_NETNS": f"/var/run/netns/cni-{self.container[:36]}",
+            "CNI_IFNAME": self.interface,
+            "CNI_ARGS": ";".join(f"{key}={value}" for key, value in args.items()),
+        }
+
+
+class Call(NamedTuple):
+    """A process to start."""
+
+    argv: tuple[str, ...]
+    environ: dict[str, str]
+    stdin: bytes
+
+
+class Answer(NamedTuple):
+    """How it ended; a status below 0 is the signal that ended it."""
+
+    status: int
+    stdout: bytes
+    stderr: str
+    seconds: float
+
+    def document(self) -> Config:
+        """The one JSON object on stdout. Raises ValueError for anything else, with all that was printed."""
+        try:
+            found = json.loads(self.stdout)
+            if not isinstance(found, dict):
+                raise ValueError("not an object")
+        except ValueError as error:
+            raise ValueError(f"{error}: status {self.status}, stdout {self.stdout!r}, stderr {self.stderr!r}") from None
+        return found
+
+
+def run(call: Call, seconds: float = SECONDS) -> Answer:
+    """Start it, wait for its end. Raises subprocess.TimeoutExpired; then it has been killed."""
+    started = time.perf_counter()
+    done = subprocess.run(
+        call.argv, env=call.environ, input=call.stdin, capture_output=True, cwd="/", timeout=seconds, check=False
+    )
+    taken = time.perf_counter() - started
+    return Answer(done.returncode, done.stdout, done.stderr.decode(errors="replace"), taken)
+
+
+class Runtime:
+    """Calls the plugins in these directories, the first that has one of the name counts.
+
+    environ: what a plugin's environment holds beside CNI_*. interpreter: what stands before a plugin's path, to run it
+    by this instead of by its first line, or elsewhere. The result of each ADD is kept, to be sent with CHECK and DEL,
+    until a DEL succeeds.
+    """
+
+    def __init__(self, directories: Sequence[str], environ: Mapping[str, str], interpreter: Sequence[str] = ()) -> None:
+        self.directories = list(directories)
+        self.environ = dict(environ)
+        self.interpreter = tuple(interpreter)
+        self.main = False
+        self.results: dict[tuple[str, Pod], Config] = {}
+
+    def find(self, name: str) -> str:
+        """The path of a plugin. Raises FileNotFoundError."""
+        for directory in self.directories:
+            path = os.path.join(directory, name)
+            if os.path.isfile(path):
+                return os.path.abspath(path)
+        raise FileNotFoundError(f"no {name} in {', '.join(self.directories)}")
+
+    def call(self, command: str, config: Config, pod: Pod | None = None, **environ: str) -> Call:
+        """The process for a command about a network; environ is added to, or replaces, what is in its environment."""
+        if command in ("CHECK", "DEL") and pod and (config["name"], pod) in self.results:
+            config = {**config, "prevResult": self.results[config["name"], pod]}
+        nobody = {"CNI_CONTAINERID": "", "CNI_NETNS": "", "CNI_IFNAME": "", "CNI_ARGS": ""}
+        ours = {"CNI_COMMAND": command, "CNI_PATH": os.pathsep.join(self.directories)}
+        variables = {**self.environ, **(pod.arguments() if pod else nobody), **ours, **environ}
+        argv = (*self.interpreter, self.find(self._named(config)))
+        return Call(argv, variables, json.dumps(config, separators=(",", ":")).encode())
+
+    def run(self, command: str, config: Config, pod: Pod | None = None, **environ: str) -> Answer:
+        """Run call() to its end."""
+        answer = run(self.call(command, config, pod, **environ))
+        if pod and command == "ADD" and answer.status == 0:
+            self.results[config["name"], pod] = answer.document()
+        if pod and command == "DEL" and answer.status == 0:
+            self.results.pop((config["name"], pod), None)
+        return answer
+
+    def _named(self, config: Config) -> str:
+        return str(config["type"] if self.main and "type" in config else config["ipam"]["type"])
+
+    def version(self, name: str) -> Answer:
+        """VERSION, to the plugin of this name."""
+        environ = {**self.environ, "CNI_COMMAND": "VERSION"}
+        return run(Call((*self.interpreter, self.find(name)), environ, b'{"cniVersion":"1.1.0"}'))

@@ -1,0 +1,351 @@
+"""build.py: lock files, wheels, the tools' environment, and its commands."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import build
+from plugin.vendor import bundle, wheels
+from plugin.vendor.wheels import FetchError, Pin, Target
+
+TARGET = Target("3.9")
+WHEEL = "thing-1.0-py3-none-any.whl"
+
+
+def make_wheel(files: dict[str, str], project: str = "thing") -> bytes:
+    """A wheel of a project, version 1.0, with these files in it."""
+    info = f"{project}-1.0.dist-info"
+    metadata = (
+        f"Metadata-Version: 2.4\nName: {project}\nVersion: 1.0\nLicense-Expression: MIT\nRequires-Python: >=3.9\n"
+        "Requires-Dist: urllib3<3,>=1.26\nRequires-Dist: certifi>=2023.5.7\n"
+        'Requires-Dist: PySocks!=1.5.7; extra == "socks"\n\nA thing.\n'
+    )
+    files = {
+        **files,
+        f"{info}/METADATA": metadata,
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/licenses/LICENSE.txt": "do as you like",
+        f"{info}/RECORD": "",
+    }
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as wheel:
+        for name, text in files.items():
+            wheel.writestr(name, text)
+    return stream.getvalue()
+
+
+def write_lock(path: Path, *hashes: str) -> str:
+    """A lock file of thing 1.0 with these hashes."""
+    path.write_text("# thing\n" + " \\\n    ".join(["thing==1.0", *(f"--hash=sha256:{h}" for h in hashes)]) + "\n")
+    return str(path)
+
+
+def no_pip() -> list[str]:
+    """Stands for pip where pip must not be needed."""
+    raise AssertionError("pip was asked for")
+
+
+def own_pip() -> list[str]:
+    """The pip of the Python that runs the tests."""
+    return [sys.executable, "-m", "pip"]
+
+
+@pytest.fixture
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory that is all pip knows of the world; thing 1.0 is in it."""
+    folder = tmp_path / "index"
+    folder.mkdir()
+    (folder / WHEEL).write_bytes(make_wheel({"thing.py": ""}))
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    return folder
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_pins(tmp_path: Path) -> None:
+    """Comments, blank lines and continued lines are read as pip reads them."""
+    lock = tmp_path / "lock.txt"
+    lock.write_text(
+        "# for all\n\na-b==1.0 \\\n    --hash=sha256:11 \\\n    --hash=sha256:22\nC==2.0.post1 --hash=sha256:33 # why\n"
+    )
+
+    assert wheels.pins(str(lock)) == [
+        Pin("a-b", "1.0", frozenset({"11", "22"})),
+        Pin("C", "2.0.post1", frozenset({"33"})),
+    ]
+
+
+@pytest.mark.parametrize("lock", [*(build._lock(tree) for tree, _, _ in build.TREES), build.TOOLS])
+def test_every_requirement_is_pinned(lock: str) -> None:
+    """Each line of our own lock files has a version and hashes, each project once."""
+    pins = wheels.pins(lock)
+
+    assert pins
+    assert [pin for pin in pins if not pin.version or not pin.hashes] == []
+    assert len({pin.project for pin in pins}) == len(pins)
+
+
+def test_fetch_once(tmp_path: Path, index: Path) -> None:
+    """pip fetches what is missing; from then on it is not needed."""
+    lock, folder = write_lock(tmp_path / "lock.txt", digest(index / WHEEL)), tmp_path / "wheels"
+
+    first = wheels.fetch(lock, TARGET, str(folder), own_pip)
+    again = wheels.fetch(lock, TARGET, str(folder), no_pip)
+
+    assert [(pin.project, path) for pin, path in first] == [("thing", str(folder / WHEEL))]
+    assert again == first
+
+
+def test_fetch_refuses_other_contents(tmp_path: Path, index: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A wheel that is not the one that was pinned is not taken."""
+    lock = write_lock(tmp_path / "lock.txt", "0" * 64)
+
+    with pytest.raises(FetchError):
+        wheels.fetch(lock, TARGET, str(tmp_path / "wheels"), own_pip)
+
+    assert "HASH" in capfd.readouterr().err.upper()
+
+
+def test_fetch_takes_nothing_unpinned(tmp_path: Path, index: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A line without a hash is not fetched at all."""
+    lock, folder = write_lock(tmp_path / "lock.txt"), tmp_path / "wheels"
+
+    with pytest.raises(FetchError):
+        wheels.fetch(lock, TARGET, str(folder), own_pip)
+
+    assert os.listdir(folder) == []
+    assert "HASH" in capfd.readouterr().err.upper()
+
+
+def test_fetch_what_is_new(tmp_path: Path, index: Path) -> None:
+    """A line added to a lock file is fetched although the others are there."""
+    lock, folder = write_lock(tmp_path / "lock.txt", digest(index / WHEEL)), tmp_path / "wheels"
+    wheels.fetch(lock, TARGET, str(folder), own_pip)
+    other = index / WHEEL.replace("thing", "other")
+    other.write_bytes(make_wheel({}, "other"))
+    with open(lock, "a") as file:
+        file.write(f"other==1.0 --hash=sha256:{digest(other)}\n")
+
+    found = wheels.fetch(lock, TARGET, str(folder), own_pip)
+
+    assert [pin.project for pin, _ in found] == ["thing", "other"]
+
+
+def test_fetch_mends_damage(tmp_path: Path, index: Path) -> None:
+    """A wheel damaged since, or half written, is fetched again."""
+    lock, folder = write_lock(tmp_path / "lock.txt", digest(index / WHEEL)), tmp_path / "wheels"
+    folder.mkdir()
+    (folder / WHEEL).write_bytes(b"PK")
+
+    wheels.fetch(lock, TARGET, str(folder), own_pip)
+
+    assert digest(folder / WHEEL) == digest(index / WHEEL)
+
+
+def test_relock(tmp_path: Path, index: Path) -> None:
+    """Hashes are brought up to the versions; comments stay."""
+    lock = write_lock(tmp_path / "lock.txt", "0" * 64, "1" * 64)
+
+    wheels.relock(lock, [TARGET], own_pip())
+
+    expected = tmp_path / "expected.txt"
+    write_lock(expected, digest(index / WHEEL))
+    assert Path(lock).read_text() == expected.read_text()
+
+
+def test_bundled_part_of_a_wheel(tmp_path: Path) -> None:
+    """Code goes in, dropped files and metadata do not, licence and terms are known, extras are no requirement."""
+    files = {
+        "requests/api.py": "a",
+        "requests/help.py": "h",
+        "requests/py.typed": "",
+        "urllib3/contrib/emscripten/x.js": "",
+    }
+    wheel = tmp_path / WHEEL
+    wheel.write_bytes(make_wheel(files))
+
+    package = bundle.read("py39", "==3.9.*", Pin("thing", "1.0", frozenset()), str(wheel))
+
+    assert package.files == {"requests/api.py": b"a"}
+    assert package.licenses == {"LICENSE.txt": b"do as you like"}
+    assert (package.license, package.sha256, package.purl) == ("MIT", digest(wheel), "pkg:pypi/thing@1.0")
+    assert package.requires == ["urllib3", "certifi"]
+
+
+def test_licences_that_differ_between_versions_are_both_kept(tmp_path: Path) -> None:
+    """Of two versions of a package with different licence texts, neither is lost."""
+    packages = [
+        bundle.Package(tree, "", "thing", version, "", "MIT", [], {}, {"LICENSE": text})
+        for tree, version, text in (("py39", "1", b"old"), ("py310", "2", b"new"), ("common", "3", b"old"))
+    ]
+
+    licenses = {name: data for name, data in bundle.entries(packages).items() if name.startswith("licenses/")}
+
+    assert licenses == {"licenses/thing/LICENSE": b"old", "licenses/thing/2/LICENSE": b"new"}
+
+
+@pytest.fixture
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A build/venv elsewhere, made from a list of tools that is empty."""
+    monkeypatch.setattr(build, "VENV", str(tmp_path / "venv"))
+    monkeypatch.setattr(build, "VENV_PYTHON", str(tmp_path / "venv" / "bin" / "python"))
+    monkeypatch.setattr(build, "TOOLS", str(tmp_path / "requirements.txt"))
+    (tmp_path / "requirements.txt").write_text("# none\n")
+    return tmp_path
+
+
+@pytest.fixture
+def commands(scratch: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What was run, by its third word (venv, pip); pip fails when its requirements say so."""
+    ran: list[str] = []
+
+    def call(command: list[str], **_options: object) -> int:
+        ran.append(command[2])
+        (scratch / "venv" / "bin").mkdir(parents=True, exist_ok=True)
+        return int(command[2] == "pip" and "fail" in Path(command[-1]).read_text())
+
+    monkeypatch.setattr(subprocess, "call", call)
+    return ran
+
+
+def test_tools_are_made_once(scratch: Path, commands: list[str]) -> None:
+    """The environment stays as it is until its requirements change, or another Python runs this."""
+    python = build.tools()
+    assert python == str(scratch / "venv" / "bin" / "python")
+    assert commands == ["venv", "pip"]
+
+    build.tools()
+    assert commands == ["venv", "pip"]
+
+    (scratch / "requirements.txt").write_text("# other ones\n")
+    build.tools()
+    assert commands == ["venv", "pip"] * 2
+
+
+def test_half_made_tools_are_made_again(scratch: Path, commands: list[str]) -> None:
+    """When pip fails, or is interrupted, the environment is not taken for ready the next time."""
+    (scratch / "requirements.txt").write_text("# fail\n")
+
+    for _ in range(2):
+        with pytest.raises(build.BuildError, match="could not install"):
+            build.tools()
+
+    assert commands == ["venv", "pip"] * 2
+
+
+def test_no_venv_to_be_had(scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Debian's python3 without python3-venv: one sentence says what to install, nothing is left behind."""
+    python = scratch / "python3"
+    python.write_text('#!/bin/sh\nmkdir -p "$4/bin"; exit 1\n')  # python3 -m venv --clear DIR
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+
+    with pytest.raises(build.BuildError, match="apt-get install python3-venv"):
+        build.tools()
+
+    assert not (scratch / "venv").exists()
+
+
+def test_pip_of_the_environment(scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Python without pip borrows the one of a virtual environment."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+
+    pip = build._pip()
+
+    assert subprocess.check_output([*pip, "--version"]).startswith(b"pip ")
+    assert pip[0] == str(scratch / "venv" / "bin" / "python")
+
+
+@pytest.mark.parametrize(
+    ("statuses", "expected"), [((0, 0, 0, 0), 0), ((0, 0, 0, 5), 5), ((0, 3, 0, 1), 3), ((2, 0, 0, 0), 2)]
+)
+def test_every_check_runs_and_the_first_failure_counts(
+    monkeypatch: pytest.MonkeyPatch, statuses: tuple[int, ...], expected: int
+) -> None:
+    """Each check runs whatever the others say, pytest last and with our arguments."""
+    ran: list[list[str]] = []
+
+    def call(command: list[str], cwd: str) -> int:
+        assert cwd == build.ROOT
+        ran.append(command)
+        return statuses[len(ran) - 1]
+
+    monkeypatch.setattr(build, "tools", lambda: "PYTHON")
+    monkeypatch.setattr(build, "build", lambda _dist: None)
+    monkeypatch.setattr(subprocess, "call", call)
+
+    assert build.main(["test", "tests/test_build.py", "-k", "a b", "-x"]) == expected
+    assert ran == [
+        ["PYTHON", "-m", "ruff", "check"],
+        ["PYTHON", "-m", "ruff", "format", "--check"],
+        ["PYTHON", "-m", "mypy"],
+        ["PYTHON", "-m", "pytest", "tests/test_build.py", "-k", "a b", "-x"],
+    ]
+
+
+@pytest.mark.parametrize("command", ["demo", "bench"])
+def test_demo_and_bench_are_modules_of_tests(monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    """They run on the built archive, from the checkout, with all their arguments."""
+    became: list[object] = []
+    monkeypatch.setattr(build, "tools", lambda: "PYTHON")
+    monkeypatch.setattr(build, "build", lambda _dist: None)
+    monkeypatch.setattr(os, "chdir", became.append)
+    monkeypatch.setattr(os, "execv", lambda path, argv: became.extend([path, argv]))
+
+    build.main([command, "--rounds", "3", "--vs", "/opt/cni/bin/other x", "-o", "json"])
+
+    arguments = ["--rounds", "3", "--vs", "/opt/cni/bin/other x", "-o", "json"]
+    assert became == [build.ROOT, "PYTHON", ["PYTHON", "-m", f"tests.{command}", *arguments]]
+
+
+def test_build_names_what_is_wrong(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A failure is one sentence on stderr and exit status 1."""
+
+    def fail(_dist: str) -> None:
+        raise FetchError("pip could not fetch")
+
+    monkeypatch.setattr(build, "build", fail)
+
+    assert build.main(["build"]) == 1
+    assert capsys.readouterr() == ("", "build.py: pip could not fetch\n")
+
+
+@pytest.mark.parametrize("argv", [[], ["make"], ["build", "--dost", "x"], ["build", "x"], ["lock", "x"]])
+def test_unknown_arguments(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """What build.py does not know it refuses, exit status 2."""
+    with pytest.raises(SystemExit) as ended:
+        build.main(argv)
+
+    assert ended.value.code == 2
+    assert "usage: build.py" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("argv", [[], ["build"], ["demo"], ["test"], ["bench"], ["lock"]])
+def test_help(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Every command has --help, which does nothing else."""
+    with pytest.raises(SystemExit) as ended:
+        build.main([*argv, "--help"])
+
+    assert ended.value.code == 0
+    assert "usage: build.py" in capsys.readouterr().out
+
+
+def test_tools_need_a_newer_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On 3.9 the tools say what they need; build works there, as the artifact tests show."""
+    monkeypatch.setattr(sys, "version_info", (3, 9, 18))
+
+    with pytest.raises(build.BuildError, match=r"3\.10"):
+        build.tools()

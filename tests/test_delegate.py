@@ -1,0 +1,369 @@
+"""The next plugin: which one, what its end means, and when what it may have done is undone."""
+
+from __future__ import annotations
+
+import json
+import posix
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plugin import deadline, delegate, process
+from plugin.errors import PLUGIN_FAILURE, TRY_AGAIN_LATER, CniError
+from tests.recorder import DUPLICATE, RESULT, Recorder
+
+ENVIRON = {"CNI_COMMAND": "ADD", "CNI_CONTAINERID": "c1", "CNI_IFNAME": "eth0", "CNI_ARGS": "K8S_POD_NAME=x"}
+CONFIG = b'{"name": "net"}'
+ERROR = '{"code": 999, "msg": "no IP addresses available in range set: 10.9.0.1-10.9.0.254"}'
+# What containerd takes for a DEL that is done.
+DONE_WORDS = ("not found", "no such file")
+
+
+@pytest.fixture
+def next_plugin(tmp_path: Path) -> Recorder:
+    """A plugin that records."""
+    return Recorder(tmp_path)
+
+
+def add(next_plugin: Recorder) -> tuple[int, bytes]:
+    """An ADD by that plugin."""
+    return delegate.add(next_plugin.path, ENVIRON, CONFIG)
+
+
+def test_find_takes_the_first_regular_file(tmp_path: Path) -> None:
+    """The first file of the name counts; directories, missing ones and empty path elements are passed over."""
+    for name in ("a", "b", "c", "d"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "a" / "host-local").mkdir()
+    (tmp_path / "b" / "other").touch()
+    (tmp_path / "c" / "host-local").touch()
+    (tmp_path / "d" / "host-local").touch()
+    places = ["", str(tmp_path / "none"), *(str(tmp_path / name) for name in "abcd")]
+
+    assert delegate.find("host-local", places) == str(tmp_path / "c" / "host-local")
+
+
+def test_find_does_not_look_where_it_was_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty element of CNI_PATH is not the directory the runtime happens to run in."""
+    (tmp_path / "host-local").touch()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CniError):
+        delegate.find("host-local", ["", ""])
+
+
+def test_find_keeps_the_name_of_a_link(tmp_path: Path) -> None:
+    """k3s has one binary for all plugins, which looks at the name it is called by."""
+    (tmp_path / "cni").touch()
+    (tmp_path / "host-local").symlink_to("cni")
+
+    assert delegate.find("host-local", [str(tmp_path)]) == str(tmp_path / "host-local")
+
+
+@pytest.mark.parametrize("kind", ["nothing", "dangling link", "directory", "no directory"])
+def test_find_nothing(tmp_path: Path, kind: str) -> None:
+    """The error names the plugin and the places, and has no word that containerd takes for success."""
+    if kind == "dangling link":
+        (tmp_path / "host-local").symlink_to("nothing")
+    if kind == "directory":
+        (tmp_path / "host-local").mkdir()
+    places = [] if kind == "no directory" else ["", str(tmp_path)]
+
+    with pytest.raises(CniError) as caught:
+        delegate.find("host-local", places)
+    error = caught.value
+    assert error.code == PLUGIN_FAILURE
+    assert "host-local" in error.msg and (not places or str(tmp_path) in error.msg)
+    assert not any(word in f"{error.msg} {error.details}" for word in DONE_WORDS)
+
+
+def test_answer_goes_back_unchanged(next_plugin: Recorder) -> None:
+    """Every byte of a result is the next plugin's, and it is called once, with what we were given."""
+    assert add(next_plugin) == (0, RESULT.encode())
+    (call,) = next_plugin.calls()
+    assert (call.argv[-1], call.stdin) == (next_plugin.path, CONFIG)
+    assert {name: call.environ.get(name) for name in ENVIRON} == ENVIRON
+
+
+@pytest.mark.parametrize("error", [ERROR, DUPLICATE, '{"code": 0, "msg": ""}', f"\n {ERROR} \n"])
+@pytest.mark.parametrize("status", [1, 2, 255])
+def test_error_goes_back_unchanged(next_plugin: Recorder, error: str, status: int) -> None:
+    """An error of its own goes back with its status; host-local has rolled back by itself, nothing is undone."""
+    next_plugin.answers("ADD", error, f"exit {status}")
+    assert add(next_plugin) == (status, error.encode())
+    assert next_plugin.commands() == ["ADD"]
+
+
+# (what the next plugin prints, and how it ends), after which nobody knows what it has reserved
+UNKNOWN = [
+    ("", "exit 0"),
+    ("", "exit 1"),
+    ("panic: oops", "exit 2"),
+    ("panic: oops", "exit 0"),
+    (RESULT, "exit 1"),
+    (RESULT, "kill -9 $$"),
+    (RESULT[:50], "exit 0"),
+    (RESULT[:50], "exit 1"),
+    (RESULT[:-3], "exit 0"),
+    (RESULT + RESULT, "exit 0"),
+    (RESULT + "x", "exit 0"),
+    (RESULT + ERROR, "exit 0"),
+    (ERROR, "exit 0"),
+    ("[]", "exit 0"),
+    ("null", "exit 0"),
+    ("1", "exit 1"),
+    ('"text"', "exit 1"),
+    ("{}", "exit 1"),
+    ("\udcff", "exit 0"),
+    ("[" * 100_000, "exit 0"),
+    ("", "kill -9 $$"),
+    ("", "kill -11 $$"),
+]
+
+
+@pytest.mark.parametrize(("printed", "then"), UNKNOWN)
+def test_unknown_outcome_is_undone(next_plugin: Recorder, printed: str, then: str) -> None:
+    """After anything but one result or one error there is a DEL of the same attachment, and an error of ours."""
+    next_plugin.answers("ADD", printed, then)
+    with pytest.raises(CniError) as caught:
+        add(next_plugin)
+
+    assert caught.value.code in (PLUGIN_FAILURE, TRY_AGAIN_LATER)
+    assert next_plugin.path in caught.value.msg and caught.value.details
+    first, second = next_plugin.calls()
+    assert (first.command, second.command) == ("ADD", "DEL")
+    assert second.stdin == first.stdin == CONFIG
+    names = ("CNI_CONTAINERID", "CNI_IFNAME", "CNI_ARGS")
+    assert [second.environ[name] for name in names] == [first.environ[name] for name in names]
+
+
+@pytest.mark.parametrize("number", [9, 11, 15])
+def test_signal_is_worth_a_retry(next_plugin: Recorder, number: int) -> None:
+    """A plugin that was killed is error 11: the same may go well the next time."""
+    next_plugin.does("ADD", f"kill -{number} $$")
+    with pytest.raises(CniError, match=f"signal {number}") as caught:
+        add(next_plugin)
+    assert caught.value.code == TRY_AGAIN_LATER
+
+
+def test_result_and_then_an_error(next_plugin: Recorder) -> None:
+    """host-local in the host's own network namespace keeps the lease and prints both: undone, its error goes back."""
+    next_plugin.answers("ADD", RESULT + '{"code": 8, "msg": "plugin\'s netns and netns from CNI_NETNS"}\n', "exit 1")
+    status, answer = add(next_plugin)
+    assert (status, json.loads(answer)["code"], next_plugin.commands()) == (1, 8, ["ADD", "DEL"])
+
+
+def test_killed_after_its_error(next_plugin: Recorder) -> None:
+    """An error that is whole says what happened, however the plugin ended: a DEL would free a live lease."""
+    next_plugin.answers("ADD", DUPLICATE, "kill -9 $$")
+    assert add(next_plugin) == (1, DUPLICATE.encode())
+    assert next_plugin.commands() == ["ADD"]
+
+
+@pytest.mark.parametrize(
+    ("printed", "then"),
+    [(DUPLICATE[:-1], "exit 1"), (f"warning: x\n{DUPLICATE}", "exit 1"), (DUPLICATE + DUPLICATE, "exit 1")],
+)
+def test_never_undone_after_duplicate_allocation(next_plugin: Recorder, printed: str, then: str) -> None:
+    """Whatever else was printed: after these words the container has a lease, and a DEL would free it."""
+    next_plugin.answers("ADD", printed, then)
+    try:
+        add(next_plugin)
+    except CniError:
+        pass
+    assert next_plugin.commands() == ["ADD"]
+
+
+def test_deadline_is_undone_and_worth_a_retry(next_plugin: Recorder) -> None:
+    """A plugin that hangs is killed, what it may have done is undone, and the error says try again."""
+    next_plugin.does("ADD", "exec sleep 60")
+    deadline.start(0.2)
+    with pytest.raises(CniError, match="no answer in time") as caught:
+        add(next_plugin)
+    assert (caught.value.code, next_plugin.commands()) == (TRY_AGAIN_LATER, ["ADD", "DEL"])
+    assert deadline.left() == float("inf")
+
+
+def test_undo_that_hangs(next_plugin: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The undoing has a deadline of its own."""
+    monkeypatch.setattr(delegate, "UNDO_SECONDS", 0.2)
+    next_plugin.does("ADD", "kill -9 $$")
+    next_plugin.does("DEL", "exec sleep 60")
+    with pytest.raises(CniError, match="signal 9"):
+        add(next_plugin)
+    assert next_plugin.commands() == ["ADD", "DEL"]
+
+
+def test_undo_has_the_rest_of_the_time(next_plugin: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Undoing is done within UNDO_SECONDS, though no other deadline is left."""
+    left = []
+    run = process.run
+
+    def noted(path: str, argv: list[str], env: Mapping[str, str], stdin: bytes) -> tuple[int, bytes]:
+        left.append(deadline.left())
+        return run(path, argv, env, stdin)
+
+    monkeypatch.setattr(process, "run", noted)
+    next_plugin.does("ADD", "kill -9 $$")
+    with pytest.raises(CniError, match="signal 9"):
+        add(next_plugin)
+    assert left[0] == float("inf")
+    assert 0 < left[1] <= delegate.UNDO_SECONDS
+
+
+def test_undo_that_fails(next_plugin: Recorder) -> None:
+    """An undoing that fails hides nothing of what went wrong first."""
+    next_plugin.does("ADD", f"rm {next_plugin.path}; kill -9 $$")
+    with pytest.raises(CniError, match="signal 9"):
+        add(next_plugin)
+
+
+@pytest.mark.parametrize("kind", ["missing", "not executable"])
+def test_add_that_cannot_be_run(tmp_path: Path, kind: str) -> None:
+    """A file that is no program is an error that says so; there is nothing to undo."""
+    (tmp_path / "not executable").touch()
+    with pytest.raises(CniError) as caught:
+        delegate.add(str(tmp_path / kind), ENVIRON, CONFIG)
+    assert caught.value.code == PLUGIN_FAILURE
+    assert "cannot be run" in caught.value.msg
+    assert not any(word in caught.value.msg for word in DONE_WORDS)
+
+
+@pytest.mark.parametrize("command", ["DEL", "CHECK"])
+def test_release(next_plugin: Recorder, command: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """DEL and CHECK are passed on, and what is printed after success does not matter."""
+    next_plugin.answers(command, "noise")
+    delegate.release(next_plugin.path, command, ENVIRON, CONFIG)
+    (call,) = next_plugin.calls()
+    assert (call.command, call.stdin) == (command, CONFIG)
+    assert capfd.readouterr().out == ""
+
+
+def refusal(next_plugin: Recorder, command: str = "DEL") -> delegate.Refused:
+    """The refusal of a DEL."""
+    with pytest.raises(delegate.Refused) as caught:
+        delegate.release(next_plugin.path, command, ENVIRON, CONFIG)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("printed", "then", "status", "code"),
+    [
+        (ERROR, "exit 1", 1, 999),
+        (ERROR, "exit 7", 7, 999),
+        (RESULT + ERROR, "exit 1", 1, 999),
+        (ERROR, "kill -9 $$", 1, 999),
+    ],
+)
+def test_release_that_is_refused(next_plugin: Recorder, printed: str, then: str, status: int, code: int) -> None:
+    """The plugin's own error goes back, as one document, with a status that says failure."""
+    next_plugin.answers("DEL", printed, then)
+    refused = refusal(next_plugin)
+    assert (refused.status, json.loads(refused.answer)["code"], refused.error["code"]) == (status, code, code)
+    assert next_plugin.commands() == ["DEL"]
+
+
+@pytest.mark.parametrize(
+    ("printed", "then", "code"),
+    [
+        ("", "exit 1", PLUGIN_FAILURE),
+        ("panic", "exit 2", PLUGIN_FAILURE),
+        (RESULT, "exit 1", PLUGIN_FAILURE),
+        ("[]", "exit 1", PLUGIN_FAILURE),
+        ("", "kill -9 $$", TRY_AGAIN_LATER),
+    ],
+)
+def test_release_that_breaks(next_plugin: Recorder, printed: str, then: str, code: int) -> None:
+    """A plugin that ends without a word of its own is an error of ours."""
+    next_plugin.answers("DEL", printed, then)
+    with pytest.raises(CniError) as caught:
+        delegate.release(next_plugin.path, "DEL", ENVIRON, CONFIG)
+    assert caught.value.code == code
+
+
+@pytest.mark.parametrize("kind", ["missing", "not executable"])
+def test_release_that_cannot_be_run(tmp_path: Path, kind: str) -> None:
+    """The error of a DEL has no word that containerd takes for success: the lease would leak."""
+    (tmp_path / "not executable").touch()
+    with pytest.raises(CniError) as caught:
+        delegate.release(str(tmp_path / kind), "DEL", ENVIRON, CONFIG)
+    assert not any(word in f"{caught.value.msg} {caught.value.details}" for word in DONE_WORDS)
+
+
+@pytest.mark.parametrize("words", ["open /x/lock: no such file or directory", "lease not found", "Not Found"])
+def test_failed_del_does_not_say_that_it_is_done(next_plugin: Recorder, words: str) -> None:
+    """The next plugin's error reaches containerd without the words it takes for success: the lease would leak."""
+    next_plugin.answers("DEL", json.dumps({"code": 999, "msg": words}), "exit 1")
+    answer = refusal(next_plugin).answer.decode()
+    assert not any(word in answer.lower() for word in DONE_WORDS)
+
+
+@pytest.mark.parametrize(
+    ("printed", "then"),
+    [
+        ("", "exit 0"),
+        ('{"code": 4, "msg": "unknown CNI_COMMAND: STATUS"}', "exit 1"),
+        ('{"code": 3, "msg": "missing containerID"}', "exit 1"),
+        ('{"code": 1, "msg": "config version does not allow STATUS"}', "exit 1"),
+    ],
+)
+def test_ready(next_plugin: Recorder, printed: str, then: str) -> None:
+    """A plugin that is ready, or too old to know the question, is no trouble."""
+    next_plugin.answers("STATUS", printed, then)
+    delegate.ready(next_plugin.path, ENVIRON, CONFIG)
+    assert next_plugin.commands() == ["STATUS"]
+
+
+def test_not_ready(next_plugin: Recorder) -> None:
+    """A plugin that says why it is not ready is heard."""
+    next_plugin.answers("STATUS", '{"code": 50, "msg": "no pool"}', "exit 1")
+    with pytest.raises(delegate.Refused, match="no pool"):
+        delegate.ready(next_plugin.path, ENVIRON, CONFIG)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (b"", []),
+        (b" \n", []),
+        (b"{}", [{}]),
+        (b' {"a": 1}\n', [{"a": 1}]),
+        (b'{"a": 1} {"b": 2}', [{"a": 1}, {"b": 2}]),
+        (b'{"a": 1}{"b": 2}', [{"a": 1}, {"b": 2}]),
+        (b'{"a": 1}x', []),
+        (b'{"a": 1}[]', []),
+        (b'{"a": ', []),
+        (b"{'a': 1}", []),
+        (b"\xef\xbb\xbf{}", []),
+        (b"\xff", []),
+        ("{}".encode("utf-16"), []),
+        (b"[" * 100_000, []),
+        (b'{"a": ' * 100_000, []),
+        (b'{"a": 1}\0', []),
+    ],
+)
+def test_documents(text: bytes, expected: list[dict[str, Any]]) -> None:
+    """The JSON objects in what a program printed; with anything else among them there are none."""
+    assert delegate._documents(text) == expected
+
+
+@pytest.mark.parametrize("text", [b'{"a": NaN}', b'{"a": -Infinity}'])
+def test_documents_are_strict_json(text: bytes) -> None:
+    """What a runtime cannot parse is no document."""
+    assert delegate._documents(text) == []
+
+
+def test_deadline_in_the_moment_the_plugin_ends(next_plugin: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Interrupted between the plugin's end and its answer, what it did is undone all the same."""
+    wait = posix.waitpid
+
+    def waitpid(pid: int, options: int) -> tuple[int, int]:
+        wait(pid, options)
+        monkeypatch.setattr(posix, "waitpid", wait)
+        raise deadline.DeadlineExceeded
+
+    monkeypatch.setattr(posix, "waitpid", waitpid)
+    with pytest.raises(CniError, match="no answer in time"):
+        add(next_plugin)
+    assert next_plugin.commands() == ["ADD", "DEL"]

@@ -1,0 +1,343 @@
+"""plugin.kube.kubeconfig and what it is made of: which file is taken, what it says, what is refused and how."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from plugin import deadline
+from plugin.errors import DECODE_FAILURE, INVALID_CONFIG, IO_FAILURE, PLUGIN_FAILURE, CniError
+from plugin.kube import credentials, files, kubeconfig, places
+from tests.kubeconfig_cases import CASES, FILE_TOKEN, INLINE_TOKEN, MERGES, PLAIN_HTTP, Case, Material, Merge, config
+
+_PLAIN = config()
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
+    """The files that the kubeconfigs name."""
+    return Material(str(tmp_path_factory.mktemp("material")))
+
+
+@pytest.fixture
+def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The root of a node on which there is no kubeconfig anywhere."""
+    monkeypatch.setattr(places, "ROOT", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "PATIENCE", 0.0)
+
+
+def _environ(**more: str) -> dict[str, str]:
+    return {"PATH": os.environ["PATH"], "HOME": "/nonexistent", **more}
+
+
+def _put(path: Path, material: Material, text: str = _PLAIN) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(material.filled(text))
+    return str(path)
+
+
+def _secrets(material: Material) -> list[str]:
+    key = material.values["KEY_DATA"]
+    return [INLINE_TOKEN, FILE_TOKEN, "plugin-token", "secret", key[:40], key[100:140], "-----BEGIN"]
+
+
+def _load(path: str) -> tuple[kubeconfig.Kubeconfig, credentials.Credentials]:
+    found = kubeconfig.find(path, _environ())
+    return found, credentials.load(found, _environ())
+
+
+@pytest.mark.usefixtures("_impatient")
+@pytest.mark.parametrize(
+    "case", [each for each in [*CASES, *PLAIN_HTTP] if not each.refused], ids=lambda case: case.name
+)
+def test_accepted(case: Case, material: Material) -> None:
+    """Each kubeconfig that client-go accepts leads to the same address, credentials and headers."""
+    found, shown = _load(material.config(case))
+    scheme = "http" if case in PLAIN_HTTP else "https"
+    host = "localhost" if "localhost" in case.text else "127.0.0.1"
+    assert found.server == f"{scheme}://{host}:6443{case.prefix}"
+    assert (shown.headers.get("Authorization", ""), bool(shown.certificate and shown.key), found.impersonate) == (
+        case.authorization,
+        case.certificate,
+        list(case.impersonate),
+    )
+
+
+@pytest.mark.usefixtures("_impatient")
+@pytest.mark.parametrize("case", [each for each in [*CASES, *PLAIN_HTTP] if each.refused], ids=lambda case: case.name)
+def test_refused(case: Case, material: Material) -> None:
+    """Each one that cannot be used is refused in client-go's words, and says what to do."""
+    with pytest.raises(CniError) as raised:
+        _load(material.config(case))
+    assert material.filled(case.refused) in raised.value.msg
+    assert raised.value.details
+
+
+@pytest.mark.usefixtures("_impatient")
+@pytest.mark.parametrize("case", [*CASES, *PLAIN_HTTP], ids=lambda case: case.name)
+def test_no_secret_is_shown(case: Case, material: Material) -> None:
+    """Neither an error nor a repr shows a token, a password, a key or a line of the file."""
+    try:
+        shown = "".join(map(repr, _load(material.config(case))))
+    except CniError as error:
+        shown = f"{error.msg} {error.details} {error!r}"
+    assert [secret for secret in _secrets(material) if secret in shown] == []
+
+
+@pytest.mark.usefixtures("_impatient")
+@pytest.mark.parametrize("case", MERGES, ids=lambda case: case.name)
+def test_list_of_files(case: Merge, material: Material) -> None:
+    """The files in $KUBECONFIG are merged by client-go's rules; the file of the user entry is known."""
+    for name, text in case.files.items():
+        material.write(name, material.filled(text).encode())
+    environ = _environ(KUBECONFIG=material.filled(case.listed))
+    if case.refused:
+        with pytest.raises(CniError) as raised:
+            kubeconfig.find("", environ)
+        assert material.filled(case.refused) in raised.value.msg
+        return
+    found = kubeconfig.find("", environ)
+    authorization = credentials.load(found, environ).headers["Authorization"]
+    assert (authorization, found.path, found.why) == (case.authorization, material.filled(case.path), "$KUBECONFIG")
+
+
+def test_paths_are_relative_to_the_link_not_to_what_it_points_to(material: Material, tmp_path: Path) -> None:
+    """A kubeconfig may be a symbolic link; the files it names are looked for beside the link."""
+    target = _put(tmp_path / "far" / "config", material, config(ca="certificate-authority: ca.crt"))
+    (tmp_path / "config").symlink_to(target)
+    (tmp_path / "ca.crt").write_bytes(material.authority.ca_pem)
+    assert kubeconfig.find(str(tmp_path / "config"), _environ()).ca == material.authority.ca_pem
+
+
+def test_everything_a_cluster_can_say(material: Material) -> None:
+    """What the client needs to know is in the attributes."""
+    text = config(
+        "tokenFile: token",
+        "tls-server-name: kubernetes, proxy-url: 'http://a:secret@proxy:3128'",
+        ca="certificate-authority: ca.crt",
+    )
+    found = kubeconfig.find(material.write("config", material.filled(text).encode()), _environ())
+    assert (found.context, found.cluster_name, found.user_name) == ("x", "local", "u")
+    assert (found.tls_server_name, found.insecure) == ("kubernetes", False)
+    assert (found.ca, found.proxy_url) == (material.authority.ca_pem, "http://a:secret@proxy:3128")
+    assert found.user == {"tokenFile": f"{material.directory}/token"}
+    assert found.files == [found.path] == [f"{material.directory}/config"]
+
+
+# Later ones are looked at only if none of those before is there.
+_PLACES = [
+    ("etc/kubernetes/kubelet.conf", "the kubelet's own"),
+    ("var/lib/kubelet/kubeconfig", "the kubelet's own"),
+    ("var/lib/rancher/k3s/agent/kubelet.kubeconfig", "the kubelet's own"),
+    ("var/lib/rancher/rke2/agent/kubelet.kubeconfig", "the kubelet's own"),
+    ("home/.kube/config", "~/.kube/config"),
+]
+
+
+@pytest.mark.parametrize("first", range(len(_PLACES)), ids=lambda first: _PLACES[first][0])
+def test_order_of_places(first: int, node: Path, material: Material) -> None:
+    """The kubelet's kubeconfig is taken before the one in the home directory, and the reason is known."""
+    for place, _ in _PLACES[first:]:
+        _put(node / place, material)
+    found = kubeconfig.find("", _environ(HOME=str(node / "home")))
+    assert (found.path, found.why) == (str(node / _PLACES[first][0]), _PLACES[first][1])
+
+
+def test_variable_before_the_kubelets_own(node: Path, material: Material) -> None:
+    """$KUBECONFIG goes before the kubelet's kubeconfig."""
+    _put(node / "etc/kubernetes/kubelet.conf", material)
+    named = _put(node / "named", material)
+    found = kubeconfig.find("", _environ(KUBECONFIG=named))
+    assert (found.path, found.why) == (named, "$KUBECONFIG")
+
+
+def test_configuration_before_the_variable(node: Path, material: Material) -> None:
+    """A path in the configuration goes before $KUBECONFIG, and it is one path, not a list."""
+    named, explicit = _put(node / "named", material), _put(node / "with:colon", material)
+    found = kubeconfig.find(explicit, _environ(KUBECONFIG=named), label="kubeconfig")
+    assert (found.path, found.why) == (explicit, "kubeconfig")
+
+
+def test_configured_file_must_exist(node: Path, material: Material) -> None:
+    """A path in the configuration that leads nowhere is an error, whatever else there is."""
+    _put(node / "etc/kubernetes/kubelet.conf", material)
+    with pytest.raises(CniError) as raised:
+        kubeconfig.find(str(node / "typo"), _environ())
+    assert (raised.value.code, raised.value.msg) == (INVALID_CONFIG, f"ipam.kubeconfig: stat {node}/typo: missing")
+
+
+def test_home_when_the_variable_is_not_set(node: Path, material: Material) -> None:
+    """containerd's children have no $HOME; the home directory is that of the user then."""
+    place = _put(node / pwd.getpwuid(os.getuid()).pw_dir.lstrip("/") / ".kube/config", material)
+    assert kubeconfig.find("", {}).path == place
+
+
+def test_home_of_a_user_without_entry(node: Path, material: Material, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user id that nobody has is no reason to fail."""
+    monkeypatch.setattr(os, "getuid", lambda: 4_000_000_000)
+    place = _put(node / ".kube/config", material)
+    assert kubeconfig.find("", {}).path == place
+
+
+def _account(node: Path, material: Material) -> Path:
+    directory = node / places.SERVICE_ACCOUNT.lstrip("/")
+    directory.mkdir(parents=True)
+    (directory / "token").write_text("service-account-token\n")
+    (directory / "ca.crt").write_bytes(material.authority.ca_pem)
+    return directory
+
+
+@pytest.mark.parametrize(
+    ("host", "server"), [("10.96.0.1", "https://10.96.0.1:443"), ("fd00::1", "https://[fd00::1]:443")]
+)
+def test_in_cluster(host: str, server: str, node: Path, material: Material) -> None:
+    """In a pod with a service account its token and authority are used, when there is nothing else."""
+    directory = _account(node, material)
+    environ = _environ(KUBERNETES_SERVICE_HOST=host, KUBERNETES_SERVICE_PORT="443")
+    found = kubeconfig.find("", environ)
+    shown = credentials.load(found, environ)
+    assert (found.server, found.why, found.ca) == (server, "in-cluster files", material.authority.ca_pem)
+    assert (shown.headers, shown.source) == ({"Authorization": "Bearer service-account-token"}, f"{directory}/token")
+
+
+def test_in_cluster_comes_last(node: Path, material: Material) -> None:
+    """A service account does not count where there is a kubeconfig."""
+    _account(node, material)
+    place = _put(node / "etc/kubernetes/kubelet.conf", material)
+    environ = _environ(KUBERNETES_SERVICE_HOST="10.96.0.1", KUBERNETES_SERVICE_PORT="443")
+    assert kubeconfig.find("", environ).path == place
+
+
+@pytest.mark.parametrize("missing", ["token", "ca.crt", "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"])
+def test_in_cluster_needs_everything(missing: str, node: Path, material: Material) -> None:
+    """Half a service account is none: thick Multus leaks the variables into a chroot without the files."""
+    directory = _account(node, material)
+    environ = _environ(KUBERNETES_SERVICE_HOST="10.96.0.1", KUBERNETES_SERVICE_PORT="443")
+    if environ.pop(missing, None) is None:
+        (directory / missing).unlink()
+    with pytest.raises(CniError, match="no kubeconfig; looked at"):
+        kubeconfig.find("", environ)
+
+
+def test_nothing_anywhere(node: Path) -> None:
+    """If there is none at all, every place that was looked at is named, and the key to write."""
+    with pytest.raises(CniError) as raised:
+        kubeconfig.find("", _environ(HOME=f"{node}/home"), label="ipam.kubeconfig")
+    assert raised.value.code == PLUGIN_FAILURE
+    for place, _ in _PLACES:
+        assert f"{node}/{place}: missing" in raised.value.msg
+    assert f"{node}{places.SERVICE_ACCOUNT}: missing" in raised.value.msg
+    assert "ipam.kubeconfig" in raised.value.details
+
+
+def _later(seconds: float, action: Callable[[], object]) -> threading.Thread:
+    timer = threading.Timer(seconds, action)
+    timer.start()
+    return timer
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.5, 0.8, 0.97])
+def test_half_written_file_is_read_again(share: float, material: Material, tmp_path: Path) -> None:
+    """Calico, whereabouts and k3s write in place: empty or cut anywhere, the file is read until it is whole."""
+    path = tmp_path / "config"
+    text = material.filled(_PLAIN)
+    path.write_text(text[: int(len(text) * share)])
+    writer = _later(0.15, lambda: path.write_text(text))
+    try:
+        assert kubeconfig.find(str(path), _environ()).user == {"token": INLINE_TOKEN}
+    finally:
+        writer.join()
+
+
+def test_file_that_vanishes_for_a_moment_is_read_again(
+    material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that was there when looked for and is gone when opened is being replaced."""
+    path = Path(_put(tmp_path / "config", material))
+    looked = places.search
+    writers = []
+
+    def look_and_remove(*arguments: object) -> tuple[list[str], str]:
+        found = looked(*arguments)  # type: ignore[arg-type]
+        path.rename(tmp_path / "aside")
+        writers.append(_later(0.15, lambda: (tmp_path / "aside").rename(path)))
+        return found
+
+    monkeypatch.setattr(places, "search", look_and_remove)
+    assert kubeconfig.find(str(path), _environ()).path == str(path)
+    writers[0].join()
+
+
+def test_half_written_authority_is_read_again(material: Material, tmp_path: Path) -> None:
+    """The files that a kubeconfig names are written in place as well."""
+    path = _put(tmp_path / "config", material, config(ca="certificate-authority: ca.crt"))
+    (tmp_path / "ca.crt").write_bytes(material.authority.ca_pem[:100])
+    writer = _later(0.15, lambda: (tmp_path / "ca.crt").write_bytes(material.authority.ca_pem))
+    try:
+        assert kubeconfig.find(path, _environ()).ca == material.authority.ca_pem
+    finally:
+        writer.join()
+
+
+def test_patience_ends_before_the_deadline(tmp_path: Path) -> None:
+    """With little time left the error is the file's, not that time is up."""
+    (tmp_path / "config").write_text("")
+    with deadline.within(0.3), pytest.raises(CniError, match="no configuration has been provided"):
+        kubeconfig.find(str(tmp_path / "config"), _environ())
+
+
+@pytest.mark.usefixtures("_impatient")
+@pytest.mark.parametrize(
+    ("content", "code", "expected"),
+    [
+        (b"", INVALID_CONFIG, "no configuration has been provided"),
+        (b"a: [", DECODE_FAILURE, "yaml: line 1, column 5: not YAML"),
+        (b"\xff", DECODE_FAILURE, "invalid UTF-8 at byte 0"),
+        (b"#" * (1 << 20) + b"#", INVALID_CONFIG, "more than 1048576 bytes"),
+    ],
+    ids=["empty", "cut", "binary", "too large"],
+)
+def test_codes(content: bytes, code: int, expected: str, tmp_path: Path) -> None:
+    """What cannot be decoded, and what is not a usable configuration, are told apart."""
+    (tmp_path / "config").write_bytes(content)
+    with pytest.raises(CniError) as raised:
+        kubeconfig.find(str(tmp_path / "config"), _environ())
+    assert (raised.value.code, str(tmp_path) in raised.value.msg) == (code, True)
+    assert raised.value.msg.endswith(expected)
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may read everything")
+def test_unreadable(material: Material, tmp_path: Path) -> None:
+    """A file that may not be read is named."""
+    path = Path(_put(tmp_path / "config", material))
+    path.chmod(0)
+    with pytest.raises(CniError) as raised:
+        kubeconfig.find(str(path), _environ())
+    expected = f'error loading config file "{path}": open {path}: permission denied'
+    assert (raised.value.code, raised.value.msg) == (IO_FAILURE, expected)
+
+
+@pytest.mark.usefixtures("_impatient")
+@pytest.mark.parametrize("name", ["calico.yaml", "rancher.yaml", "json-view.json", "eks-al2023.yaml"])
+def test_cut_anywhere(name: str, material: Material) -> None:
+    """Cut after any byte, a kubeconfig is refused or is what a longer piece of it is; nothing else ever happens."""
+    case = next(each for each in CASES if each.name == name)
+    text = material.filled(case.text).encode()
+    ends = [end for end in range(len(text)) if len(text) - end < 500 or end % 37 == 0]
+    for end in ends:
+        path = material.write("cut", text[:end])
+        try:
+            found = kubeconfig.find(path, _environ())
+        except CniError:
+            continue
+        assert found.server.startswith("https://127.0.0.1")
