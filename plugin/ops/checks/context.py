@@ -1,0 +1,108 @@
+"""What the checks look at, and what they have found out for those that come after them."""
+
+from __future__ import annotations
+
+import os
+
+from plugin import hostlocal, kube_node, verbs
+from plugin.log import Log
+from plugin.ops import archive, networks, recall
+from plugin.ops.overlay import Overlay
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from plugin.cni import Request
+    from plugin.errors import CniError
+    from plugin.facts import Facts
+    from plugin.kube.client import Client
+    from plugin.kube.kubeconfig import Kubeconfig
+    from plugin.ops.attachments import Attachments
+    from plugin.ops.networks import Network
+    from plugin.ops.spans import Span
+    from plugin.plan import Plan, Type
+    from plugin.settings import Settings
+
+
+class Machine:
+    """What concerns all networks. wanted: those to look at; source: where they were looked for."""
+
+    def __init__(
+        self,
+        bin_dirs: str,
+        environ: Mapping[str, str],
+        wanted: Sequence[Network],
+        others: Sequence[Network],
+        troubles: Sequence[CniError],
+        attached: Attachments,
+        source: str,
+    ) -> None:
+        self.bin_dirs = bin_dirs
+        self.environ = environ
+        self.wanted = list(wanted)
+        self.others = list(others)
+        self.troubles = list(troubles)
+        self.attached = attached
+        self.source = source
+        self.interpreter = ""  # the one in the first line of the installed file
+        self.ranges: dict[str, tuple[str, list[Span]]] = {}  # store -> network and its ranges, as found so far
+
+    def folder(self) -> str:
+        """The directory of plugins that has ours, or should have."""
+        folders = [folder for folder in self.bin_dirs.split(os.pathsep) if folder]
+        names = (archive.FILE, *archive.LINKS)
+        there = [folder for folder in folders if any(os.path.lexists(os.path.join(folder, name)) for name in names)]
+        return (there or folders)[0]
+
+
+class Context:
+    """What concerns one network; filled in by the checks, in their order."""
+
+    def __init__(self, machine: Machine, network: Network) -> None:
+        self.machine = machine
+        self.network = network
+        self.environ = machine.environ
+        self.heard = Heard()
+        self.request: Request
+        self.plugin: Type
+        self.settings: Settings
+        self.kubeconfig: Kubeconfig
+        self.client: Client
+        self.refusal: CniError | None = None  # what the server said in place of a Node
+        self.is_away = False  # the server gives no answer
+        self.facts: Facts | None = None
+        self.plan: Plan | None = None
+        self.spans: list[Span] = []
+
+    def prepare(self) -> None:
+        """Read the configuration as the plugin does, for all ranges, leaving its cache alone. Raises CniError."""
+        self.request = networks.request(self.network, "STATUS", self.environ, self.machine.bin_dirs)
+        self.plugin = verbs.type_of(self.request)
+        self.settings = self.plugin.setup(self.request)
+        self.settings.cache = Overlay(self.settings.cache)
+        self.settings.log = self.heard
+
+    @property
+    def pinned_file(self) -> str:
+        """The file by which an operator says the ranges himself; empty where there is none."""
+        path = recall.pinned_file(self.network)
+        return path if self.network.type == kube_node.NAME and os.path.exists(path) else ""
+
+    @property
+    def store(self) -> str:
+        """Where the leases of this network are, or will be."""
+        data_dir = str(self.plan.config["ipam"].get("dataDir") or "") if self.plan else ""
+        return hostlocal.store(data_dir or str(self.network.ipam.get("dataDir") or ""), self.network.name)
+
+
+class Heard(Log):
+    """A log that keeps its warnings for the one who asks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.warnings: list[str] = []
+
+    def warning(self, msg: str, **_fields: object) -> None:
+        """Something is wrong, the request goes on."""
+        self.warnings.append(msg)

@@ -1,0 +1,106 @@
+"""What is kept on this machine between one pod and the next: the cache, the leases, and where they are."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from plugin import node_annotation
+from plugin.ops import networks, output, recall, stores
+from plugin.ops.checks.finding import ok, warn
+from plugin.ops.recall import Known
+from plugin.ops.usage import Usage
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from plugin.ops.checks.context import Context
+    from plugin.ops.checks.finding import Finding
+
+MOUNTS = "/proc/self/mountinfo"
+_IN_MEMORY = ("tmpfs", "ramfs")
+
+
+def cache(context: Context) -> Finding:
+    """What was learnt of the Node can be kept; and what has been, so far."""
+    path = context.settings.cache.path
+    trouble, remedy = _unusable(path)
+    if trouble:
+        return warn(f"{path} {trouble}: nothing is kept for the next pod", remedy)
+    memory = recall.memory_for(context.settings)
+    if memory is None:
+        return ok(f"{path}: nothing of this network's Node yet")
+    age = output.age(memory.facts.age())
+    what = f"{path}: node {memory.facts.name}, asked {age} ago"
+    other = {name: value for name, value in memory.environ().items() if value != context.environ.get(name, "")}
+    if other.keys() - {"HOME"}:
+        listed = ", ".join(f"{name}={value!r}" for name, value in other.items())
+        return warn(f"{what}, by a runtime with {listed}", f"to see what it sees, run this with {listed}")
+    return ok(what)
+
+
+def data_dir(context: Context) -> Finding:
+    """Leases go when the pods go, with a reboot."""
+    places = networks.data_dirs(context.network, context.environ, context.machine.bin_dirs)
+    on_disk = [(place, kind) for place in places if (kind := filesystem(place)) not in _IN_MEMORY]
+    if not on_disk:
+        return ok(f"{', '.join(places)}: emptied by a reboot")
+    place, kind = on_disk[0]
+    where = "the annotation" if context.network.type == node_annotation.NAME else "ipam"
+    remedy = (
+        f'drain the node, write "dataDir": "/run/container-ipam-state/{context.network.name}" into {where}, '
+        "and reboot: leases in the old place do not count in the new one"
+    )
+    return warn(f"{place} is on {kind}: after a reboot, leases of pods that are gone are still there", remedy)
+
+
+def leases(context: Context) -> Finding:
+    """None is stale or empty."""
+    directories = networks.data_dirs(context.network, context.environ, context.machine.bin_dirs)
+    attached = context.machine.attached
+    usages = [Usage(stores.Store(each, context.network.name), Known([], ""), attached) for each in directories]
+    total = sum(len(usage.leases) for usage in usages)
+    stale = sum(usage.count(stores.STALE) for usage in usages)
+    empty = sum(usage.count(stores.EMPTY) for usage in usages)
+    if stale or empty:
+        return warn(f"{total} in all, {stale} stale, {empty} empty", "see node-ipam.pyz gc, and gc --yes")
+    if total and attached.trouble:
+        return ok(f"{total}; whether any is stale cannot be told: {attached.trouble}")
+    return ok(f"{total}, none stale")
+
+
+def filesystem(path: str) -> str:
+    """The type of the file system that holds this path, or will hold it."""
+    path = os.path.realpath(path)
+    best, kind = "", "an unknown file system"
+    try:
+        with open(MOUNTS, encoding="utf-8", errors="replace") as file:
+            for line in file:
+                # https://docs.kernel.org/filesystems/proc.html, mountinfo: (5) mount point … - type
+                fields, _, rest = line.partition(" - ")
+                point = fields.split()[4].encode().decode("unicode_escape")
+                if len(point) >= len(best) and (path + "/").startswith(point.rstrip("/") + "/"):
+                    best, kind = point, rest.split()[0]
+    except (OSError, IndexError):
+        pass
+    return kind
+
+
+def _unusable(path: str) -> tuple[str, str]:
+    """Why the plugin cannot keep anything there when it runs as this user, and what to do; ("", "") if it can."""
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        parent = os.path.dirname(path)
+        there = os.access(parent, os.W_OK)
+        return (
+            ("", "") if there else ("cannot be made", f"run this as root, and see that there is a directory {parent}")
+        )
+    except OSError as error:
+        return f"cannot be looked at ({error.strerror})", "run this as root"
+    if not stat.S_ISDIR(status.st_mode):
+        return "is no directory", f"rm {path}"
+    if status.st_uid != os.geteuid():
+        return "belongs to another user", f"run this as that user, who should be root: ls -ld {path}"
+    if status.st_mode & 0o077:
+        return "can be read or changed by others", f"chmod 700 {path}"
+    return "", ""

@@ -1,0 +1,154 @@
+"""Release leases that nobody uses any more; without --yes they are only shown.
+
+A lease is released when it is older than ten minutes and no result of libcni names its container, or when it is empty:
+reserved by a host-local that was killed before it wrote whose it is. Where libcni has no results nothing is released.
+"""
+
+from __future__ import annotations
+
+import os
+
+from plugin.errors import CniError
+from plugin.ops import attachments, output, stores, usage
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from plugin.hostlocal import Lease
+    from plugin.ops.attachments import Attachments
+    from plugin.ops.stores import Store
+    from plugin.ops.usage import Usage
+
+EXAMPLE = """\
+node-ipam.pyz gc
+node-ipam.pyz gc --yes"""
+
+
+class Found:
+    """A lease that can go. gone: it has."""
+
+    __slots__ = ("gone", "lease", "state", "store")
+
+    def __init__(self, store: Store, lease: Lease, state: str) -> None:
+        self.store = store
+        self.lease = lease
+        self.state = state
+        self.gone = False
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What this command takes."""
+    usage.add_arguments(parser)
+    parser.add_argument("--yes", action="store_true", help="release them")
+    output.add_format(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Show or release; the exit status is 1 if something stands in the way."""
+    attached = attachments.read(arguments.results_dir)
+    found: list[Found] = []
+    troubles: list[CniError] = []
+    for each in usage.survey(arguments, attached, os.environ):
+        named = bool(arguments.network or arguments.results_dir)
+        trouble = doubt(each, attached, named)
+        if trouble:
+            troubles.append(trouble)
+        elif arguments.yes:
+            found += release(each.store, attached, troubles)
+        else:
+            found += removable(each.store, attached)
+    if arguments.output == "json":
+        output.document(_document(found, troubles))
+    else:
+        _print(found, arguments.yes)
+    for trouble in troubles:
+        output.error(trouble)
+    return output.FOUND if troubles else output.FINE
+
+
+def doubt(one: Usage, attached: Attachments, named: bool) -> CniError | None:
+    """Why nothing of this store may be released; None when there is no such reason.
+
+    named: the operator has named the network or where its results are. Without that, a store no lease of which has a
+    result belongs to a program that keeps its results elsewhere, as those for virtual machines do.
+    """
+    if not one.leases:
+        return None
+    network = one.store.network
+    if attached.trouble:
+        msg = f"network {network}: which leases are in use cannot be told: {attached.trouble}"
+        return CniError(0, msg, "nothing is released; name the directory with the runtime's results: --results-dir")
+    if named or one.count(stores.USED) or network in attached.networks:
+        return None
+    if not any(state == stores.STALE for state in one.states):
+        return None
+    msg = f"network {network}: no result of libcni names it or a container with a lease in {one.store.path}"
+    details = "nothing is released; if all of its containers are gone, name it (gc NETWORK), else see --results-dir"
+    return CniError(0, msg, details)
+
+
+def removable(store: Store, attached: Attachments) -> list[Found]:
+    """What can go, as things stand now."""
+    states = ((lease, stores.state(lease, attached)) for lease in store.leases())
+    return [Found(store, lease, state) for lease, state in states if _can_go(lease, state)]
+
+
+def release(store: Store, attached: Attachments, troubles: list[CniError]) -> list[Found]:
+    """Remove what can go: one look and all removals under host-local's lock, so that nothing changes in between.
+
+    Not by host-local's DEL, which frees whatever this container and interface have when it gets the lock; if the
+    container is being started anew, that is an address of a moment ago. The results were read before, which does no
+    harm: a lease of ten minutes ago had its result by then, if it was ever to have one.
+    """
+    try:
+        with stores.locked(store):
+            found = removable(store, attached)
+            for each in found:
+                _remove(each, troubles)
+    except CniError as error:
+        troubles.append(error)
+        return []
+    return found
+
+
+def _can_go(lease: Lease, state: str) -> bool:
+    return state in (stores.STALE, stores.EMPTY) and stores.is_settled(lease)
+
+
+def _remove(found: Found, troubles: list[CniError]) -> None:
+    path = os.path.join(found.store.path, found.lease.address)
+    try:
+        os.unlink(path)
+        found.gone = True
+    except OSError as error:
+        troubles.append(CniError(0, f"{path} cannot be removed: {error.strerror}", "run this as root"))
+
+
+def _print(found: Sequence[Found], asked: bool) -> None:
+    if not found:
+        output.line("nothing to release")
+        return
+    rows = [
+        (
+            each.store.network,
+            each.lease.address,
+            each.lease.container or "-",
+            each.lease.interface or "-",
+            output.age(stores.age(each.lease)),
+            each.state,
+            output.Status("released", output.OK.colour) if each.gone else "",
+        )
+        for each in found
+    ]
+    output.table(("NETWORK", "ADDRESS", "CONTAINER", "INTERFACE", "AGE", "STATE", ""), rows)
+    done = f"released: {sum(each.gone for each in found)}" if asked else "gc --yes releases them"
+    output.line(f"leases that nobody uses: {len(found)}; {done}")
+
+
+def _document(found: Sequence[Found], troubles: Sequence[CniError]) -> dict[str, object]:
+    return {
+        "leases": [{**usage.record(each.store, each.lease, each.state), "released": each.gone} for each in found],
+        "troubles": [{"what": trouble.msg, "remedy": trouble.details} for trouble in troubles],
+    }

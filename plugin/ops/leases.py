@@ -1,0 +1,144 @@
+"""Show the addresses in use: how many of each range are used and free, and which leases are stale.
+
+A lease is stale when it is older than ten minutes and no result of libcni names its container.
+"""
+
+from __future__ import annotations
+
+import os
+
+from plugin.ops import attachments, metrics, output, stores, usage
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator, Sequence
+    from typing import Any
+
+    from plugin.hostlocal import Lease
+    from plugin.ops.attachments import Attachments
+    from plugin.ops.usage import Usage
+
+EXAMPLE = """\
+node-ipam.pyz leases
+node-ipam.pyz leases k8snet --all
+node-ipam.pyz leases -o prometheus"""
+
+_HUGE = 10**9  # addresses; from here on nobody counts them
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What this command takes."""
+    usage.add_arguments(parser)
+    parser.add_argument("--all", action="store_true", help="every lease: address, container, interface, age, state")
+    output.add_format(parser, "prometheus")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print what there is."""
+    attached = attachments.read(arguments.results_dir)
+    usages = usage.survey(arguments, attached, os.environ)
+    if arguments.output == "json":
+        output.document(_document(usages, attached, arguments.all))
+    elif arguments.output == "prometheus":
+        metrics.show(usages)
+    elif not usages:
+        output.note("no leases: host-local has not been used on this machine, or only with another dataDir")
+    else:
+        (_print_all if arguments.all else _print_ranges)(usages)
+        for remark in _remarks(usages, attached):
+            output.line(remark)
+    return output.FINE
+
+
+def _print_ranges(usages: Sequence[Usage]) -> None:
+    headings = ("NETWORK", "RANGE", "USED", "FREE", "TOTAL", "STALE", "EMPTY")
+    output.table(headings, [row for each in usages for row in _rows(each)])
+
+
+def _rows(one: Usage) -> Iterator[tuple[object, ...]]:
+    network, known = one.store.network, one.known.spans
+    for span in known:
+        inside = one.inside(span)
+        yield (network, str(span), len(inside), _short(one.free(span)), _short(span.total), *_doubtful(inside))
+    rest = one.elsewhere()
+    if rest or not known:
+        yield (network, "elsewhere" if known else "unknown", len(rest), "?", "?", *_doubtful(rest))
+
+
+def _doubtful(states: Sequence[str]) -> tuple[object, int]:
+    """How many are stale, and how many empty."""
+    return "?" if stores.UNKNOWN in states else states.count(stores.STALE), states.count(stores.EMPTY)
+
+
+def _short(count: int) -> object:
+    return count if count < _HUGE else f"{float(count):.1e}"
+
+
+def _print_all(usages: Sequence[Usage]) -> None:
+    rows = [
+        (each.store.network, lease.address, lease.container or "-", lease.interface or "-", _age(lease), _word(state))
+        for each in usages
+        for lease, state in zip(each.leases, each.states)
+    ]
+    output.table(("NETWORK", "ADDRESS", "CONTAINER", "INTERFACE", "AGE", "STATE"), rows)
+
+
+def _age(lease: Lease) -> str:
+    seconds = stores.age(lease)
+    return output.age(seconds) if seconds >= 0 else "in the future"
+
+
+def _word(state: str) -> str:
+    return output.Status(state, output.WARN.colour) if state in (stores.STALE, stores.EMPTY) else state
+
+
+def _remarks(usages: Sequence[Usage], attached: Attachments) -> Iterator[str]:
+    """What the table has no room for."""
+    for each in usages:
+        network, known = each.store.network, each.known
+        if not known.spans:
+            last = ", ".join(each.store.last_reserved().values())
+            yield f"{network}: range not known ({known.trouble})" + (f"; last handed out: {last}" if last else "")
+        elif each.elsewhere():
+            yield f"{network}: leases elsewhere are of ranges that it no longer has, by {known.source}"
+        empty = [lease.address for lease in each.in_state(stores.EMPTY)]
+        if empty:
+            yield f"{network}: empty lease files in {each.store.path}: {', '.join(empty)} (gc removes them)"
+    if any(each.count(stores.UNKNOWN) for each in usages):
+        yield f"in use or stale, that cannot be told: {attached.trouble}; see --results-dir"
+
+
+def _document(usages: Sequence[Usage], attached: Attachments, every: bool) -> dict[str, Any]:
+    return {
+        "networks": [_described(each, every) for each in usages],
+        "results": {"directories": attached.directories, "count": attached.count, "trouble": attached.trouble or None},
+    }
+
+
+def _described(one: Usage, every: bool) -> dict[str, Any]:
+    known = one.known
+    value: dict[str, Any] = {
+        "network": one.store.network,
+        "store": one.store.path,
+        "rangesFrom": known.source if known.spans else None,
+        "rangesUnknown": None if known.spans else known.trouble,
+        "ranges": [
+            {
+                "subnet": span.subnet,
+                "first": str(span.first),
+                "last": str(span.last),
+                "used": len(one.inside(span)),
+                "free": one.free(span),
+                "total": span.total,
+            }
+            for span in known.spans
+        ],
+        "elsewhere": len(one.elsewhere()),
+        "lastReserved": {str(index): address for index, address in one.store.last_reserved().items()},
+        "leases": {state: one.count(state) for state in stores.STATES},
+        "empty": [lease.address for lease in one.in_state(stores.EMPTY)],
+    }
+    if every:
+        value["entries"] = [usage.record(one.store, lease, state) for lease, state in zip(one.leases, one.states)]
+    return value

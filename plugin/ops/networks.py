@@ -1,0 +1,174 @@
+"""The networks that are configured on this machine, as their plugins get to see them."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from plugin import cni, hostlocal, verbs
+from plugin.errors import DECODE_FAILURE, INVALID_CONFIG, CniError
+from plugin.log import Log
+from plugin.ops import archive
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator, Mapping
+    from typing import Any
+
+    from plugin.cni import Request
+
+CONF_DIR = "/etc/cni/net.d"
+STDIN = "standard input"
+# Where runtimes and distributions keep their plugins; the first is containerd's, CRI-O's and the kubelet's default.
+BIN_DIRS = ("/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni")
+# libcni.ConfFiles: what a runtime reads of the directory.
+_SUFFIXES = (".conf", ".conflist", ".json")
+_LIMIT = 1 << 20  # bytes of a configuration
+
+
+class Network:
+    """What one plugin of one network is told: its configuration, and where that was found."""
+
+    __slots__ = ("config", "source")
+
+    def __init__(self, config: dict[str, Any], source: str) -> None:
+        self.config = config
+        self.source = source
+
+    @property
+    def name(self) -> str:
+        """The network's name; empty where it has none, which Multus fills in."""
+        name = self.config.get("name")
+        return name if isinstance(name, str) else ""
+
+    @property
+    def ipam(self) -> dict[str, Any]:
+        """Its IPAM part; empty when it has none."""
+        ipam = self.config.get("ipam")
+        return ipam if isinstance(ipam, dict) else {}
+
+    @property
+    def type(self) -> str:
+        """The name of its IPAM plugin; empty when it has none."""
+        return str(self.ipam.get("type") or "")
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether a type of ours gives out its addresses."""
+        return self.type in archive.LINKS
+
+
+def add_conf_dir(parser: argparse.ArgumentParser) -> None:
+    """Give a command --conf-dir."""
+    text = f"where the CNI configurations are (default: {CONF_DIR})"
+    parser.add_argument("--conf-dir", default=CONF_DIR, metavar="DIR", help=text)
+
+
+def add_conf(parser: argparse.ArgumentParser, otherwise: str) -> None:
+    """Give a command the argument CONF, --conf-dir and --bin-dir."""
+    text = f"a CNI configuration: a file, the name of a network, or - for standard input (default: {otherwise})"
+    parser.add_argument("conf", nargs="?", default="", metavar="CONF", help=text)
+    add_conf_dir(parser)
+    text = f"where the runtime looks for plugins (default: $CNI_PATH, or {BIN_DIRS[0]})"
+    default = os.environ.get("CNI_PATH") or BIN_DIRS[0]
+    parser.add_argument("--bin-dir", default=default, metavar="DIR", help=text)
+
+
+def chosen(conf: str, directory: str) -> list[Network]:
+    """What CONF means: the networks in that file, of that name, or read from standard input. Raises CniError."""
+    if conf == "-":
+        return parse(sys.stdin.buffer.read(_LIMIT), STDIN)
+    if "/" in conf or conf.endswith(_SUFFIXES):
+        return read(conf)
+    found, troubles = scan(directory)
+    named = [network for network in found if network.name == conf]
+    if not named:
+        others = ", ".join(sorted({network.name for network in found})) or "none"
+        details = f"those there are: {others}; a path has a slash in it"
+        raise troubles[0] if troubles else CniError(INVALID_CONFIG, f"no network {conf!r} in {directory}", details)
+    return named
+
+
+def scan(directory: str) -> tuple[list[Network], list[CniError]]:
+    """Every network in a directory, in the order libcni reads its files, and what is wrong with other files."""
+    found: list[Network] = []
+    troubles = []
+    try:
+        names = sorted(os.listdir(directory))
+    except FileNotFoundError:
+        names = []
+    except OSError as error:
+        return [], [CniError(INVALID_CONFIG, f"{directory} cannot be read: {error.strerror}", "run this as root")]
+    for name in names:
+        if name.endswith(_SUFFIXES):
+            try:
+                found += read(os.path.join(directory, name))
+            except CniError as error:
+                troubles.append(error)
+    return found, troubles
+
+
+def read(path: str) -> list[Network]:
+    """The networks in a file. Raises CniError."""
+    try:
+        with open(path, "rb") as file:
+            raw = file.read(_LIMIT)
+    except OSError as error:
+        raise CniError(INVALID_CONFIG, f"{path} cannot be read: {error.strerror}", "name a CNI configuration") from None
+    return parse(raw, path)
+
+
+def parse(raw: bytes, source: str) -> list[Network]:
+    """The networks in the text of a configuration. Raises CniError."""
+    return [Network(config, source) for config in _plugins(cni.decode(raw, source), source)]
+
+
+def request(network: Network, command: str, environ: Mapping[str, str], bin_dirs: str) -> Request:
+    """What a runtime would ask the plugin of this network for. Raises CniError.
+
+    The command decides what the answer is for: STATUS, unlike ADD, takes all ranges, whatever the pod's namespace.
+    """
+    program = os.path.join(bin_dirs.partition(os.pathsep)[0], network.type)
+    whose = {"CNI_COMMAND": command, "CNI_CONTAINERID": "none", "CNI_IFNAME": "eth0", "CNI_PATH": bin_dirs}
+    made = cni.parse(program, "ADD", {**environ, **whose}, cni.encode(network.config))
+    made.command = command
+    return made
+
+
+def data_dirs(network: Network, environ: Mapping[str, str], bin_dirs: str) -> list[str]:
+    """Where the leases of a network may be, by what is known without asking anyone."""
+    if network.is_ours:
+        try:
+            asked = request(network, "GC", environ, bin_dirs)
+            plugin = verbs.type_of(asked)
+            settings = plugin.setup(asked)
+            settings.log = Log()
+            return [each or hostlocal.DATA_DIR for each in plugin.data_dirs(asked, settings)]
+        except CniError:
+            pass  # what is wrong is for doctor to say; the leases are where they are
+    directory = network.ipam.get("dataDir")
+    return [directory if isinstance(directory, str) and directory else hostlocal.DATA_DIR]
+
+
+def _plugins(value: object, source: str) -> Iterator[dict[str, Any]]:
+    """Each plugin's configuration in a network configuration, a list of them, or what Multus delegates to."""
+    if not isinstance(value, dict):
+        details = 'such as {"name": "k8snet", "type": "bridge", "ipam": {"type": "kube-node"}}'
+        raise CniError(DECODE_FAILURE, f"{source} is not a CNI configuration", details)
+    inner = next((value[key] for key in ("plugins", "delegates") if isinstance(value.get(key), list)), None)
+    if inner is None:
+        yield value
+        return
+    common = {key: value[key] for key in ("name", "cniVersion") if key in value and "plugins" in value}
+    if "plugins" in value and "cniVersion" not in value:
+        common.update(_newest(value.get("cniVersions")))
+    for each in inner:
+        for plugin in _plugins(each, source):
+            yield {**plugin, **common}
+
+
+def _newest(versions: object) -> dict[str, str]:
+    """The version that libcni chooses from cniVersions, https://www.cni.dev/docs/spec/#configuration-format."""
+    known = [each for each in cni.VERSIONS if isinstance(versions, list) and each in versions]
+    return {"cniVersion": known[-1]} if known else {}

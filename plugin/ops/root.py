@@ -1,0 +1,89 @@
+"""The root of a machine: the one this runs on, or another's mounted somewhere, as in an init container."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+
+from plugin.errors import IO_FAILURE, PLUGIN_FAILURE, CniError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+_HOPS = 40  # symbolic links in one path, path_resolution(7)
+
+
+class Root:
+    """A directory that is / for the programs of that machine. Raises CniError when it cannot be."""
+
+    def __init__(self, path: str) -> None:
+        self.path = os.path.realpath(path)
+        if not os.path.isdir(self.path):
+            raise CniError(IO_FAILURE, f"{path} is no directory", "name the directory where the other root is mounted")
+        if not self.is_own() and os.geteuid() != 0:
+            details = "its interpreter has to be run inside it, and only root may do that (chroot)"
+            raise CniError(PLUGIN_FAILURE, f"--root {path} needs to be root", details)
+
+    def is_own(self) -> bool:
+        """Whether it is the root of the machine, or container, that this runs on."""
+        return self.path == "/"
+
+    def outside(self, path: str) -> str:
+        """Where to find an absolute path of that machine; its symbolic links lead where they lead there.
+
+        Raises OSError for a loop of links.
+        """
+        done: list[str] = []
+        ahead = path.split("/")
+        hops = 0
+        while ahead:
+            part = ahead.pop(0)
+            if part == "..":
+                done[-1:] = []
+            elif part not in ("", "."):
+                try:
+                    target = os.readlink(os.path.join(self.path, *done, part))
+                except OSError:  # no link, or not there
+                    done.append(part)
+                    continue
+                hops += 1
+                if hops > _HOPS:
+                    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+                if target.startswith("/"):
+                    done = []
+                ahead = target.split("/") + ahead
+        return os.path.join(self.path, *done)
+
+    def inside(self, path: str) -> str:
+        """What that machine calls a path which outside() has given."""
+        return os.path.normpath("/" + os.path.relpath(path, self.path))
+
+    def run(
+        self, argv: Sequence[str], environ: Mapping[str, str], stdin: bytes = b"", seconds: float = 60.0
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run a program of that machine with nothing but this environment; its stdout and stderr are caught.
+
+        Raises OSError when it cannot be started, CniError when it takes too long.
+        """
+        try:
+            return subprocess.run(
+                argv,
+                env={"PATH": _PATH, **environ},
+                input=stdin,
+                capture_output=True,
+                timeout=seconds,
+                preexec_fn=self._enter,
+            )
+        except subprocess.TimeoutExpired:
+            raise CniError(PLUGIN_FAILURE, f"{argv[0]} has not ended after {seconds:.0f} seconds") from None
+        except subprocess.SubprocessError:
+            details = "a container needs the capability SYS_CHROOT for it"
+            raise CniError(PLUGIN_FAILURE, f"{self.path} cannot be entered (chroot)", details) from None
+
+    def _enter(self) -> None:
+        if not self.is_own():
+            os.chroot(self.path)
+        os.chdir("/")

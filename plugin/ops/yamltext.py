@@ -1,0 +1,69 @@
+"""YAML for people to read: block style, the order of the keys kept, scripts as they are."""
+
+from __future__ import annotations
+
+import json
+import re
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+# Text that no YAML reader takes for anything else; the words are YAML 1.1's, https://yaml.org/type/bool.html.
+_PLAIN = re.compile(r"[A-Za-z/][A-Za-z0-9_./-]*")
+_WORDS = frozenset(("true", "false", "yes", "no", "on", "off", "y", "n", "null"))
+
+
+def dump(value: object) -> str:
+    """One document: objects with text as keys, lists, text, numbers, true, false, null. Ends in a newline."""
+    return "\n".join(_lines(value)) + "\n"
+
+
+def _lines(value: object) -> Iterator[str]:
+    if isinstance(value, dict) and value:
+        for key, item in value.items():
+            yield from _after(f"{_scalar(key)}:", item)
+    elif isinstance(value, list) and value:
+        for item in value:
+            if isinstance(item, dict) and item:
+                first, *rest = _lines(item)
+                yield f"- {first}"
+                yield from _indented(rest)
+            else:
+                yield from _after("-", item)
+    else:
+        yield _scalar(value)
+
+
+def _after(lead: str, item: object) -> Iterator[str]:
+    """What follows a key or a dash."""
+    if isinstance(item, (dict, list)) and item:
+        yield lead
+        yield from _indented(_lines(item))
+    elif isinstance(item, str) and _is_block(item):
+        yield f"{lead} |"
+        yield from _indented(item[:-1].split("\n"))
+    else:
+        yield f"{lead} {_scalar(item)}"
+
+
+def _indented(lines: Iterable[str]) -> Iterator[str]:
+    yield from (f"  {line}" if line else "" for line in lines)
+
+
+def _is_block(text: str) -> bool:
+    """Whether it can stand as it is, https://yaml.org/spec/1.2.2/#literal-style."""
+    lines = text.split("\n")
+    return (
+        len(lines) > 2
+        and lines[-1] == ""
+        and lines[-2] != ""
+        and lines[0][:1] not in ("", " ")
+        and all(line.isascii() and (line.isprintable() or not line) for line in lines)
+    )
+
+
+def _scalar(value: object) -> str:
+    if isinstance(value, str) and _PLAIN.fullmatch(value) and value.lower() not in _WORDS:
+        return value
+    return json.dumps(value)  # JSON is YAML

@@ -1,0 +1,537 @@
+"""install and uninstall, by the built archive, as an operator runs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from plugin.ops import archive
+from tests import noderoot, parts
+from tests.apiserver import ApiServer
+from tests.runtime import Pod
+from tests.world import DIST, World
+
+PYTHONS = parts.pythons()
+ARCHIVE = os.path.join(DIST, archive.FILE)
+NAMES = sorted((archive.FILE, *archive.LINKS))
+# More of them, for a longer test.
+KILLS = int(os.environ.get("NODE_IPAM_KILLS", "8"))
+INSTALLS = int(os.environ.get("NODE_IPAM_INSTALLS", "4"))
+OTHER = b"#!/bin/sh\necho another program\n"
+_LOADED = """
+import os, sys
+sys.path.insert(0, sys.argv[1])
+from plugin import vendor
+vendor.enable()
+import plugin.__main__, plugin.kube_node, requests.sessions, yaml
+for module in list(sys.modules.values()):
+    spec = getattr(module, "__spec__", None)
+    origin = getattr(spec, "origin", None) or ""
+    if origin.startswith(sys.argv[1] + os.sep):
+        # What is compiled from source has the path of the archive in it, what install has compiled has not.
+        compiled = spec.loader.get_code(spec.name).co_filename.startswith("node-ipam.pyz/")
+        print(module.__name__, os.path.splitext(origin[len(sys.argv[1]) + 1:])[0] + (".pyc" if compiled else ".py"))
+"""
+
+
+def run(
+    command: str, folder: Path, *arguments: str, program: str = ARCHIVE, user: int | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a command about a directory of plugins."""
+    argv = [program, command, "--bin-dir", str(folder), *arguments]
+    return subprocess.run(argv, capture_output=True, text=True, user=user, check=False)
+
+
+def install(folder: Path, *arguments: str, program: str = ARCHIVE) -> str:
+    """Install; what that has printed. It has to work."""
+    done = run("install", folder, *arguments, program=program)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def versions(path: Path) -> list[str]:
+    """What a plugin answers to VERSION, called as a runtime calls it."""
+    done = subprocess.run([path], env={"CNI_COMMAND": "VERSION"}, capture_output=True, check=True)
+    found: list[str] = json.loads(done.stdout)["supportedVersions"]
+    return found
+
+
+def listing(folder: Path) -> list[str]:
+    """What is in a directory."""
+    return sorted(os.listdir(folder))
+
+
+def altered(path: Path, change: Callable[[dict[str, bytes]], None]) -> str:
+    """Another archive, with some of the files changed."""
+    entries = archive.unpack(ARCHIVE)
+    change(entries)
+    archive.place(str(path), archive.pack(entries))
+    return str(path)
+
+
+def prefixed(name: str, code: bytes) -> Callable[[dict[str, bytes]], None]:
+    """Let a module of the archive begin with other code."""
+    future = b"from __future__ import annotations\n"
+
+    def change(entries: dict[str, bytes]) -> None:
+        before, found, after = entries[name].partition(future)
+        assert found
+        entries[name] = before + future + code + after
+
+    return change
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """An empty directory for plugins."""
+    path = tmp_path / "bin"
+    path.mkdir()
+    return path
+
+
+@pytest.fixture(scope="session")
+def newer(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An archive of another version, in which every module lies elsewhere."""
+    path = tmp_path_factory.mktemp("newer") / archive.FILE
+    return altered(path, prefixed("plugin/__main__.py", b'"""' + b"Another version. " * 50 + b'"""\n'))
+
+
+def test_install(folder: Path) -> None:
+    """One file and two relative links to it; both names answer, and nothing else is left in the directory."""
+    printed = install(folder)
+
+    assert listing(folder) == NAMES
+    assert [os.readlink(folder / name) for name in archive.LINKS] == [archive.FILE, archive.FILE]
+    assert (folder / archive.FILE).stat().st_mode & 0o7777 == 0o755
+    assert [versions(folder / name)[-1] for name in archive.LINKS] == ["1.1.0", "1.1.0"]
+    assert f"in {folder} for Python 3." in printed
+
+
+def test_umask_does_not_matter(folder: Path) -> None:
+    """The plugins can be run by everyone whatever the operator's umask is."""
+    previous = os.umask(0o077)
+    try:
+        install(folder)
+    finally:
+        os.umask(previous)
+
+    assert (folder / archive.FILE).stat().st_mode & 0o7777 == 0o755
+
+
+def test_install_again(folder: Path) -> None:
+    """A second install, by the installed file itself, finds the same bytes and changes nothing."""
+    install(folder)
+    before = (folder / archive.FILE).stat()
+
+    printed = install(folder, program=str(folder / "kube-node"))
+
+    after = (folder / archive.FILE).stat()
+    assert printed.startswith("already installed: ")
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda folder: os.chmod(folder / archive.FILE, 0o644),
+        lambda folder: os.truncate(folder / archive.FILE, 100000),
+        lambda folder: os.unlink(folder / "kube-node"),
+        lambda folder: os.replace(folder / archive.FILE, folder / "node-annotation"),
+    ],
+    ids=["mode", "half a file", "no link", "a copy in place of a link"],
+)
+def test_install_repairs(folder: Path, spoil: Callable[[Path], None]) -> None:
+    """What is not as install leaves it is put right."""
+    install(folder)
+    spoil(folder)
+
+    printed = install(folder)
+
+    assert printed.startswith("installed ")
+    assert [len(versions(folder / name)) for name in archive.LINKS] == [7, 7]
+    assert os.readlink(folder / "kube-node") == archive.FILE
+
+
+def test_install_over_another_version(folder: Path, newer: str) -> None:
+    """An update replaces the file; the links are right already and stay."""
+    install(folder)
+    before = (folder / archive.FILE).read_bytes()
+    links = [os.lstat(folder / name).st_ino for name in archive.LINKS]
+
+    printed = install(folder, program=newer)
+
+    assert printed.splitlines()[0].endswith(f": {archive.FILE}")
+    assert (folder / archive.FILE).read_bytes() != before
+    assert [os.lstat(folder / name).st_ino for name in archive.LINKS] == links
+
+
+def test_other_programs_are_kept_once(folder: Path, newer: str) -> None:
+    """What had one of the names before is kept, is not overwritten by a later one, and comes back with uninstall."""
+    (folder / "kube-node").write_bytes(OTHER)
+    os.symlink("/usr/lib/cni/node-annotation", folder / "node-annotation")
+
+    printed = install(folder)
+    os.unlink(folder / "kube-node")
+    (folder / "kube-node").write_bytes(b"yet another")
+    install(folder, program=newer)
+
+    assert "kept what was there as kube-node.bak, node-annotation.bak\n" in printed
+    assert (folder / "kube-node.bak").read_bytes() == OTHER
+    assert run("uninstall", folder).returncode == 0
+    assert listing(folder) == ["kube-node", "node-annotation"]
+    assert (folder / "kube-node").read_bytes() == OTHER
+    assert os.readlink(folder / "node-annotation") == "/usr/lib/cni/node-annotation"
+
+
+def test_uninstall(folder: Path) -> None:
+    """Nothing of ours is left, and a second time there is nothing to do."""
+    install(folder)
+
+    first, second = run("uninstall", folder), run("uninstall", folder)
+
+    assert listing(folder) == []
+    assert first.stdout.count("removed ") == 3
+    assert (second.returncode, second.stdout) == (0, f"nothing of this program is in {folder}\n")
+
+
+def test_uninstall_leaves_what_is_not_ours(folder: Path) -> None:
+    """A program of the same name stays, and the operator is told."""
+    install(folder)
+    os.unlink(folder / "kube-node")
+    (folder / "kube-node").write_bytes(OTHER)
+
+    done = run("uninstall", folder)
+
+    assert listing(folder) == ["kube-node"]
+    assert f"left {folder}/kube-node alone" in done.stdout
+
+
+@pytest.mark.parametrize("version", PYTHONS)
+def test_byte_code_is_used(folder: Path, version: str) -> None:
+    """The interpreter that it was installed for loads every module of the archive from byte code."""
+    install(folder, "--python", PYTHONS[version])
+
+    loaded = _loaded(PYTHONS[version], folder / archive.FILE)
+
+    vendored = "py39" if version == "3.9" else "py310"
+    assert {os.path.splitext(origin)[1] for origin in loaded.values()} == {".pyc"}
+    assert loaded["requests"] == f"vendor/{vendored}/requests/__init__.pyc"
+    assert {"plugin", "plugin.__main__", "plugin.kube_node", "urllib3", "yaml"} <= loaded.keys()
+
+
+def test_byte_code_does_not_depend_on_clocks(folder: Path) -> None:
+    """In another time zone it is used all the same."""
+    install(folder)
+
+    loaded = _loaded(_interpreter(folder), folder / archive.FILE, TZ="America/New_York")
+
+    assert {os.path.splitext(origin)[1] for origin in loaded.values()} == {".pyc"}
+
+
+def test_byte_code_is_the_same_each_time(folder: Path, tmp_path: Path) -> None:
+    """Another directory, another hash seed: the same bytes; else no install would find that it is installed."""
+    other = tmp_path / "other"
+    other.mkdir()
+    environ = {**os.environ, "PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo"}
+    oldest = next(iter(PYTHONS.values()))  # up to 3.10 the seed is seen in the order of constants
+
+    install(folder, "--python", oldest)
+    argv = [ARCHIVE, "install", "--python", oldest, "--bin-dir", str(other)]
+    subprocess.run(argv, env=environ, check=True, capture_output=True)
+
+    assert (other / archive.FILE).read_bytes() == (folder / archive.FILE).read_bytes()
+
+
+@pytest.mark.skipif(len(PYTHONS) < 2, reason="needs two versions of Python")
+def test_another_interpreter_later(folder: Path) -> None:
+    """After the interpreter under that name has become a later version, the sources are used."""
+    first, *_, last = PYTHONS.values()
+    install(folder, "--python", first)
+
+    loaded = _loaded(last, folder / archive.FILE)
+
+    assert {os.path.splitext(origin)[1] for origin in loaded.values()} == {".py"}
+
+
+def test_interpreter_in_the_first_line(folder: Path, tmp_path: Path) -> None:
+    """The first line names the interpreter as it was given: a link stays a link."""
+    link = tmp_path / "py"
+    link.symlink_to(next(iter(PYTHONS.values())))
+
+    printed = install(folder, "--python", str(link))
+
+    assert _interpreter(folder) == str(link)
+    assert f" at {link}: " in printed
+
+
+@pytest.mark.parametrize("copies", [archive.LINKS, ()], ids=["as two files", "as one with links"])
+def test_copied_not_installed(folder: Path, copies: tuple[str, ...]) -> None:
+    """Without install, by copying, it works as well."""
+    for name in copies or (archive.FILE,):
+        shutil.copy(ARCHIVE, folder / name)
+    for name in set(archive.LINKS) - set(copies):
+        os.symlink(archive.FILE, folder / name)
+
+    assert [versions(folder / name)[-1] for name in archive.LINKS] == ["1.1.0", "1.1.0"]
+
+
+@pytest.mark.parametrize(
+    ("script", "told"),
+    [
+        ("echo 2 7 18", r"is Python 2\.7\.18"),
+        ("echo 3 8 20", r"is Python 3\.8\.20"),
+        ("echo 3 11 2; echo ssl", r"lacks ssl \(install the whole of its standard library\)"),
+        ("echo hello", r"does not behave like a Python \(exit status 0\)"),
+        ("exit 127", r"does not behave like a Python \(exit status 127\)"),
+    ],
+)
+def test_interpreter_that_will_not_do(folder: Path, tmp_path: Path, script: str, told: str) -> None:
+    """It says what is wrong with the interpreter that was named, and installs nothing."""
+    python = tmp_path / "python"
+    archive.place(str(python), b"#!/bin/sh\n" + script.encode() + b"\n")
+
+    done = run("install", folder, "--python", str(python))
+
+    assert done.returncode == 1
+    assert re.match(rf"error: no Python 3\.9 or later for the plugin\n{python} {told}\. Install one, ", done.stderr)
+    assert listing(folder) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("/nonexistent/python3", "/nonexistent/python3 is not there"),
+        ("/etc/passwd", "/etc/passwd cannot be run: Permission denied"),
+        ("python3", "is an absolute path without blanks, not 'python3'"),
+        ("/usr/bin/env python3", "is an absolute path without blanks, not '/usr/bin/env python3'"),
+    ],
+)
+def test_no_interpreter(folder: Path, path: str, told: str) -> None:
+    """A path that cannot stand in a first line, or leads nowhere, is refused."""
+    done = run("install", folder, "--python", path)
+
+    assert done.returncode == 1
+    assert told in done.stderr
+    assert listing(folder) == []
+
+
+def test_no_directory(tmp_path: Path) -> None:
+    """A directory that is not there is not made: nobody would look in it."""
+    done = run("install", tmp_path / "bin")
+
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: {tmp_path}/bin is no directory\n")
+    assert listing(tmp_path) == []
+
+
+def test_read_only_directory(folder: Path) -> None:
+    """Where nothing can be written it says so, and what is there is as it was."""
+    install(folder)
+    before = (folder / archive.FILE).read_bytes()
+    if os.geteuid() == 0:
+        done = _on_read_only(folder)
+    else:
+        folder.chmod(0o555)
+        done = run("install", folder)
+        folder.chmod(0o755)
+
+    assert done.returncode == 1
+    assert re.match(rf"error: {folder} cannot be written: (Read-only file system|Permission denied)\n", done.stderr)
+    assert listing(folder) == NAMES
+    assert (folder / archive.FILE).read_bytes() == before
+
+
+BROKEN = prefixed("plugin/verbs.py", b"raise ImportError\n")
+BROKEN_LATER = prefixed("plugin/verbs.py", b"import sys\nif '.new' not in sys.argv[1]:\n    raise ImportError\n")
+
+
+@pytest.mark.parametrize("change", [BROKEN, BROKEN_LATER], ids=["at once", "in its place"])
+@pytest.mark.parametrize("former", ["ours", "other"])
+def test_broken_archive(folder: Path, tmp_path: Path, change: Callable[[dict[str, bytes]], None], former: str) -> None:
+    """An archive that does not answer VERSION, before or after it is in place, leaves everything as it was."""
+    if former == "ours":
+        install(folder)
+    else:
+        (folder / "kube-node").write_bytes(OTHER)
+    before = {name: (folder / name).read_bytes() for name in listing(folder)}
+
+    done = run("install", folder, program=altered(tmp_path / archive.FILE, change))
+
+    assert done.returncode == 1
+    assert re.search(r"/kube-node does not answer CNI_COMMAND=VERSION: exit status 1 .*ImportError", done.stderr)
+    assert "everything is as it was\n" in done.stderr
+    assert {name: (folder / name).read_bytes() for name in listing(folder)} == before
+
+
+def test_killed_at_any_moment(folder: Path, newer: str) -> None:
+    """Killed wherever it may be, kube-node answers; the next install removes what was left and works."""
+    started = time.monotonic()
+    install(folder)
+    takes = time.monotonic() - started
+    dice = random.Random(6)
+    for number in range(KILLS):
+        program = (newer, ARCHIVE)[number % 2]
+        process = subprocess.Popen(
+            [program, "install", "--bin-dir", folder],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        # The last part of it is where files are moved.
+        time.sleep(takes * (1 - dice.random() ** 2))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        assert versions(folder / "kube-node")[-1] == "1.1.0"
+
+    install(folder)
+
+    assert listing(folder) == NAMES
+
+
+def test_left_overs_are_removed(folder: Path) -> None:
+    """What a killed install has left goes, whatever it is."""
+    left = folder / ".node-ipam.new" / "former"
+    left.mkdir(parents=True)
+    (left / "kube-node").write_bytes(OTHER)
+
+    install(folder)
+
+    assert listing(folder) == NAMES
+
+
+def test_many_installs_at_once(folder: Path, newer: str) -> None:
+    """Two versions, each installed by two processes at a time: one of the two is there, whole."""
+    whole = []
+    for program in (ARCHIVE, newer):
+        install(folder, program=program)
+        whole.append((folder / archive.FILE).read_bytes())
+    argv = ["install", "--bin-dir", str(folder)]
+
+    processes = [
+        subprocess.Popen([program, *argv], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for program in (ARCHIVE, newer) * 2
+    ]
+
+    assert [process.wait() for process in processes] == [0] * 4
+    assert (folder / archive.FILE).read_bytes() in whole
+    assert listing(folder) == NAMES
+
+
+def test_pods_start_meanwhile(folder: Path, tmp_path: Path, newer: str) -> None:
+    """While one version replaces the other again and again, each ADD gives a result, or asks to be tried again."""
+    install(folder)
+    over = threading.Event()
+    troubles: list[object] = []
+    counts = {"result": 0, "again": 0}
+    with ApiServer() as server:
+        world = World(str(tmp_path), server)
+        world.runtime.directories[0] = str(folder)
+
+        def work(worker: int) -> None:
+            config = world.config(cacheSeconds=30 * worker)  # one asks the server each time, the other is quick
+            for number in range(100000):
+                answer = world.add(config, f"pod-{worker}-{number}")
+                if answer.status and answer.document()["code"] != 11:
+                    troubles.append(answer)
+                counts["again" if answer.status else "result"] += 1
+                if world.runtime.run("DEL", config, Pod(f"pod-{worker}-{number}")).status:
+                    world.delete(config, f"pod-{worker}-{number}")
+                if over.is_set():
+                    return
+
+        threads = [threading.Thread(target=work, args=(worker,)) for worker in (0, 1)]
+        for thread in threads:
+            thread.start()
+        try:
+            for number in range(INSTALLS):
+                install(folder, program=(newer, ARCHIVE)[number % 2])
+        finally:
+            over.set()
+            for thread in threads:
+                thread.join()
+
+    assert troubles == []
+    assert counts["result"] > INSTALLS
+    print(counts)
+
+
+@pytest.mark.skipif(bool(noderoot.why_not()), reason=noderoot.why_not() or "can")
+class TestRoot:
+    """install --root, onto a directory that is another machine's root."""
+
+    @pytest.fixture
+    def node(self, tmp_path: Path) -> noderoot.NodeRoot:
+        """A node whose /opt/cni/bin is an absolute link, which leads elsewhere when seen from outside."""
+        made = noderoot.NodeRoot(str(tmp_path / "host"))
+        made.make("var/lib/plugins")
+        os.symlink("/var/lib/plugins", os.path.join(made.make("opt/cni"), "bin"))
+        return made
+
+    def test_install(self, node: noderoot.NodeRoot) -> None:
+        """It is put there for the interpreter there, which finds it under the path that it has there."""
+        done = node.run([ARCHIVE, "install", "--root", node.path], os.environ)
+
+        folder = Path(node.path, "var/lib/plugins")
+        assert (done.returncode, listing(folder)) == (0, NAMES), done.stderr
+        assert _interpreter(folder) == noderoot.PYTHON
+        assert {os.path.splitext(name)[1] for name in _loaded(noderoot.PYTHON, folder / archive.FILE).values()} == {
+            ".pyc"
+        }
+
+    def test_uninstall(self, node: noderoot.NodeRoot) -> None:
+        """And it is found again there."""
+        node.run([ARCHIVE, "install", "--root", node.path], os.environ)
+
+        done = node.run([ARCHIVE, "uninstall", "--root", node.path], os.environ)
+
+        assert (done.returncode, listing(Path(node.path, "var/lib/plugins"))) == (0, []), done.stderr
+
+    def test_nothing_mounted_there(self, node: noderoot.NodeRoot) -> None:
+        """Where the plugin could not run for want of /proc, that is what it says."""
+        node.mounts = [(source, target) for source, target in node.mounts if source != "/proc"]
+
+        done = node.run([ARCHIVE, "install", "--root", node.path], os.environ)
+
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith(f"error: {node.path} has no proc/self\nbind-mount ")
+
+    def test_no_interpreter_there(self, tmp_path: Path) -> None:
+        """This machine's own interpreter is of no use in a root that has none."""
+        Path(tmp_path, "host/opt/cni/bin").mkdir(parents=True)
+
+        done = run("install", Path("/opt/cni/bin"), "--root", str(tmp_path / "host"))
+
+        assert done.returncode == 1
+        assert done.stderr.startswith(
+            f"error: no Python 3.9 or later for the plugin under {tmp_path}/host\nnone is there"
+        )
+
+
+def _loaded(python: str, path: Path, **environ: str) -> dict[str, str]:
+    """The modules that come out of the archive when all that requests need is imported: name to place in it."""
+    argv = [python, "-IWignore", "-S", "-c", _LOADED, str(path)]
+    done = subprocess.run(argv, env={**os.environ, **environ}, capture_output=True, text=True, check=True)
+    return dict(line.split() for line in done.stdout.splitlines())
+
+
+def _interpreter(folder: Path) -> str:
+    with open(folder / archive.FILE, "rb") as file:
+        return file.readline().decode().removeprefix("#!").split()[0]
+
+
+def _on_read_only(folder: Path) -> subprocess.CompletedProcess[str]:
+    """Install where the directory is mounted so that nothing can be written, even by root."""
+    script = 'mount --bind -o ro "$1" "$1" && mount -o remount,bind,ro "$1" && shift && exec "$@"'
+    argv = ["unshare", "--mount", "sh", "-c", script, "sh", str(folder), ARCHIVE, "install", "--bin-dir", str(folder)]
+    return subprocess.run(argv, capture_output=True, text=True, check=False)

@@ -1,0 +1,58 @@
+"""The root of a machine in a directory: this one's programs, mounted where only the processes of a test see them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+
+PYTHON = "/usr/bin/python3"
+_SYSTEM = ("bin", "dev", "lib", "lib32", "lib64", "proc", "sbin", "usr")
+_MOUNT = 'while [ "$1" != -- ]; do mount --bind "$1" "$2"; shift 2; done; shift; exec "$@"'
+
+
+def why_not() -> str:
+    """Why this machine cannot do it; empty when it can."""
+    if os.geteuid() != 0:
+        return "needs root"
+    if not shutil.which("busybox"):
+        return "needs busybox"
+    if subprocess.run([PYTHON, "-ISc", "import sys; sys.exit(sys.version_info < (3, 9))"], check=False).returncode:
+        return f"needs a {PYTHON} from 3.9 on"
+    done = subprocess.run(["unshare", "--mount", "sh", "-ec", _MOUNT, "sh", "/", "/mnt", "--", "true"], check=False)
+    return "needs leave to mount" if done.returncode else ""
+
+
+class NodeRoot:
+    """A node's root: its programs are this machine's, all else is the test's. Nothing is mounted but for run()."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.mounts: list[tuple[str, str]] = []
+        os.mkdir(path)
+        for name in _SYSTEM:
+            if os.path.islink(f"/{name}"):
+                os.symlink(os.readlink(f"/{name}"), os.path.join(path, name))
+            elif os.path.isdir(f"/{name}"):
+                self.mount(f"/{name}", name)
+
+    def mount(self, source: str, name: str) -> None:
+        """Let a directory of this machine be seen under this name."""
+        target = os.path.join(self.path, name)
+        os.makedirs(target, exist_ok=True)
+        self.mounts.append((source, target))
+
+    def make(self, name: str) -> str:
+        """A directory of its own, and those above it; where it is for us."""
+        path = os.path.join(self.path, name)
+        os.makedirs(path)
+        return path
+
+    def run(
+        self, argv: Sequence[str], environ: Mapping[str, str], also: Sequence[tuple[str, str]] = ()
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a program of this machine that sees what is mounted; more pairs of (source, target) can be."""
+        pairs = [path for pair in (*self.mounts, *also) for path in pair]
+        command = ["unshare", "--mount", "--propagation", "private", "sh", "-ec", _MOUNT, "sh", *pairs, "--", *argv]
+        return subprocess.run(command, env=dict(environ), capture_output=True, text=True, check=False)

@@ -1,0 +1,120 @@
+"""A node as an operator finds it: plugins installed, networks configured, a server that knows it, leases in a store."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plugin import hostlocal, identity
+from plugin.kube import places
+from plugin.ops import archive, attachments, main
+from plugin.ops.checks import leftovers
+from tests.apiserver import ApiServer
+from tests.nodes import make_node
+from tests.parts import host_local
+from tests.recorder import ROOT
+from tests.rules import node_authorizer
+
+NODE = "vm-002"
+MACHINE_ID = "0123456789abcdef0123456789abcdef"
+MOUNTINFO = "21 1 0:1 / / rw - ext4 /dev/vda1 rw\n22 21 0:2 / {} rw,nosuid shared:2 - tmpfs tmpfs rw\n"
+
+
+def sources() -> dict[str, bytes]:
+    """The program's own files, as in an archive; without what it bundles, which VERSION does not need."""
+    found = {}
+    for path in Path(ROOT, "plugin").rglob("*.py"):
+        name = str(path.relative_to(ROOT))
+        if not name.startswith("plugin/vendor/") or name == "plugin/vendor/__init__.py":
+            found[name] = path.read_bytes()
+    found["__main__.py"] = found["plugin/__main__.py"]
+    return found
+
+
+class OperatorNode:
+    """Everything is in one directory; the paths that are wired into the program lead there as well."""
+
+    def __init__(self, directory: Path, server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.directory = directory
+        self.server = server
+        self.monkeypatch = monkeypatch
+        self.learnt: list[str] = []  # what the server was asked for while a test prepared the cache
+        self.bin, self.conf, self.memory, self.results = (
+            self.make(name) for name in ("bin", "net.d", "run", "results")
+        )
+        self.node = server.add(make_node(NODE, machine_id=MACHINE_ID))
+        server.rule = node_authorizer
+        monkeypatch.setattr(places, "ROOT", str(directory))
+        monkeypatch.setattr(identity, "MACHINE_ID_FILES", (self.write("machine-id", MACHINE_ID + "\n"),))
+        monkeypatch.setattr(attachments, "DIRECTORIES", (str(self.results),))
+        monkeypatch.setattr(hostlocal, "DATA_DIR", str(directory / "networks"))
+        monkeypatch.setattr(leftovers, "MOUNTS", self.write("mountinfo", MOUNTINFO.format(self.memory)))
+        monkeypatch.setenv("CNI_PATH", str(self.bin))
+        monkeypatch.setenv("HOME", str(directory))
+        self.make("etc/kubernetes")
+        self.kubeconfig = server.write_kubeconfig(directory / "etc/kubernetes/kubelet.conf", "kubelet", NODE)
+
+    def install(self) -> None:
+        """Put the program, its links and host-local into bin."""
+        archive.place(str(self.bin / archive.FILE), archive.pack(sources(), sys.executable))
+        for name in archive.LINKS:
+            archive.link(str(self.bin / name), archive.FILE)
+        archive.link(str(self.bin / "host-local"), os.path.join(host_local(), "host-local"))
+
+    def make(self, name: str) -> Path:
+        """A directory in it."""
+        path = self.directory / name
+        path.mkdir(parents=True)
+        return path
+
+    def write(self, name: str, text: str) -> str:
+        """A file in it; its path."""
+        path = self.directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        return str(path)
+
+    def network(self, name: str = "k8snet", **ipam: Any) -> dict[str, Any]:
+        """Configure a network in a list of plugins; the configuration its first plugin gets. None leaves a key out."""
+        keys = {"type": "kube-node", "dataDir": str(self.memory), **ipam}
+        plugin = {"type": "bridge", "ipam": {key: value for key, value in keys.items() if value is not None}}
+        config = {"cniVersion": "1.0.0", "name": name, "plugins": [plugin, {"type": "portmap"}]}
+        self.write(f"net.d/10-{name}.conflist", json.dumps(config))
+        return {"cniVersion": "1.0.0", "name": name, **plugin}
+
+    def lease(self, address: str, owner: str = "", age: float = 0.0, network: str = "k8snet") -> Path:
+        """A lease as host-local writes it; owner: container and interface, or the container alone, as it once was."""
+        path = self.memory / network / address
+        path.parent.mkdir(exist_ok=True)
+        (path.parent / "lock").touch()
+        path.write_bytes(owner.replace(" ", "\r\n").encode())
+        made = time.time() - age
+        os.utime(path, (made, made))
+        return path
+
+    def result(self, container: str, interface: str = "eth0", network: str = "k8snet") -> Path:
+        """What libcni keeps of an attachment, https://github.com/containernetworking/cni/blob/main/libcni/api.go."""
+        config = {"cniVersion": "1.0.0", "name": network, "plugins": [{"type": "bridge"}]}
+        cached = {
+            "kind": "cniCacheV1",
+            "containerId": container,
+            "config": json.dumps(config),
+            "ifName": interface,
+            "networkName": network,
+            "netns": "/var/run/netns/cni-1",
+            "cniArgs": [["IgnoreUnknown", "1"], ["K8S_POD_NAME", "web-0"]],
+            "result": {"cniVersion": "1.0.0", "ips": [{"address": "10.244.1.2/24"}]},
+        }
+        path = self.results / f"{network}-{container}-{interface}"
+        path.write_text(json.dumps(cached), encoding="utf-8")
+        return path
+
+    def run(self, command: str, *arguments: str) -> int:
+        """Run a command of the operator's; its exit status."""
+        return main.run([str(self.bin / archive.FILE), command, "--conf-dir", str(self.conf), *arguments])
