@@ -1,0 +1,73 @@
+"""What build.py shows to people: the demo and the bench, each as a process of its own with the built archive."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.recorder import ROOT
+
+
+def start(dist: str, tmp_path: Path, *command: str, **environ: str) -> subprocess.Popen[str]:
+    """Start a module of tests/, its temporary files in tmp_path."""
+    variables = {**os.environ, "NODE_IPAM_DIST": dist, "TMPDIR": str(tmp_path), **environ}
+    command = (sys.executable, "-m", *command)
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, cwd=ROOT, env=variables, stdout=pipe, stderr=pipe, text=True)
+
+
+def test_demo(dist: str, tmp_path: Path) -> None:
+    """The demo comes out well, in plain text for who is no terminal, and leaves nothing behind."""
+    process = start(dist, tmp_path, "tests.demo")
+    out, err = process.communicate(timeout=120)
+    assert (process.returncode, err, os.listdir(tmp_path)) == (0, "", [])
+    commands = {"VERSION": 2, "ADD": 7, "STATUS": 1, "CHECK": 6, "DEL": 7}
+    assert {name: sum(line.startswith(f"  {name} ") for line in out.splitlines()) for name in commands} == commands
+    assert "\x1b" not in out
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_demo_interrupted(dist: str, tmp_path: Path, number: signal.Signals) -> None:
+    """Stopped in the middle, the demo cleans up and fails."""
+    process = start(dist, tmp_path, "tests.demo")
+    assert process.stdout
+    for line in process.stdout:
+        if line.startswith("  ADD "):
+            break
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err.strip(), os.listdir(tmp_path)) == (1, "interrupted; everything is removed", [])
+
+
+def test_demo_failure(tmp_path: Path) -> None:
+    """A plugin that does not do its job is shown as such."""
+    broken = tmp_path / "dist"
+    broken.mkdir()
+    for name in ("kube-node", "node-annotation"):
+        (broken / name).write_text('#!/bin/sh\necho \'{"code": 7, "msg": "no good"}\'\nexit 1\n')
+        (broken / name).chmod(0o755)
+    process = start(str(broken), tmp_path, "tests.demo")
+    # Run by a Python instead, as nothing fits in the first line, it is no better.
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, "demo failed: VERSION failed" in err, os.listdir(tmp_path)) == (1, True, ["dist"])
+
+
+def test_bench(dist: str, tmp_path: Path) -> None:
+    """One round measures every row; --vs adds a line to each that the other plugin can do."""
+    other = os.path.join(dist, "kube-node")
+    process = start(dist, tmp_path, "tests.bench", "--rounds", "1", "--nodes", "3", "-o", "json", "--vs", other)
+    out, err = process.communicate(timeout=300)
+    found: dict[str, Any] = json.loads(out)
+    rows = {(row["name"], row["variant"]): row for row in found["rows"]}
+    gets = {name: rows["kube-node ADD, " + name, "installed"]["gets"] for name in ("known", "cold", "cold, large")}
+    assert (process.returncode, os.listdir(tmp_path)) == (0 if found["all_hold"] else 1, []), err
+    assert gets == {"known": 0, "cold": 1, "cold, large": 1}
+    assert {variant for _, variant in rows} == {"", "installed", "copied", "other"}
+    assert rows["100 ADDs, cold", "installed"]["gets"] == 1

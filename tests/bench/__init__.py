@@ -1,0 +1,1 @@
+"""python3 build.py bench: what a request costs, beside what cannot be saved."""

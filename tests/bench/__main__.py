@@ -1,0 +1,152 @@
+"""Measures in rounds, each row once in each, in another order every time: what disturbs one disturbs all."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+from plugin.ops.archive import INTERPRETER
+from tests.bench import report, scenarios
+from tests.bench.measure import Failed, Series
+from tests.bench.scenarios import Row
+from tests.bench.stage import ARCHIVE, OTHER, Stage
+from tests.parts import PartMissing
+
+_ROUNDS = 80
+_RARE = 5  # rows of a hundred processes are measured about so many times
+_NODES = 5000
+_MEMORY = "/dev/shm"
+_STEP = 10  # seconds between two lines of progress where no terminal shows it
+
+
+class Progress:
+    """How far it is, on stderr."""
+
+    def __init__(self) -> None:
+        self.started = self.told = time.monotonic()
+        self.terminal = sys.stderr.isatty()
+
+    def show(self, what: str, part: float = 0.0) -> None:
+        """Tell what is going on and, once a part of it is done, how long the rest will take."""
+        now = time.monotonic()
+        if not self.terminal and now - self.told < _STEP:
+            return
+        self.told = now
+        line = what + (f", {(now - self.started) / part * (1 - part):.0f} s left" if part else "")
+        print(
+            f"\r{line:<50}" if self.terminal else line, end="" if self.terminal else "\n", file=sys.stderr, flush=True
+        )
+
+    def clear(self) -> None:
+        """Leave nothing of it on a terminal, and begin anew."""
+        if self.terminal:
+            print(f"\r{'':50}\r", end="", file=sys.stderr, flush=True)
+        self.started = time.monotonic()
+
+
+def measure(stage: Stage, rounds: int, progress: Progress) -> dict[tuple[str, str], Series]:
+    """Take the samples of all rows. Raises Failed when one of ours does not work."""
+    costs = _working(stage, progress)
+    rows = list(costs)
+    table = {(row.name, row.variant): Series() for row in rows}
+    often = max(rounds // _RARE, 1)
+    turns = {row: len(range(0, rounds, often if row.rare else 1)) for row in rows}
+    total, done = sum(costs[row] * turns[row] for row in rows), 0.0
+    progress.clear()
+    for number in range(rounds):
+        random.shuffle(rows)
+        for row in rows:
+            if not row.rare or number % often == 0:
+                table[row.name, row.variant].samples.append(row.measure())
+                done += costs[row]
+                progress.show(f"round {number + 1} of {rounds}", done / total)
+    progress.clear()
+    return table
+
+
+def _working(stage: Stage, progress: Progress) -> dict[Row, float]:
+    """Do each row once, so that it is known: the seconds it takes, without rows that the other plugin cannot do."""
+    costs = {}
+    for row in scenarios.rows(stage):
+        progress.show("getting ready")
+        started = time.monotonic()
+        try:
+            row.measure()
+        except Failed as failure:
+            if row.variant != OTHER:
+                raise
+            print(f"left out: {row.name} by the other plugin: {failure}", file=sys.stderr)
+        else:
+            costs[row] = time.monotonic() - started
+    return costs
+
+
+def _arguments(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="build.py bench", description="Measure what a request costs.")
+    add = parser.add_argument
+    add("--rounds", type=int, default=_ROUNDS, metavar="N", help=f"samples of each row (default {_ROUNDS})")
+    add("--vs", default="", metavar="COMMAND", help="another plugin, called as ours is: one more line in each row")
+    add("-o", "--output", choices=("text", "json"), default="text", help="a table (default), or JSON")
+    add("--python", default=INTERPRETER, metavar="PATH", help=f"the interpreter (default {INTERPRETER})")
+    add("--nodes", type=int, default=_NODES, metavar="N", help=f"size of the large cluster (default {_NODES})")
+    arguments = parser.parse_args(argv)
+    if arguments.rounds < 1 or arguments.nodes < 1:
+        parser.error("--rounds and --nodes must be at least 1")
+    return arguments
+
+
+def _interrupt(_signal: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def main(argv: list[str]) -> int:
+    """Measure and tell; 1 when something that must hold does not."""
+    arguments = _arguments(argv)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        table = _measured(arguments)
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        return 1
+    except (Failed, PartMissing, OSError) as error:
+        print(f"\nbench failed: {error}", file=sys.stderr)
+        return 1
+    size = os.path.getsize(ARCHIVE)
+    checks = list(report.musts(table, size))
+    facts = {"python": _version(arguments.python), "cores": os.cpu_count(), "rounds": arguments.rounds}
+    facts |= {"nodes": arguments.nodes, "other": arguments.vs, "archive_bytes": size}
+    if arguments.output == "json":
+        print(json.dumps(report.data(table, checks, facts), indent=2))
+    else:
+        head = "{python}, {cores} cores, {rounds} rounds; the large cluster has {nodes:,} Nodes".format(**facts)
+        head += f"\nother: {arguments.vs}" if arguments.vs else ""
+        print(report.text(table, checks, head, "utf" in (sys.stdout.encoding or "").lower()), end="")
+    return 0 if all(must.holds for must in checks) else 1
+
+
+def _measured(arguments: argparse.Namespace) -> dict[tuple[str, str], Series]:
+    # Caches and leases of a node are in memory, on /run; programs can be forbidden there.
+    memory = _MEMORY if os.access(_MEMORY, os.W_OK) else None
+    made = [tempfile.TemporaryDirectory(prefix="node-ipam-bench-", dir=parent) for parent in (None, memory)]
+    with made[0] as folder, made[1] as state:
+        stage = Stage(folder, state, arguments.python, arguments.vs, arguments.nodes)
+        try:
+            return measure(stage, arguments.rounds, Progress())
+        finally:
+            stage.close()
+
+
+def _version(python: str) -> str:
+    done = subprocess.run([python, "--version"], capture_output=True, text=True, check=True)
+    return f"{python} ({done.stdout.strip()})"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
