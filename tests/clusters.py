@@ -1,0 +1,205 @@
+"""Real API servers in the place of the built-in one: kube-apiserver from a folder, and a cluster that is running."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import ssl
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from typing import Any
+
+from tests import makeconfig
+from tests.apiserver import ApiServer
+from tests.nodes import Node
+
+NAMESPACE = "node-ipam"  # of the service accounts
+ACCOUNT = "node-ipam"  # the one that may get nodes, and nothing else
+_RBAC = "/apis/rbac.authorization.k8s.io/v1"
+_SECONDS = 90.0  # until a server that is not ready counts as broken
+_MERGE = "application/merge-patch+json"
+
+
+class Admin:
+    """Someone who may do everything on a server."""
+
+    def __init__(self, server: ApiServer, directory: str) -> None:
+        pair = server.client_authority.client("admin", ("system:masters",))
+        self._server = server
+        self._context = ssl.create_default_context(cadata=server.authority.ca_pem.decode())
+        self._context.load_cert_chain(makeconfig.write(directory, "admin.pem", pair.certificate + pair.key))
+
+    def call(self, method: str, path: str, body: object = None, kind: str = "application/json") -> Any:
+        """What the server answers. Raises urllib.error.HTTPError and, while there is no server, URLError."""
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self._server.url + path, data, {"Content-Type": kind}, method=method)
+        with urllib.request.urlopen(request, context=self._context, timeout=30) as answer:
+            return json.loads(answer.read() or b"null") if path.startswith("/api") else answer.read()
+
+    def ensure(self, path: str, body: object) -> None:
+        """Create an object that may be there already."""
+        try:
+            self.call("POST", path, body)
+        except urllib.error.HTTPError as error:
+            if error.code != 409:
+                raise OSError(f"POST {path}: {error.read().decode()}") from None
+
+    def annotate(self, node: str, name: str, value: str | None) -> None:
+        """Set an annotation of a Node; None removes it."""
+        self.call("PATCH", f"/api/v1/nodes/{node}", {"metadata": {"annotations": {name: value}}}, _MERGE)
+
+
+class KubeApiServer(ApiServer):
+    """kube-apiserver with its etcd, both from one folder; what they keep is in a directory.
+
+    Rules, users, faults and the like of the built-in server mean nothing here: RBAC and the Node authorizer decide.
+    """
+
+    def __init__(self, folder: str, directory: str) -> None:
+        super().__init__()
+        self._folder = folder
+        self._directory = directory
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._admin = Admin(self, directory)
+
+    def start(self) -> None:
+        """Start both and wait until they serve; bring in the service account that may get nodes."""
+        etcd, peers, self.port = (_free_port() for _ in range(3))
+        self._run("etcd", _etcd_options(self._directory, f"http://127.0.0.1:{etcd}", f"http://127.0.0.1:{peers}"))
+        self._run("kube-apiserver", {**self._options(), "etcd-servers": f"http://127.0.0.1:{etcd}"})
+        self._wait()
+        self._permit()
+
+    def stop(self) -> None:
+        """End both, the API server first."""
+        while self._processes:
+            process = self._processes.pop()
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def add(self, node: Node) -> Node:
+        """Create a Node, in place of the one that has its name."""
+        name = node["metadata"]["name"]
+        try:
+            self._admin.call("DELETE", f"/api/v1/nodes/{name}")
+        except urllib.error.HTTPError as error:
+            if error.code != 404:
+                raise
+        metadata = {key: node["metadata"][key] for key in ("name", "labels", "annotations")}
+        self._admin.ensure("/api/v1/nodes", {**node, "metadata": metadata})
+        return node
+
+    def token(self, user: str = ACCOUNT, groups: tuple[str, ...] = ()) -> str:
+        """A token of the service account of this name, which is made when there is none."""
+        accounts = f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts"
+        self._admin.ensure(accounts, {"metadata": {"name": user}})
+        wanted = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
+        return str(self._admin.call("POST", f"{accounts}/{user}/token", wanted)["status"]["token"])
+
+    def _run(self, name: str, options: dict[str, str]) -> None:
+        arguments = [f"--{key}={value}" for key, value in options.items()]
+        with open(os.path.join(self._directory, f"{name}.log"), "ab") as log:
+            command = [os.path.join(self._folder, name), *arguments]
+            self._processes.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log))
+
+    def _options(self) -> dict[str, str]:
+        """https://kubernetes.io/docs/reference/command-line-tools-reference/kube-apiserver/."""
+        accounts = self.authority.client("service-accounts").key
+
+        def file(name: str, data: bytes) -> str:
+            return makeconfig.write(self._directory, name, data)
+
+        return {
+            "secure-port": str(self.port),
+            "bind-address": self.host,
+            "advertise-address": self.host,
+            "endpoint-reconciler-type": "none",  # an address on loopback is no endpoint
+            "tls-cert-file": file("server.crt", self.certificate.certificate),
+            "tls-private-key-file": file("server.key", self.certificate.key),
+            "client-ca-file": file("ca.crt", self.client_authority.ca_pem),
+            "authorization-mode": "Node,RBAC",
+            "enable-admission-plugins": "NodeRestriction",
+            "disable-admission-plugins": "ServiceAccount",  # it waits for a controller that is not here
+            "service-cluster-ip-range": "10.96.0.0/16",
+            "service-account-issuer": "https://kubernetes.default.svc",
+            "service-account-key-file": file("accounts.key", accounts),
+            "service-account-signing-key-file": file("accounts.key", accounts),
+        }
+
+    def _wait(self) -> None:
+        give_up = time.monotonic() + _SECONDS
+        while True:
+            try:
+                self._admin.call("GET", "/readyz")
+                return
+            except OSError as error:  # refused, or 500 with the checks that fail
+                ended = [process.args for process in self._processes if process.poll() is not None]
+                if ended or time.monotonic() > give_up:
+                    raise OSError(f"{error}; ended: {ended}; see the logs in {self._directory}") from None
+            time.sleep(0.2)
+
+    def _permit(self) -> None:
+        rules = [{"apiGroups": [""], "resources": ["nodes"], "verbs": ["get"]}]
+        role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": ACCOUNT}
+        subject = {"kind": "ServiceAccount", "namespace": NAMESPACE, "name": ACCOUNT}
+        binding = {"metadata": {"name": ACCOUNT}, "roleRef": role, "subjects": [subject]}
+        self._admin.ensure("/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
+        self._admin.ensure(f"{_RBAC}/clusterroles", {"metadata": {"name": ACCOUNT}, "rules": rules})
+        self._admin.ensure(f"{_RBAC}/clusterrolebindings", binding)
+
+
+class RunningCluster(ApiServer):
+    """A cluster that someone else runs: its Node is the named one, its only kubeconfig the given one.
+
+    Nothing is changed but by annotate(), for which kubectl has to be there.
+    """
+
+    def __init__(self, kubeconfig: str, node: str) -> None:
+        super().__init__()
+        self._kubeconfig = os.path.abspath(kubeconfig)
+        self._node = node
+
+    def start(self) -> None:
+        """It runs."""
+
+    def stop(self) -> None:
+        """It goes on."""
+
+    def add(self, node: Node) -> Node:
+        """The Node that there is."""
+        found: Node = json.loads(self._kubectl("get", "node", self._node, "--output=json"))
+        return found
+
+    def write_kubeconfig(self, path: str | os.PathLike[str], *_kind: object) -> str:
+        """The kubeconfig that there is."""
+        return self._kubeconfig
+
+    def annotate(self, node: str, name: str, value: str | None) -> None:
+        """Set an annotation of the Node; None removes it."""
+        self._kubectl("annotate", "--overwrite", "node", node, f"{name}-" if value is None else f"{name}={value}")
+
+    def _kubectl(self, *arguments: str) -> str:
+        command = ["kubectl", f"--kubeconfig={self._kubeconfig}", *arguments]
+        return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def _etcd_options(directory: str, clients: str, peers: str) -> dict[str, str]:
+    """https://etcd.io/docs/latest/op-guide/configuration/."""
+    return {
+        "data-dir": os.path.join(directory, "etcd"),
+        "listen-client-urls": clients,
+        "advertise-client-urls": clients,
+        "listen-peer-urls": peers,
+    }
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])

@@ -1,0 +1,182 @@
+"""Containers of podman, on its CNI back end, with addresses of the Node's ranges.
+
+podman runs on a node of its own: network, processes, and mounts in /run and /var/lib, where it keeps all it has.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.apiserver import ApiServer
+from tests.netns import Machine, require
+from tests.runtime import Config
+from tests.world import World
+
+SECOND = "example.com/second"
+CONTAINERS = """[network]
+network_backend = "cni"
+cni_plugin_dirs = {plugins}
+network_config_dir = "{networks}"
+[engine]
+cgroup_manager = "cgroupfs"
+events_logger = "none"
+[containers]
+log_driver = "k8s-file"
+"""
+STORAGE = """[storage]
+driver = "vfs"
+graphroot = "/var/lib/containers/storage"
+runroot = "/run/containers/storage"
+"""
+# Neither the limits of a login nor the rules of a distribution for system calls are the subject here.
+LIMITS = ["--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024"]
+LIMITS += ["--security-opt=seccomp=unconfined", "--security-opt=apparmor=unconfined"]
+CGROUP = f"node-ipam-test-{os.getpid()}"
+
+
+class Podman:
+    """podman on a machine; its configuration is in the directory of a world."""
+
+    def __init__(self, machine: Machine, world: World) -> None:
+        self.machine = machine
+        self.world = world
+        plugins = json.dumps(world.runtime.directories)
+        containers = CONTAINERS.format(plugins=plugins, networks=world.path("networks"))
+        self.environ = {
+            "PATH": os.environ["PATH"],
+            "HOME": world.directory,
+            "TMPDIR": world.directory,
+            "CONTAINERS_CONF": world.write("containers.conf", containers),
+            "CONTAINERS_STORAGE_CONF": world.write("storage.conf", STORAGE),
+        }
+
+    def start(self, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+        """Run podman, whatever comes of it."""
+        command = [*self.machine.enter, "podman", "--runtime=runc", *arguments]
+        return subprocess.run(command, env=self.environ, input=stdin, capture_output=True, check=False)
+
+    def run(self, *arguments: str, stdin: bytes = b"") -> str:
+        """What podman prints. Raises OSError, with what it said, when it fails."""
+        done = self.start(*arguments, stdin=stdin)
+        if done.returncode:
+            raise OSError(f"podman {' '.join(arguments)}: status {done.returncode}: {done.stderr.decode()}")
+        return done.stdout.decode().strip()
+
+    def network(self, config: Config) -> None:
+        """Let podman know a network, with a bridge of its own."""
+        name = config["name"]
+        main = {"type": "bridge", "bridge": f"br-{name}", "isGateway": True, "ipam": config["ipam"]}
+        text = json.dumps({"cniVersion": config["cniVersion"], "name": name, "plugins": [main]})
+        self.world.write(f"networks/{name}.conflist", text)
+
+    def sleeper(self, name: str, *networks: str) -> subprocess.CompletedProcess[bytes]:
+        """Start a container that does nothing."""
+        options = [f"--name={name}", f"--cgroup-parent=/{CGROUP}", *LIMITS]
+        options += [f"--network={network}" for network in networks]
+        return self.start("run", "--detach", *options, "busybox", "busybox", "sleep", "99")
+
+    def addresses(self, name: str) -> dict[str, list[str]]:
+        """The addresses of a container, as podman shows them, by network."""
+        (container,) = json.loads(self.run("inspect", name))
+        attached: dict[str, dict[str, Any]] = container["NetworkSettings"]["Networks"]
+        return {key: [value["IPAddress"], value["GlobalIPv6Address"]] for key, value in attached.items()}
+
+    def ping(self, name: str, address: str) -> None:
+        """Let a container get an answer to one ICMP echo request. Raises OSError."""
+        self.run("exec", name, "busybox", "ping", "-c", "1", "-W", "5", address)
+
+
+def remove_cgroups() -> None:
+    """Remove what podman leaves: cgroups are the kernel's, not of one mount or namespace."""
+    for parent, names, _files in os.walk("/sys/fs/cgroup", topdown=False):
+        for name in names:
+            if CGROUP in f"{parent}/{name}".split("/"):
+                os.rmdir(os.path.join(parent, name))
+
+
+def image() -> bytes:
+    """A root with busybox in it, and the libraries of one that is not static, as a tar file."""
+    busybox = os.path.realpath(shutil.which("busybox") or "")
+    needs = subprocess.run(["ldd", busybox], capture_output=True, text=True, check=False).stdout
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w", dereference=True) as tar:
+        tar.add(busybox, "bin/busybox")
+        for library in re.findall(r"(/\S+) \(", needs):
+            tar.add(library)
+    return made.getvalue()
+
+
+@pytest.fixture
+def podman(tmp_path: Path) -> Iterator[Podman]:
+    """podman with an image, on a node whose API server listens on the node's own loopback."""
+    require("podman", "runc", "conmon", "busybox")
+    server = ApiServer()
+    with contextlib.ExitStack() as stack:
+        stack.callback(remove_cgroups)
+        machine = Machine()
+        stack.enter_context(machine)
+        machine.call(server.start)
+        stack.callback(server.stop)
+        podman = Podman(machine, World(str(tmp_path), server))
+        if b"cni support is not" in podman.start("info").stderr:
+            pytest.skip("this podman is built without CNI")
+        podman.run("import", "-", "busybox", stdin=image())
+        yield podman
+
+
+def test_containers(podman: Podman) -> None:
+    """Two containers have an address of each podCIDR, reach each other and the gateway, and free all when removed.
+
+    That needs no API server.
+    """
+    podman.network(podman.world.config(cacheDir=podman.world.cache))
+    for name in ("one", "two"):
+        assert podman.sleeper(name, "k8snet").returncode == 0
+
+    assert podman.addresses("two") == {"k8snet": ["11.0.1.3", "1100:0:0:1::3"]}
+    for address in ("11.0.1.3", "1100:0:0:1::3", "11.0.1.1", "1100:0:0:1::1"):
+        podman.ping("one", address)
+    podman.ping("two", "11.0.1.2")
+    podman.world.server.stop()
+    podman.run("rm", "--force", "--time=0", "one")
+    assert podman.world.leases() == ["11.0.1.3", "1100:0:0:1::3"]
+    podman.run("rm", "--force", "--time=0", "two")
+    assert podman.world.leases() == []
+    assert podman.machine.links() <= {"br-k8snet"}
+
+
+def test_container_on_two_networks(podman: Podman) -> None:
+    """A container on the main network and on an annotated one has the addresses of both."""
+    podman.world.annotate(SECOND, "172.20.2.0/24,fd00::2:0:0/96")
+    podman.network(podman.world.config(cacheDir=podman.world.cache))
+    podman.network(podman.world.config("net1", annotation=SECOND, cacheDir=podman.world.cache))
+    assert podman.sleeper("both", "k8snet", "net1").returncode == 0
+
+    assert podman.addresses("both") == {
+        "k8snet": ["11.0.1.2", "1100:0:0:1::2"],
+        "net1": ["172.20.2.2", "fd00::2:0:2"],
+    }
+    podman.run("rm", "--force", "--time=0", "both")
+    assert podman.world.leases() == podman.world.leases("net1") == []
+
+
+def test_what_is_wrong_is_shown(podman: Podman) -> None:
+    """A container that gets no address does not start, and podman says what is wrong and what to do."""
+    podman.network(podman.world.config(annotation=SECOND, cacheDir=podman.world.cache))
+    refused = podman.sleeper("none", "k8snet")
+
+    assert refused.returncode != 0
+    assert f"Annotation not found: {SECOND} on node vm-002" in refused.stderr.decode()
+    assert f"kubectl annotate node vm-002 {SECOND}" in refused.stderr.decode()
