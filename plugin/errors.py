@@ -10,7 +10,6 @@ DECODE_FAILURE = 6
 INVALID_CONFIG = 7
 TRY_AGAIN_LATER = 11
 NOT_AVAILABLE = 50
-LIMITED_CONNECTIVITY = 51
 # 100 and above are the plugin's own: what retrying will not mend.
 PLUGIN_FAILURE = 100
 
