@@ -29,7 +29,7 @@ VENV = os.path.join(SCRATCH, "venv")
 VENV_PYTHON = os.path.join(VENV, "bin", "python")
 LICENSE = "Apache-2.0"
 # For `python3 node-ipam.pyz`: in the syntax of any Python 3, as plugin/__init__.py, which tells an old one off.
-MAIN = b"import sys\n\nfrom plugin import go\n\ngo(sys.argv)\n"
+MAIN = b"from plugin import go\n\ngo()\n"
 
 # vendor/TREE of the archive, the Pythons that use it, and the oldest of them, which the wheels are chosen for.
 TREES = (("common", ">=3.9", Target("3.9")), ("py310", ">=3.10", Target("3.10")), ("py39", "==3.9.*", Target("3.9")))

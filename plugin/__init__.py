@@ -29,9 +29,9 @@ if hasattr(__spec__.loader, "archive"):
     sys.path_hooks[:] = [_Importer if hook is zipimport.zipimporter else hook for hook in sys.path_hooks]
 
 
-def go(argv):
-    # type: (list[str]) -> None
-    """Do what is asked for and end the process; argv[0] is the path it was called by."""
+def go():
+    # type: () -> None
+    """Do what is asked for and end the process; the first line of the archive leaves python -c in front of that."""
     from plugin.__main__ import main
 
-    main(argv)
+    main(sys.argv[sys.argv[0] == "-c" :])

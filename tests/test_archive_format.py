@@ -15,19 +15,26 @@ import pytest
 from plugin.ops import archive
 
 PRINTS = {
-    "plugin/__init__.py": b"import sys\ndef go(argv): print(argv, sys.flags.isolated, sys.flags.no_site)\n",
-    "__main__.py": b"import sys\nfrom plugin import go\ngo(sys.argv)\n",
+    "plugin/__init__.py": b"import sys\ndef go(): print(sys.argv, sys.flags.isolated, sys.flags.no_site)\n",
+    "__main__.py": b"from plugin import go\ngo()\n",
 }
 
 
 @pytest.mark.parametrize(
-    "interpreter", ["/usr/bin/python3", "/usr/libexec/platform-python", "/usr/local/bin/python3.12"]
+    ("interpreter", "form"),
+    [
+        ("/usr/bin/python3", b"/proc/self/fd/"),
+        ("/usr/bin/python3.14", b"/proc/self/fd/"),
+        ("/usr/libexec/platform-python", b"=sys.argv[1:2]"),
+        ("/usr/local/bin/python3.12", b"=sys.argv[1:2]"),
+    ],
 )
-def test_shebang_is_quick_where_it_fits(interpreter: str) -> None:
-    """The interpreters nodes have get the quick first line, in 127 bytes."""
+def test_shebang_is_quick_where_it_fits(interpreter: str, form: bytes) -> None:
+    """The interpreters nodes have get the quick first line, in 127 bytes; most get what outlives a replacement."""
     line = archive.shebang(interpreter)
 
-    assert line.startswith(f"#!{interpreter} -IScimport ".encode())
+    assert line.startswith(f"#!{interpreter} -ISc".encode())
+    assert form in line
     assert len(line.rstrip(b"\n")) <= 127
 
 
@@ -48,12 +55,12 @@ def test_shebang_refuses_what_the_kernel_would_misread(interpreter: str) -> None
 
 
 @pytest.mark.parametrize("name", ["archive.pyz", "a-link"])
-@pytest.mark.parametrize(("folder", "form"), [("p", b" -ISc"), ("x" * 60, b" -IS\n")])
+@pytest.mark.parametrize(("folder", "form"), [("", b" -IScfrom "), ("x" * 20, b" -IScimport "), ("x" * 60, b" -IS\n")])
 def test_packed_file_runs(name: str, folder: str, form: bytes) -> None:
-    """By either form of first line, main gets the path as called and the arguments, isolated and without site."""
-    with tempfile.TemporaryDirectory(dir="/tmp") as short:  # tmp_path is too long for the quick form
-        interpreter = os.path.join(short, folder, "python3")
-        os.mkdir(os.path.dirname(interpreter))
+    """By each form of first line, go() finds the path as called and the arguments, isolated and without site."""
+    with tempfile.TemporaryDirectory(dir="/tmp", prefix="") as short:  # tmp_path is too long for the quick form
+        interpreter = os.path.join(short, folder, "python3" if folder else "p")
+        os.makedirs(os.path.dirname(interpreter), exist_ok=True)
         os.symlink(os.path.realpath(sys.executable), interpreter)
         data = archive.pack(PRINTS, interpreter)
         archive.place(os.path.join(short, "archive.pyz"), data)
@@ -63,7 +70,8 @@ def test_packed_file_runs(name: str, folder: str, form: bytes) -> None:
         done = subprocess.run([called, "one", "two words"], capture_output=True, text=True, check=True)
 
     assert form in data[:128]
-    assert done.stdout == f"{[called, 'one', 'two words']} 1 1\n"
+    first = [] if form == b" -IS\n" else ["-c"]
+    assert done.stdout == f"{[*first, called, 'one', 'two words']} 1 1\n"
 
 
 def test_packed_bytes_depend_on_contents_alone() -> None:
@@ -74,7 +82,7 @@ def test_packed_bytes_depend_on_contents_alone() -> None:
 
     assert archive.pack(dict(reversed(entries.items()))) == data
     # The very bytes: another Python's zipfile has to come to the same.
-    assert hashlib.sha256(data).hexdigest() == "d19fbe50fc580b959dcb2e23b2c042b8a0652462a3c14dc6228a4ea2c96fc8ba"
+    assert hashlib.sha256(data).hexdigest() == "ceed8927ebfa67d3ea071ff6fee263a54cc44e987ad57e1d4ac491f351e408bf"
 
 
 def test_packed_entries(tmp_path: Path) -> None:

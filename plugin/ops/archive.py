@@ -19,9 +19,9 @@ INTERPRETER = "/usr/bin/python3"
 # way of __main__.py saves importing runpy and what that drags in. argv[1] is the archive, by the name it was called.
 _OPTIONS = (
     # zipimport opens the archive anew for each module: by this name it finds the one that it began with, though
-    # another be put in its place meanwhile.
-    '-IScimport sys;_,*a=sys.argv;f=open(a[0]);sys.path[:0]="/dev/fd/%d"%f.fileno(),;from plugin import go;go(a)',
-    "-IScimport sys;a=sys.argv[1:];sys.path[:0]=a[:1];from plugin import go;go(a)",
+    # another be put in its place meanwhile. Not /dev/fd, which a bare /dev lacks.
+    '-IScfrom sys import*;f=open(argv[1]);path[:0]="/proc/self/fd/%d"%f.fileno(),;from plugin import go;go()',
+    "-IScimport sys;sys.path[:0]=sys.argv[1:2];from plugin import go;go()",
     "-IS",
 )
 _SHEBANG_LIMIT = 127  # bytes without the newline, Linux before 5.1: BINPRM_BUF_SIZE in include/uapi/linux/binfmts.h

@@ -178,6 +178,16 @@ def test_full_disk(built: Built) -> None:
     assert os.listdir(built.node.cache) == []
 
 
+@pytest.mark.skipif(not MAY_MOUNT, reason="needs root and leave to mount")
+def test_bare_dev(built: Built) -> None:
+    """A /dev that holds nothing but null, as some containers have it, is enough."""
+    mount = "mount -t tmpfs -o mode=755 none /dev && mknod -m 666 /dev/null c 1 3"
+    runtime = built.runtime("unshare", "-m", "sh", "-c", f'{mount} && exec "$@"', "sh")
+    for command in ("ADD", "ADD", "CHECK", "DEL"):
+        answer = runtime.run(command, built.node.config(), POD)
+        assert (answer.status, answer.stderr) == (0, "")
+
+
 def replace(built: Built, folder: Path) -> None:
     """Put another archive in the place of the one that runs, as an installer does."""
     with open(os.path.join(built.dist, "node-ipam.pyz"), "rb") as file:

@@ -504,7 +504,7 @@ class TestRoot:
         done = node.run([ARCHIVE, "install", "--root", node.path], os.environ)
 
         assert (done.returncode, done.stdout) == (1, "")
-        assert done.stderr.startswith(f"error: {node.path} has no proc/self\nbind-mount ")
+        assert done.stderr.startswith(f"error: {node.path} has no proc/self/fd\nbind-mount ")
 
     def test_no_interpreter_there(self, tmp_path: Path) -> None:
         """This machine's own interpreter is of no use in a root that has none."""
