@@ -32,6 +32,13 @@ def require(*programs: str) -> None:
         pytest.skip(f"may not make network namespaces: {done.stderr.strip()}")
 
 
+def kernel_has(kind: str) -> bool:
+    """Whether this kernel has this kind of network interface, which is put on another; yes where it cannot be tried."""
+    attempt = f"ip link add eth0 type veth && ip link add link eth0 name try type {kind}"
+    done = subprocess.run(["unshare", "--net", "sh", "-c", attempt], capture_output=True, text=True, check=False)
+    return "Unknown device type" not in done.stderr
+
+
 class Namespace:
     """A network namespace while it is entered, its loopback up.
 

@@ -14,9 +14,9 @@ import pytest
 from plugin.ops import stores
 from tests.apiserver import ApiServer
 from tests.operator_node import OperatorNode
+from tests.privileges import modes_count
 
 OLD = stores.GRACE + 60
-AS_USER = pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 
 
 @pytest.fixture
@@ -219,14 +219,12 @@ def test_the_look_that_counts_is_under_the_lock(node: OperatorNode) -> None:
     assert files(node) == sorted([*KEPT, "10.244.1.7"])
 
 
-@AS_USER
 def test_what_cannot_be_removed(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
     """A file that cannot be removed is named, and the others are gone on with."""
     os.chmod(node.memory / "k8snet", 0o500)
-    try:
+    with modes_count():
         status, document = collect(node, capsys, "--yes")
-    finally:
-        os.chmod(node.memory / "k8snet", 0o700)
+    os.chmod(node.memory / "k8snet", 0o700)
 
     assert status == 1
     assert [each["released"] for each in document["leases"]] == [False] * 3

@@ -14,6 +14,7 @@ from plugin import deadline
 from plugin.errors import DECODE_FAILURE, INVALID_CONFIG, IO_FAILURE, PLUGIN_FAILURE, CniError
 from plugin.kube import credentials, files, kubeconfig, places
 from tests.kubeconfig_cases import CASES, FILE_TOKEN, INLINE_TOKEN, MERGES, PLAIN_HTTP, Case, Material, Merge, config
+from tests.privileges import modes_count
 
 _PLAIN = config()
 
@@ -316,12 +317,11 @@ def test_codes(content: bytes, code: int, expected: str, tmp_path: Path) -> None
     assert raised.value.msg.endswith(expected)
 
 
-@pytest.mark.skipif(os.getuid() == 0, reason="root may read everything")
 def test_unreadable(material: Material, tmp_path: Path) -> None:
     """A file that may not be read is named."""
     path = Path(_put(tmp_path / "config", material))
     path.chmod(0)
-    with pytest.raises(CniError) as raised:
+    with pytest.raises(CniError) as raised, modes_count():
         kubeconfig.find(str(path), _environ())
     expected = f'error loading config file "{path}": open {path}: permission denied'
     assert (raised.value.code, raised.value.msg) == (IO_FAILURE, expected)

@@ -1,0 +1,79 @@
+"""Another kernel, for what this machine's lacks: user-mode Linux, which is a process and sees this machine's files.
+
+https://docs.kernel.org/virt/uml/user_mode_linux_howto_v2.html; Debian and Ubuntu have the package user-mode-linux.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+from collections.abc import Sequence
+
+import pytest
+
+from tests.netns import require
+
+PROGRAM = "linux.uml"
+_MODULES = "/usr/lib/uml/modules"
+_BOOT = "mem=1G rootfstype=hostfs rootflags=/ ro con=null con0=fd:0,fd:1 quiet"
+# As process 1 of that kernel: nothing of this machine can be written to, what programs write to is memory.
+_INIT = """#!/bin/sh
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+for directory in /tmp /run /var/lib /dev; do mount -t tmpfs -o mode=1777 tmpfs $directory; done
+mkdir /dev/shm
+mknod -m 666 /dev/null c 1 3
+mknod -m 666 /dev/urandom c 1 9
+for module in {modules}; do busybox insmod $module; done
+cd {directory}
+env -i {environ} {command}
+echo "status $?"
+echo o >/proc/sysrq-trigger
+sleep 60
+"""
+
+
+def run(command: Sequence[str], modules: Sequence[str], directory: str) -> tuple[int, str]:
+    """Run a command from this directory on the other kernel, with these modules; its exit status and what it printed.
+
+    Skips where there is no such kernel; in CI, which installs it, that is a failure.
+    """
+    if os.uname().machine != "x86_64":
+        pytest.skip("user-mode Linux is for x86 alone")
+    require(PROGRAM, "busybox")
+    script = os.path.join(directory, "init")
+    with open(script, "w", encoding="utf-8") as file:
+        file.write(_init(command, modules, os.getcwd()))
+    os.chmod(script, 0o755)
+    boot = [PROGRAM, *_BOOT.split(), f"init={script}", f"uml_dir={directory}"]
+    # Killed, it leaves processes behind: a namespace of its own takes them along.
+    argv = ["unshare", "--pid", "--fork", "--kill-child", *boot]
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    status = re.findall(r"^status (\d+)\r?$", done.stdout, re.MULTILINE)
+    return (int(status[-1]) if status else -1), done.stdout + done.stderr
+
+
+def _init(command: Sequence[str], modules: Sequence[str], directory: str) -> str:
+    environ = {"PATH": os.environ["PATH"], "HOME": "/tmp", "PYTHONDONTWRITEBYTECODE": "1"}
+    environ.update({name: value for name, value in os.environ.items() if name in ("CI", "CNI_PATH", "NODE_IPAM_DIST")})
+    files = [path for module in modules for path in _needed(module)]
+    return _INIT.format(
+        modules=shlex.join(dict.fromkeys(files)),
+        directory=shlex.quote(directory),
+        environ=shlex.join(f"{name}={value}" for name, value in environ.items()),
+        command=shlex.join(command),
+    )
+
+
+def _needed(module: str) -> list[str]:
+    """The files of a module and of what it needs, in the order of loading: modules.dep has the reverse."""
+    (version,) = os.listdir(_MODULES)
+    folder = os.path.join(_MODULES, version)
+    with open(os.path.join(folder, "modules.dep"), encoding="utf-8") as file:
+        for line in file:
+            own, _, others = line.partition(":")
+            if own.endswith(f"/{module}.ko"):
+                return [os.path.join(folder, path) for path in reversed([own, *others.split()])]
+    raise LookupError(f"no module {module} in {folder}")
