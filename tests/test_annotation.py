@@ -11,11 +11,12 @@ import sys
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from plugin.annotation import MAX_BYTES, MAX_DEPTH, parse
 from plugin.errors import INVALID_CONFIG, CniError
+from tests.budget import examples
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 NAME = "example.com/ipvlan-ranges"
@@ -271,7 +272,7 @@ def key_printed(draw: Any, key: str) -> str:
     return json.dumps(key, ensure_ascii=draw(st.booleans()))
 
 
-@settings(database=None, deadline=None, max_examples=500)
+@examples(200)
 @given(st.data(), OBJECTS, st.booleans())
 def test_any_object(data: st.DataObject, expected: dict[str, object], braces: bool) -> None:
     """Any JSON object is read as it was meant, in whichever of the allowed ways it is written."""

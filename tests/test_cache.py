@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from plugin import cache, deadline
 from plugin.cache import Cache
+from tests.budget import examples
 from tests.recorder import ROOT
 
 BODY = b"the body\nof an entry \0\xff"
@@ -65,12 +66,14 @@ def test_relative_location() -> None:
     assert cache.location({"NODE_IPAM_CACHE": "cache"}) == "/run/node-ipam"
 
 
+@examples(100)
 @given(st.lists(st.binary(max_size=50)))
 def test_pack(fields: list[bytes]) -> None:
     """unpack() gives back any fields, whatever bytes are in them."""
     assert cache.unpack(cache.pack(*fields)) == fields
 
 
+@examples(100)
 @given(st.binary(), st.binary())
 def test_digest(one: bytes, other: bytes) -> None:
     """A digest is a short file name, the same for the same bytes and, but for bad luck, for no others."""

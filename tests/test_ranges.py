@@ -7,11 +7,12 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from plugin import ranges
 from plugin.errors import PLUGIN_FAILURE, CniError
+from tests.budget import examples
 
 WHERE = "annotation example.com/net1 of node vm-002"
 
@@ -274,7 +275,7 @@ TEXTS = st.text("0123456789abcdefF:./% ,\n\u0663", max_size=45) | st.text()
 TEXTS |= st.builds(str.format, st.sampled_from(FORMS), ADDRESSES, LENGTHS) | CIDRS | MAPPED
 
 
-@settings(database=None, deadline=None, max_examples=2000)
+@examples(1000)
 @given(st.lists(TEXTS, min_size=1, max_size=3) | st.lists(CIDRS | MAPPED, min_size=1, max_size=2))
 @example(["::ffff:10.0.0.0/120", "fd00::/64"])
 def test_any_text(texts: list[str]) -> None:

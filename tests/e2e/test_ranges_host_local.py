@@ -10,12 +10,13 @@ import tempfile
 from typing import Any
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from plugin import ranges
 from plugin.errors import CniError
 from tests import parts
+from tests.budget import examples
 
 WHERE = "test"
 
@@ -167,7 +168,7 @@ SETS = st.lists(SET, min_size=1, max_size=3)
 SETS_ANY = st.lists(st.lists(RANGES_ANY, max_size=2) | RANGES_ANY, max_size=2)
 
 
-@settings(database=None, deadline=None, max_examples=400)
+@examples(300)
 @given(SETS | SETS_ANY)
 def test_check_agrees(found: list[Any]) -> None:
     """A `ranges` value passes our check exactly if host-local takes it for valid, whether or not an address is left."""

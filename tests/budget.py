@@ -1,0 +1,20 @@
+"""How much is left to chance: the suite has always the same examples, FUZZ=N gives N times as many, and new ones."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+TIMES = int(os.environ.get("FUZZ", "0"))
+
+
+def examples(number: int) -> settings:
+    """So many examples of a test; no time limit, as the machine may be busy."""
+    return settings(
+        max_examples=number * max(TIMES, 1),
+        derandomize=TIMES == 0,
+        database=None,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+    )

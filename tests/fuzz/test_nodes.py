@@ -1,0 +1,146 @@
+"""Node objects: any JSON in any place of them gives this node's ranges, by other rules than ours, or a clear error."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from plugin.errors import CniError
+from plugin.kube import answers
+from tests.budget import examples
+from tests.fuzz.anything import JSON, damaged, mangled
+from tests.fuzz.inside import Inside
+from tests.nodes import make_node
+from tests.test_annotation import reference
+
+NAME = "vm-002"
+ANNOTATION = "example.com/ranges"
+CIDRS = st.sampled_from(["10.0.1.0/24", "10.0.1.5/24", "fd00::/64", "::ffff:10.0.0.0/120", "10.0.0.0", "", " ", "0/0"])
+MAPPED = {"::ffff:10.0.0.0/120": "10.0.0.0/24"}  # IPv4 to host-local
+LEAVES = JSON | CIDRS | st.lists(CIDRS, max_size=3) | st.lists(CIDRS, max_size=3).map(",".join)
+TEXTS = st.sampled_from(
+    ["", "{", 'ranges: [[{"subnet": "10.9.0.0/24"}]]', '{"ranges": []}', "a: 1, b: 2", '"dataDir": "x"']
+)
+
+
+def small(text: str = "10.9.0.0/24") -> dict[str, Any]:
+    """A Node without what nobody reads."""
+    node = make_node(NAME, annotations={ANNOTATION: text})
+    for kept, keys in (("metadata", ("name", "uid", "annotations")), ("status", ("nodeInfo",))):
+        node[kept] = {key: node[kept][key] for key in keys}
+    return node
+
+
+def ranges(cidrs: list[str]) -> list[Any] | None:
+    """What these texts mean if each is proper and there are one or two of different families."""
+    try:
+        networks = [ipaddress.ip_network(MAPPED.get(each, each)) for each in cidrs if "/" in each]
+    except ValueError:
+        return None
+    families = {network.version for network in networks}
+    usable = all(network.network_address.packed[0] for network in networks)
+    if not usable or not 1 <= len(networks) == len(cidrs) == len(families):
+        return None
+    return [[{"subnet": str(network)}] for network in networks]
+
+
+def below(value: Any, *keys: str) -> Any:
+    """What is under these keys, None when there is no such thing."""
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+@examples(500)
+@given(damaged(small(), LEAVES, 3))
+def test_pod_cidrs(inside: Inside, node: Any) -> None:
+    """host-local gets spec.podCIDRs, or spec.podCIDR where that is all there is, or the pod an error."""
+    inside.afresh()
+    inside.node = node
+    listed = below(node, "spec", "podCIDRs")
+    single = below(node, "spec", "podCIDR")
+    cidrs = listed if isinstance(listed, list) and listed else [single]
+    expected = ranges([each for each in cidrs if isinstance(each, str) and each])
+    config = {"cniVersion": "1.0.0", "name": "net", "ipam": {"type": "kube-node"}}
+    answer = inside.ask(inside.environ("ADD"), json.dumps(config).encode())
+
+    if expected:
+        assert answer.status == 0, (answer, expected)
+        assert inside.calls[0].config["ipam"]["ranges"] == expected
+    else:
+        assert answer.error()["code"] in (11, 100)
+        assert inside.calls == []
+
+
+@examples(300)
+@given(damaged(small(), LEAVES, 2))
+def test_annotation_of_cidrs(inside: Inside, node: Any) -> None:
+    """The same for a list of CIDRs in an annotation."""
+    inside.afresh()
+    inside.node = node
+    text = below(node, "metadata", "annotations", ANNOTATION)
+    expected = ranges([each.strip(" \t\r\n") for each in text.split(",")]) if isinstance(text, str) else None
+    config = {"cniVersion": "1.0.0", "name": "net", "ipam": {"type": "kube-node", "annotation": ANNOTATION}}
+    answer = inside.ask(inside.environ("ADD"), json.dumps(config).encode())
+
+    if expected:
+        assert answer.status == 0, (answer, expected)
+        assert inside.calls[0].config["ipam"]["ranges"] == expected
+    else:
+        assert answer.error()["code"] == 100
+        assert inside.calls == []
+
+
+@examples(300)
+@given(damaged(small('ranges: [[{"subnet": "10.9.0.0/24"}]]'), JSON | TEXTS, 2))
+def test_annotation_of_configuration(inside: Inside, node: Any) -> None:
+    """node-annotation hands on what the text means to a reader written otherwise; what that refuses is code 7."""
+    inside.afresh()
+    inside.node = node
+    text = below(node, "metadata", "annotations", ANNOTATION)
+    config = {"cniVersion": "1.0.0", "name": "net", "ipam": {"type": "node-annotation", "annotation": ANNOTATION}}
+    answer = inside.ask(inside.environ("ADD"), json.dumps(config).encode(), "node-annotation")
+    try:
+        expected = reference(text) if isinstance(text, str) else None
+    except ValueError:
+        assert answer.error()["code"] == 7
+        return
+    if expected is None:
+        assert answer.error()["code"] == 100
+    else:
+        assert inside.calls[0].config["ipam"] == {"type": "host-local", **expected}
+
+
+BODY = json.dumps(small()).encode()
+PIECES = [b"{", b"}", b'"', b"Status", b"\xff", b'"kind":"Status",', b"null", b"[" * 2000]
+HEADERS = st.dictionaries(st.sampled_from(["Location", "Retry-After", "Content-Type"]), st.text(max_size=20))
+STATUSES = st.sampled_from([200, 201, 204, 206, 301, 302, 400, 401, 403, 404, 410, 418, 429, 500, 501, 503, 504, 999])
+
+
+@examples(500)
+@given(STATUSES, HEADERS, damaged(small()).map(json.dumps).map(str.encode) | mangled(BODY, PIECES) | st.binary())
+def test_answer_of_a_server(status: int, headers: dict[str, str], body: bytes) -> None:
+    """What any HTTP answer gives is the Node asked for, or an error of ours in printable words."""
+    try:
+        node = answers.checked(answers.Answer(status, headers, body), "Node", NAME, "API server https://a:1")
+    except CniError as error:
+        assert error.msg.isprintable() and error.code in (11, 100)
+    else:
+        assert (status, json.loads(body)) == (200, node)
+        assert (node["kind"], node["metadata"]["name"]) == ("Node", NAME)
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+@examples(100)
+@given(st.dictionaries(st.sampled_from(["kind", "reason", "message", "status"]), JSON, max_size=4))
+def test_clear_no(status: int, reply: dict[str, Any]) -> None:
+    """Whatever else a refusal says, 401 is one; 403 and 404 are where they have an API server's words."""
+    body = json.dumps({"kind": "Status", "reason": "NotFound", "message": "no", **reply}).encode()
+    with pytest.raises(CniError) as raised:
+        answers.checked(answers.Answer(status, {}, body), "Node", NAME, "API server https://a:1")
+    assert raised.value.code == 100
