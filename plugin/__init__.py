@@ -4,6 +4,8 @@ import sys
 import zipimport
 
 __version__ = "0.1.0"
+# The names that the archive is called by, as "type" of an "ipam".
+TYPES = ("kube-node", "node-annotation")
 
 # The first code that runs, so it must parse on any Python 3: a node with an old one gets a CNI error, not a traceback.
 if sys.version_info < (3, 9):

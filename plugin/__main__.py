@@ -5,15 +5,11 @@ from __future__ import annotations
 import gc
 import sys
 
-from plugin import deadline, process
+from plugin import TYPES, deadline, process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-TYPES = ("kube-node", "node-annotation")
-# 15 s in all; the rest is for undoing what the next plugin may have done.
-SECONDS = 13.0
 
 
 def main(argv: list[str]) -> None:
@@ -26,7 +22,7 @@ def main(argv: list[str]) -> None:
         _operate(argv)
         return
     try:
-        deadline.start(SECONDS)
+        deadline.start(deadline.REQUEST)
         status, answer = _answer(argv[0], command, environ)
         deadline.stop()
     except BaseException as error:
@@ -80,7 +76,7 @@ def _failure(error: BaseException) -> bytes:
     if isinstance(error, deadline.DeadlineExceeded):
         return (
             b'{"cniVersion": "1.0.0", "code": 11, "msg": "no answer within %d seconds", '
-            b'"details": "interrupted at %s; see whether the API server or a disk hangs"}\n' % (SECONDS, place)
+            b'"details": "interrupted at %s; see whether the API server or a disk hangs"}\n' % (deadline.REQUEST, place)
         )
     # An import failed; those of importlib's frames that only pass on an ImportError are taken out of its trace.
     if isinstance(error, ImportError) or any(

@@ -92,8 +92,8 @@ class Request:
         return ipam
 
     @property
-    def releases(self) -> bool:
-        """Whether it is for freeing or checking: what is wrong with a configuration must not keep an address."""
+    def needs_no_ranges(self) -> bool:
+        """Whether it frees or checks: then what is wrong with the configuration must not keep an address."""
         return self.command in ("DEL", "CHECK", "GC")
 
 

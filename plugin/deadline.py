@@ -5,6 +5,10 @@ from __future__ import annotations
 import _signal  # the C module under signal, which would import enum (5 ms)
 import time
 
+# Seconds. kubelet gives a whole pod two minutes.
+TOTAL = 15.0
+UNDO = 2.0  # of them, for undoing what the next plugin may have done
+REQUEST = TOTAL - UNDO
 # Raised again at this interval (seconds), should a library swallow the first one.
 _REPEAT = 1.0
 

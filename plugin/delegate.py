@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-UNDO_SECONDS = 2.0  # what is left of the 15 s after plugin.__main__.SECONDS
 _DUPLICATE = b"duplicate allocation"
 # containerd takes a failed DEL for done when its text has the first of these; the other ones are what to say.
 _DONE_WORDS = (("not found", "missing"), ("no such file or directory", "missing file"))
@@ -62,8 +61,8 @@ def add(program: str, environ: Mapping[str, str], config: bytes) -> tuple[int, b
     return conclude(status, answer, program, environ, config)
 
 
-def release(program: str, command: str, environ: Mapping[str, str], config: bytes) -> None:
-    """Run a DEL or CHECK, which answer nothing. Raises Refused or CniError."""
+def run_silent(program: str, command: str, environ: Mapping[str, str], config: bytes) -> None:
+    """Run a DEL, CHECK or STATUS, which answer nothing. Raises Refused or CniError."""
     try:
         status, answer = process.run(program, [program], {**environ, "CNI_COMMAND": command}, config)
     except OSError as error:
@@ -79,7 +78,7 @@ def release(program: str, command: str, environ: Mapping[str, str], config: byte
 def ready(program: str, environ: Mapping[str, str], config: bytes) -> None:
     """Run STATUS. Raises Refused or CniError; a plugin that does not know the command is ready."""
     try:
-        release(program, "STATUS", environ, config)
+        run_silent(program, "STATUS", environ, config)
     except Refused as refusal:
         if refusal.error.get("code") not in _UNSUPPORTED:
             raise
@@ -126,11 +125,11 @@ def _refusal(command: str, status: int, answer: bytes, documents: list[dict[str,
 
 
 def _undo(program: str, environ: Mapping[str, str], config: bytes) -> None:
-    """Release what an ADD of unknown outcome may have reserved; best effort, within the rest of the 15 s.
+    """Release what an ADD of unknown outcome may have reserved; best effort, within the rest of the time.
 
     Not where the attachment had an address before: a runtime that repeats an ADD must not lose what it has.
     """
-    deadline.start(UNDO_SECONDS)
+    deadline.start(deadline.UNDO)
     try:
         if _had_lease(program, environ, config):
             return

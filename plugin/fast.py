@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import posix as os  # os itself would add 0.7 ms to each start
 import time
 
 from plugin import process
-from plugin.cache import Cache, digest, location, pack, unpack
-from plugin.process import to_bytes, to_text
+from plugin.cache import Cache, attachment, digest, location, pack, signature, unpack
+from plugin.process import argument, to_bytes, to_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,16 +23,6 @@ OLDER = b'"cniVersion": "1.0.0"'
 _VARIABLES = ("CNI_PATH", "PATH", "HOME", "KUBECONFIG", "NODE_NAME", "NODE_ANNOTATION_CFG")
 
 
-def argument(environ: Mapping[str, str], name: str) -> str:
-    """The value of one key of CNI_ARGS; empty when it is not there."""
-    found = ""
-    for pair in environ.get("CNI_ARGS", "").split(";"):
-        key, _, value = pair.partition("=")
-        if key == name:
-            found = value  # the last one counts, as in Go
-    return found
-
-
 def key(plugin: str, environ: Mapping[str, str], raw: bytes) -> bytes:
     """All that the answer to a request depends on."""
     values = [plugin, *(environ.get(name, "") for name in _VARIABLES)]
@@ -41,22 +30,7 @@ def key(plugin: str, environ: Mapping[str, str], raw: bytes) -> bytes:
     return pack(*map(to_bytes, values), raw)
 
 
-def signature(path: str) -> str:
-    """What changes when the file does; empty when there is none."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        return ""
-    return f"{status.st_mtime_ns}.{status.st_size}.{status.st_ino}"
-
-
-def attachment(environ: Mapping[str, str]) -> str:
-    """The cache's name for this container and interface."""
-    name = f"at:{environ['CNI_CONTAINERID']}:{environ['CNI_IFNAME']}"
-    return name if len(name) < 200 else f"at:{digest(to_bytes(name))}"
-
-
-def relabelled(answer: bytes) -> bytes:
+def translated_back(answer: bytes) -> bytes:
     """A result in the older version as one in the newest: what both say is the same."""
     if answer.count(OLDER) == 1:
         return answer.replace(OLDER, NEWEST)
@@ -65,11 +39,11 @@ def relabelled(answer: bytes) -> bytes:
     return cni.encode({**cni.decode(answer), "cniVersion": cni.NEWEST})
 
 
-def remember(cache: Cache, known: bytes, plan: Plan, config: bytes, relabel: bool, answer: bytes) -> None:
+def remember(cache: Cache, known: bytes, plan: Plan, config: bytes, translated: bool, answer: bytes) -> None:
     """Let requests with this key be answered as this one was, until plan.until and as long as its files stay so."""
     guards = [field for path, seen in plan.files for field in (to_bytes(path), seen.encode())]
     times = b"%f" % time.time(), b"%f" % plan.until
-    fields = to_bytes(plan.program), b"1" if relabel else b"", plan.used.encode(), known, config, answer
+    fields = to_bytes(plan.program), b"1" if translated else b"", plan.used.encode(), known, config, answer
     cache.write(PREFIX + digest(known), pack(*times, *fields, *guards))
     cache.prune(PREFIX, 300.0)
 
@@ -81,7 +55,7 @@ def add(program: str, environ: Mapping[str, str], raw: bytes) -> tuple[int, byte
     entry = cache.read(PREFIX + digest(known))
     if entry is None:
         return None
-    made, until, following, relabel, used, same, config, answer, *guards = unpack(entry)
+    made, until, following, translated, used, same, config, answer, *guards = unpack(entry)
     # A clock that was set back must not make an entry last.
     if same != known or not float(made) <= time.time() < float(until):
         return None
@@ -89,11 +63,11 @@ def add(program: str, environ: Mapping[str, str], raw: bytes) -> tuple[int, byte
         return None
     if used and not cache.link(attachment(environ), used.decode()):
         return None
-    return _hand_over(to_text(following), environ, config, bool(relabel), answer)
+    return _hand_over(to_text(following), environ, config, bool(translated), answer)
 
 
 def _hand_over(
-    program: str, environ: Mapping[str, str], config: bytes, relabel: bool, last: bytes
+    program: str, environ: Mapping[str, str], config: bytes, translated: bool, last: bytes
 ) -> tuple[int, bytes] | None:
     """Run the next plugin. An answer like the last one passes unread, any other is looked at as in the ordinary way."""
     interruption = None
@@ -105,7 +79,7 @@ def _hand_over(
     except BaseException as error:
         interruption = error
     if status == 0:
-        named = answer.replace(OLDER, NEWEST) if relabel else answer
+        named = answer.replace(OLDER, NEWEST) if translated else answer
         if _alike(named, last):
             return 0, named
     from plugin import cni, delegate
@@ -116,8 +90,8 @@ def _hand_over(
             return delegate.interrupted(interruption, program, environ, config)
         status, answer = delegate.conclude(status, answer, program, environ, config)
     except CniError as error:
-        return 1, cni.error_answer(error, cni.NEWEST if relabel else cni.decode(config).get("cniVersion", ""))
-    return status, relabelled(answer) if relabel and status == 0 else answer
+        return 1, cni.error_answer(error, cni.NEWEST if translated else cni.decode(config).get("cniVersion", ""))
+    return status, translated_back(answer) if translated and status == 0 else answer
 
 
 def _alike(answer: bytes, last: bytes) -> bool:

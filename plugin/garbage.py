@@ -77,6 +77,6 @@ def stale(store: str, valid: set[tuple[str, str]], started: float) -> list[tuple
 
 def _free(request: Request, data_dir: str, container: str, interface: str) -> None:
     program = delegate.find(hostlocal.NAME, request.directories())
-    config, _relabel = hostlocal.speak(hostlocal.release_config(request, data_dir))
+    config, _ = hostlocal.translate(hostlocal.release_config(request, data_dir))
     whose = {"CNI_CONTAINERID": container, "CNI_IFNAME": interface, "CNI_NETNS": ""}
-    delegate.release(program, "DEL", {**hostlocal.release_environ(request.environ), **whose}, cni.encode(config))
+    delegate.run_silent(program, "DEL", {**hostlocal.release_environ(request.environ), **whose}, cni.encode(config))

@@ -37,7 +37,7 @@ class Lease:
         self.reserved = reserved  # epoch seconds
 
 
-def speak(config: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+def translate(config: dict[str, Any]) -> tuple[dict[str, Any], bool]:
     """The configuration in a version that every host-local knows, and whether that differs from the caller's."""
     version = _BRIDGED.get(config.get("cniVersion", ""))
     return ({**config, "cniVersion": version}, True) if version else (config, False)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import time
 
-from plugin import delegate, fast, hostlocal, settings
+from plugin import delegate, hostlocal, process, settings
+from plugin.cache import signature
 from plugin.cni import decode, refuse_other_case
 from plugin.errors import INVALID_CONFIG, PLUGIN_FAILURE, CniError
 from plugin.log import Log
@@ -30,51 +31,34 @@ _LEGACY_KEYS = frozenset(key.casefold() for key in _RANGE_KEYS[1:])
 
 
 def setup(request: Request) -> settings.Settings:
-    """How this request says to reach the Node, and where to log. Raises CniError."""
+    """How this request says to reach the Node, and where to log; its other keys are checked too. Raises CniError."""
+    ipam = request.ipam()
     try:
-        return _settings(request)
+        refuse_other_case(ipam, (*_OWN_KEYS, *_RANGE_KEYS, "type", "dataDir"), _WHERE)
+        if not request.needs_no_ranges:
+            _Keys(request)
+        return settings.read(request.environ, ipam, _WHERE, "logfile", plugin=NAME, network=request.name)
     except CniError:
-        if request.releases and isinstance(request.config.get("ipam"), dict):
+        if request.needs_no_ranges:
             return settings.Settings(request.environ, Log(), _WHERE + "kubeconfig")
         raise
 
 
-def _settings(request: Request) -> settings.Settings:
-    ipam = request.ipam()
-    refuse_other_case(ipam, (*_OWN_KEYS, *_RANGE_KEYS, "type", "dataDir"), _WHERE)
-    log = settings.log(ipam, "logfile", _WHERE, plugin=NAME, network=request.name)
-    chosen = settings.Settings(request.environ, log, _WHERE + "kubeconfig")
-    chosen.kubeconfig = settings.path(ipam, "kubeconfig", _WHERE)
-    chosen.node_name = settings.node_name(ipam, "nodeName", _WHERE)
-    chosen.cache_seconds = settings.seconds(ipam, "cacheSeconds", _WHERE)
-    chosen.keep_in(settings.path(ipam, "cacheDir", _WHERE))
-    return chosen
+class _Keys:
+    """What a request says about addresses. Raises CniError for what does not go with this type."""
 
+    __slots__ = ("annotation", "data_dir", "ipv4_namespaces", "kept")
 
-def plan(request: Request, chosen: settings.Settings) -> Plan:
-    """host-local with the ranges of this node; everything else of the request travels on. Raises CniError."""
-    ipam = request.ipam()
-    data_dir = settings.path(ipam, "dataDir", _WHERE)
-    extra = [_WHERE + key for key in _RANGE_KEYS if key in ipam] + _asked_ranges(request.config)
-    if extra:
-        details = f"{NAME} takes the ranges from the Node; remove the key, or use host-local as the type"
-        raise CniError(INVALID_CONFIG, f"'{extra[0]}' does not go with {NAME}", details)
-    base = {key: value for key, value in ipam.items() if key not in _OWN_KEYS and value != ""}
-    pinned_file = _pinned_file(request, data_dir)
-    files = [(pinned_file, fast.signature(pinned_file))]
-    pinned = _read_pinned(pinned_file)
-    if pinned is not None:
-        made, until, whose = {**base, **pinned}, time.time() + chosen.cache_seconds, pinned_file
-    else:
-        from plugin import node
-
-        found, until, whose = _ranges(ipam, chosen)
-        made = {**base, "ranges": found}
-        files.append((node.kept_in(chosen), fast.signature(node.kept_in(chosen))))
-    made["type"] = hostlocal.NAME
-    made["ranges"] = _limit_ipv4(request, made["ranges"], whose)
-    program = delegate.find(hostlocal.NAME, request.directories())
-    return Plan(program, {**request.config, "ipam": made}, until, files)
+    def __init__(self, request: Request) -> None:
+        ipam = request.ipam()
+        extra = [_WHERE + key for key in _RANGE_KEYS if key in ipam] + _asked_ranges(request.config)
+        if extra:
+            details = f"{NAME} takes the ranges from the Node; remove the key, or use host-local as the type"
+            raise CniError(INVALID_CONFIG, f"'{extra[0]}' does not go with {NAME}", details)
+        self.annotation = settings.text(ipam, "annotation", _WHERE)
+        self.data_dir = settings.path(ipam, "dataDir", _WHERE)
+        self.ipv4_namespaces = settings.names(ipam, "ipv4-namespaces", _WHERE)
+        self.kept = {key: value for key, value in ipam.items() if key not in _OWN_KEYS and value != ""}
 
 
 def _asked_ranges(config: dict[str, Any]) -> list[str]:
@@ -84,48 +68,66 @@ def _asked_ranges(config: dict[str, Any]) -> list[str]:
     return [f"runtimeConfig.{key}" for key in keys]
 
 
-def release(request: Request, _chosen: settings.Settings) -> Plan:
-    """host-local with a placeholder range: it frees by container and interface. Raises CniError."""
-    data_dir = data_dirs(request, _chosen)[0]
+def plan(request: Request, chosen: settings.Settings) -> Plan:
+    """host-local with the ranges of this node; everything else of the request travels on. Raises CniError."""
+    keys = _Keys(request)
+    file = pinned_file(keys.data_dir, request.name)
+    files = [(file, signature(file))]
+    pinned = _read_pinned(file)
+    if pinned is not None:
+        made, until, whose = {**keys.kept, **pinned}, time.time() + chosen.cache_seconds, file
+    else:
+        found, until, whose, source = _ranges(keys.annotation, chosen)
+        made = {**keys.kept, "ranges": found}
+        files.append((source, signature(source)))
+    made["type"] = hostlocal.NAME
+    made["ranges"] = _limit_ipv4(request, keys.ipv4_namespaces, made["ranges"], whose)
     program = delegate.find(hostlocal.NAME, request.directories())
-    return Plan(program, hostlocal.release_config(request, data_dir))
+    return Plan(program, {**request.config, "ipam": made}, until, files)
+
+
+def release(request: Request, chosen: settings.Settings) -> Plan:
+    """host-local with a placeholder range: it frees by container and interface. Raises CniError."""
+    program = delegate.find(hostlocal.NAME, request.directories())
+    return Plan(program, hostlocal.release_config(request, data_dirs(request, chosen)[0]))
 
 
 def data_dirs(request: Request, _chosen: settings.Settings) -> list[str]:
     """Where the leases of this network are: the operator's kube-node.json may say so, too. Raises CniError."""
     data_dir = settings.path(request.ipam(), "dataDir", _WHERE)
     try:
-        pinned = _read_pinned(_pinned_file(request, data_dir)) or {}
+        pinned = _read_pinned(pinned_file(data_dir, request.name)) or {}
         data_dir = settings.path(pinned, "dataDir", PINNED + ": ") or data_dir
     except CniError:
         pass  # a file that spoils an ADD must not keep an address from being freed
     return [data_dir]
 
 
-def _ranges(ipam: dict[str, Any], chosen: settings.Settings) -> tuple[list[list[dict[str, str]]], float, str]:
-    """The ranges, until when they hold without asking again (epoch seconds), and whose they are."""
+def _ranges(annotation: str, chosen: settings.Settings) -> tuple[list[list[dict[str, str]]], float, str, str]:
+    """The ranges, until when they hold without asking again (epoch seconds), whose they are, and where that is kept."""
     from plugin import node, ranges  # which DEL can do without
+    from plugin.memory import Memory
 
-    annotation = settings.text(ipam, "annotation", _WHERE)
     if annotation:
         facts, text = node.annotation(chosen, annotation)
         found = ranges.from_text(text, f"annotation {annotation} of node {facts.name}")
     else:
         facts = node.pod_cidrs(chosen)
         found = ranges.from_cidrs(facts.pod_cidrs, f"spec.podCIDRs of node {facts.name}")
-    return found, facts.asked + chosen.cache_seconds, f"node {facts.name}"
+    return found, facts.asked + chosen.cache_seconds, f"node {facts.name}", Memory(chosen).path
 
 
-def _limit_ipv4(request: Request, found: list[list[dict[str, str]]], whose: str) -> list[list[dict[str, str]]]:
-    """Without IPv4 for the pods of namespaces that are not in 'ipv4-namespaces', where that is given."""
-    allowed = settings.names(request.ipam(), "ipv4-namespaces", _WHERE)
+def _limit_ipv4(
+    request: Request, allowed: list[str] | None, found: list[list[dict[str, str]]], whose: str
+) -> list[list[dict[str, str]]]:
+    """Without IPv4 for the pods of namespaces that are not allowed it; None allows all."""
     if allowed is None:
         return found
     from plugin import ranges
 
     ipv6 = ranges.ipv6_only(found)
-    namespace = fast.argument(request.environ, "K8S_POD_NAMESPACE")
-    if namespace in allowed or request.command != "ADD":
+    namespace = process.argument(request.environ, "K8S_POD_NAMESPACE")
+    if namespace in allowed or request.command != "ADD":  # STATUS is about all pods
         # IPv6 first: host-local remembers its last address by the range's place in this list.
         return ipv6 + [each for each in found if each not in ipv6]
     if not ipv6:
@@ -135,8 +137,9 @@ def _limit_ipv4(request: Request, found: list[list[dict[str, str]]], whose: str)
     return ipv6
 
 
-def _pinned_file(request: Request, data_dir: str) -> str:
-    return os.path.join(data_dir or hostlocal.store("", request.name), PINNED)
+def pinned_file(data_dir: str, network: str) -> str:
+    """The file by which an operator says the ranges himself, beside host-local's leases."""
+    return os.path.join(data_dir or hostlocal.store("", network), PINNED)
 
 
 def _read_pinned(path: str) -> dict[str, Any] | None:
@@ -147,15 +150,18 @@ def _read_pinned(path: str) -> dict[str, Any] | None:
         return None
     except OSError as error:
         raise CniError(INVALID_CONFIG, f"{path} cannot be read (errno {error.errno})", "mend or remove it") from None
-    pinned = decode(raw, path)
-    extra = [key for key in pinned if key.casefold() in _LEGACY_KEYS] if isinstance(pinned, dict) else []
+    value = decode(raw, path)
+    pinned: dict[str, Any] = value if isinstance(value, dict) else {}
+    extra = [key for key in pinned if key.casefold() in _LEGACY_KEYS]
     if extra:
         raise CniError(INVALID_CONFIG, f"'{extra[0]}' in {path} is not inside 'ranges'", "write it there")
-    if isinstance(pinned, dict):
-        refuse_other_case(pinned, ("ranges", "type", "dataDir"), f"{path}: ")
-    found = pinned.get("ranges") if isinstance(pinned, dict) else None
-    sets = found if isinstance(found, list) else []
-    if not sets or not all(isinstance(each, list) and all(isinstance(one, dict) for one in each) for each in sets):
+    refuse_other_case(pinned, ("ranges", "type", "dataDir"), f"{path}: ")
+    sets = pinned.get("ranges")
+    if not isinstance(sets, list) or not sets or not all(map(_is_range_set, sets)):
         details = 'remove it, or write {"type": "host-local", "ranges": [[{"subnet": "10.0.1.0/24"}]]}'
         raise CniError(INVALID_CONFIG, f"{path} is not a host-local configuration with ranges", details)
-    return dict(pinned)
+    return pinned
+
+
+def _is_range_set(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(each, dict) for each in value)

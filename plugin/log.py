@@ -62,7 +62,7 @@ class Log:
         except (OSError, ValueError) as error:  # ValueError: a name that cannot be encoded
             why = error.strerror if isinstance(error, OSError) else "no file can have that name"
             _to_stderr(f"log file {self.file} cannot be written: {why}")
-            self.file = ""
+            self.limit = -1
 
 
 def _to_stderr(line: str) -> None:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import os
 import time
 
 from plugin import deadline, identity
-from plugin.cache import digest, pack
 from plugin.errors import PLUGIN_FAILURE, TRY_AGAIN_LATER, CniError, Unreachable
-from plugin.facts import Facts, from_node
+from plugin.facts import from_node
+from plugin.memory import Memory
 from plugin.settings import CACHE_SECONDS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
+    from plugin.facts import Facts
     from plugin.settings import Settings
 
 # Seconds for a try at the server: when older knowledge would do; for STATUS, which kubelet asks every 5 s;
@@ -24,10 +22,6 @@ if TYPE_CHECKING:
 PATIENCE = 3.0
 STATUS_PATIENCE = 1.0
 _RESERVE = 1.0
-_FORGET_SECONDS = 30 * 86400.0
-
-# What in the environment decides which Node is read, and by which credentials.
-_VARIABLES = ("KUBECONFIG", "HOME", "NODE_NAME")
 
 
 def facts(settings: Settings, wanted: Callable[[Facts], bool]) -> Facts:
@@ -37,20 +31,22 @@ def facts(settings: Settings, wanted: Callable[[Facts], bool]) -> Facts:
     When the server gives no answer: what was known before, however old, unless its last answer was no. Raises CniError.
     """
     started = time.time()
-    key = _key(settings)
-    known = _read(settings, key)
+    memory = Memory(settings)
+    known = memory.facts()
     if known and known.age() < settings.cache_seconds and (wanted(known) or settings.sparing):
+        settings.log.debug("the Node is known", node=known.name, seconds=round(known.age(), 3))
         return known
     fallback = known if known and wanted(known) else None
     patience = STATUS_PATIENCE if settings.sparing else PATIENCE if fallback else max(deadline.left() - _RESERVE, 1.0)
     try:
-        with deadline.within(patience), settings.cache.lock("lock-" + digest(key)):
-            return _ask(settings, key, wanted, started, patience)
+        with deadline.within(patience), memory.lock():
+            return _ask(settings, memory, wanted, started, patience)
     except deadline.DeadlineExceeded:
         error = _late(patience)
     except Unreachable as refusal:
         error = refusal
-    if fallback is None or _load(settings, "away-", key).get("refused"):
+    failure = memory.failure()
+    if fallback is None or (failure and failure.refused):
         raise error
     age = f"{fallback.age():.0f} s ago" if fallback.age() < float("inf") else "before the clock was set"
     settings.log.warning(f"using what was known of node {fallback.name} {age}: {error.msg}")
@@ -86,34 +82,32 @@ def _similar(known: Facts, name: str) -> str:
     return f"annotations of {prefix or 'no prefix'} that it has: {listed}"
 
 
-def kept_in(settings: Settings) -> str:
-    """The file that holds what is known: whoever learns more replaces it."""
-    return os.path.join(settings.cache.path, "node-" + digest(_key(settings)))
-
-
 def last_known(settings: Settings) -> Facts | None:
     """What is known without asking anyone, however old."""
-    return _read(settings, _key(settings))
+    return Memory(settings).facts()
 
 
-def _ask(settings: Settings, key: bytes, wanted: Callable[[Facts], bool], started: float, patience: float) -> Facts:
+def _ask(settings: Settings, memory: Memory, wanted: Callable[[Facts], bool], started: float, patience: float) -> Facts:
     """Ask the server, unless another process has done so while this one waited for its turn."""
-    known = _read(settings, key)
+    known = memory.facts()
     if known and (_since(known.asked, started) or (known.age() < settings.cache_seconds and wanted(known))):
         return known
-    _spare(settings, key, started, patience, bool(known and wanted(known)))
+    _spare(settings, memory, started, patience, has_fallback=bool(known and wanted(known)))
     asked = time.time()
     try:
         found = identity.identify(settings, known, lambda node: wanted(from_node(node, "", asked)))
     except deadline.DeadlineExceeded:
-        _remember_failure(settings, key, asked, patience, _late(patience))
+        memory.keep_failure(asked, patience, _late(patience))
         raise
     except CniError as error:
-        _remember_failure(settings, key, asked, patience, error)
+        memory.keep_failure(asked, patience, error)
         raise
     latest = from_node(found.node, found.how, asked)
     _tell_change(settings, known, latest)
-    _write(settings, key, latest)
+    settings.log.debug("the Node has been read", node=latest.name, by=latest.how, podCIDRs=latest.pod_cidrs)
+    memory.keep(latest)
+    if settings.cache.trouble:
+        settings.log.warning(f"nothing is kept for the next pod: {settings.cache.trouble}")
     return latest
 
 
@@ -126,28 +120,18 @@ def _since(asked: float, started: float) -> bool:
     return started <= asked <= time.time()
 
 
-def _spare(settings: Settings, key: bytes, started: float, patience: float, known: bool) -> None:
+def _spare(settings: Settings, memory: Memory, started: float, patience: float, has_fallback: bool) -> None:
     """Raise the last failure again if it is recent: a server that is away is asked once per period, too.
 
     One that was given less time than we have says nothing to us.
     """
-    entry = _load(settings, "away-", key)
-    if not entry or entry["patience"] < patience - _RESERVE:
+    failure = memory.failure()
+    if failure is None or failure.patience < patience - _RESERVE:
         return
-    error = CniError(entry["code"], entry["msg"], entry["details"])
-    if not entry["answered"]:
-        error = Unreachable(entry["msg"], entry["details"], entry["code"])
-    recent = 0 <= time.time() - entry["asked"] < min(settings.cache_seconds, CACHE_SECONDS)
-    if _since(entry["asked"], started) or (recent and (settings.sparing or (known and not entry["answered"]))):
-        raise error
-
-
-def _remember_failure(settings: Settings, key: bytes, asked: float, patience: float, error: CniError) -> None:
-    """Keep what went wrong, and that a clear no was the last answer, until there is a better one."""
-    answered = not isinstance(error, Unreachable)
-    refused = answered or _load(settings, "away-", key).get("refused", False)
-    entry = {"asked": asked, "patience": patience, "answered": answered, "refused": refused, "code": error.code}
-    _store(settings, "away-", key, {**entry, "msg": error.msg, "details": error.details})
+    recent = 0 <= time.time() - failure.asked < min(settings.cache_seconds, CACHE_SECONDS)
+    may_spare = settings.sparing or (has_fallback and not failure.answered)
+    if _since(failure.asked, started) or (recent and may_spare):
+        raise failure.error()
 
 
 def _tell_change(settings: Settings, known: Facts | None, latest: Facts) -> None:
@@ -162,32 +146,3 @@ def _tell_change(settings: Settings, known: Facts | None, latest: Facts) -> None
         old, new = known.annotations[key], latest.annotations[key]
         if old != new:
             settings.log.info("annotation changed", node=latest.name, annotation=key, old=old, new=new)
-
-
-def _key(settings: Settings) -> bytes:
-    values = [settings.environ.get(name, "") for name in _VARIABLES]
-    return pack(*map(os.fsencode, [settings.kubeconfig, settings.node_name, *values]))
-
-
-def _read(settings: Settings, key: bytes) -> Facts | None:
-    entry = _load(settings, "node-", key)
-    return Facts(**entry) if entry else None
-
-
-def _write(settings: Settings, key: bytes, latest: Facts) -> None:
-    _store(settings, "node-", key, {field: getattr(latest, field) for field in Facts.__slots__})
-    settings.cache.remove("away-" + digest(key))
-    settings.cache.prune("node-", _FORGET_SECONDS)
-    if settings.cache.trouble:
-        settings.log.warning(f"nothing is kept for the next pod: {settings.cache.trouble}")
-
-
-def _load(settings: Settings, prefix: str, key: bytes) -> dict[str, Any]:
-    """The entry kept for this key; an empty one when there is none."""
-    body = settings.cache.read(prefix + digest(key))
-    entry = json.loads(body) if body else {}
-    return entry["entry"] if entry.get("key") == key.hex() else {}
-
-
-def _store(settings: Settings, prefix: str, key: bytes, entry: dict[str, Any]) -> None:
-    settings.cache.write(prefix + digest(key), json.dumps({"key": key.hex(), "entry": entry}).encode())

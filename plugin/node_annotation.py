@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 
-from plugin import annotation, delegate, fast, hostlocal, node, settings
-from plugin.cache import digest
+from plugin import annotation, delegate, hostlocal, node, settings
+from plugin.cache import attachment, digest, signature
 from plugin.cni import decode
 from plugin.errors import INVALID_CONFIG, CniError
+from plugin.memory import Memory
 from plugin.plan import Plan
 
 TYPE_CHECKING = False
@@ -31,40 +32,34 @@ def setup(request: Request) -> settings.Settings:
     try:
         return setup_from(request.environ, read_config(request.environ), network=request.name)
     except CniError:
-        if request.releases:
+        if request.needs_no_ranges:
             return setup_from(request.environ, {}, network=request.name)
         raise
 
 
 def setup_from(environ: Mapping[str, str], config: dict[str, Any], **context: object) -> settings.Settings:
     """The same without a request, for the commands of an operator. Raises CniError."""
-    where = config_file(environ) + ": "
-    log = settings.log(config, "log", where, plugin=NAME, **context)
-    chosen = settings.Settings(environ, log, where + "kubeconfig")
-    chosen.kubeconfig = settings.path(config, "kubeconfig", where)
-    chosen.node_name = settings.node_name(config, "nodeName", where)
-    chosen.cache_seconds = settings.seconds(config, "cacheSeconds", where)
-    chosen.keep_in(settings.path(config, "cacheDir", where))
-    return chosen
+    return settings.read(environ, config, config_file(environ) + ": ", "log", plugin=NAME, **context)
 
 
 def plan(request: Request, chosen: settings.Settings) -> Plan:
     """The next plugin with what the annotation holds; everything else of the request travels on. Raises CniError."""
     name = _annotation_name(request)
     file = config_file(request.environ)
-    files = [(file, fast.signature(file))]
+    files = [(file, signature(file))]
     program = next_plugin(request.environ, _config(request), request.program)
     facts, text = node.annotation(chosen, name)
     ipam = {"type": os.path.basename(program), **annotation.parse(text, name)}
     used = _remember_use(chosen, program, ipam)
     until = facts.asked + chosen.cache_seconds
-    files.append((node.kept_in(chosen), fast.signature(node.kept_in(chosen))))
+    kept = Memory(chosen).path
+    files.append((kept, signature(kept)))
     return Plan(program, {**request.config, "ipam": ipam}, until, files, used)
 
 
 def release(request: Request, chosen: settings.Settings) -> Plan:
     """The next plugin with what it was last given for this attachment. Raises CniError."""
-    used = _used(chosen, chosen.cache.target(fast.attachment(request.environ))) or _last_known(request, chosen)
+    used = _used(chosen, chosen.cache.target(attachment(request.environ))) or _last_known(request, chosen)
     program = used["program"] if used else next_plugin(request.environ, _config(request), request.program)
     if not os.path.isfile(program):  # it has moved since
         program = delegate.find(os.path.basename(program), request.directories())
@@ -126,7 +121,7 @@ def _config(request: Request) -> dict[str, Any]:
     try:
         return read_config(request.environ)
     except CniError:
-        if request.releases:
+        if request.needs_no_ranges:
             return {}
         raise
 

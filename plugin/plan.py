@@ -44,5 +44,5 @@ class Plan:
         self.program = program
         self.config = config
         self.until = until  # epoch seconds
-        self.files = files  # (path, fast.signature()) of what the answer rests on besides the request and the Node
+        self.files = files  # (path, cache.signature()) of what the answer rests on besides the request and the Node
         self.used = used  # the cache's name for what a later DEL of this attachment must be given

@@ -25,7 +25,7 @@ _NODE_NAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]
 class Settings:
     """How to reach the Node object, how fresh it has to be, and where to tell about it."""
 
-    __slots__ = ("cache", "cache_seconds", "environ", "kubeconfig", "label", "log", "memorable", "node_name", "sparing")
+    __slots__ = ("cache", "cache_seconds", "environ", "kubeconfig", "label", "log", "node_name", "sparing")
 
     def __init__(self, environ: Mapping[str, str], log: Log, label: str) -> None:
         self.environ = environ
@@ -35,14 +35,23 @@ class Settings:
         self.node_name = ""
         self.cache_seconds = CACHE_SECONDS
         self.cache = Cache(location(environ))
-        self.memorable = not log.file  # a request that leaves a log line is not answered by plugin.fast
         self.sparing = False  # ask the server once per period, for a second at most
 
-    def keep_in(self, directory: str) -> None:
-        """Use this cache directory; plugin.fast, which parses nothing, looks only in the usual one."""
-        if directory:
-            self.cache = Cache(directory)
-            self.memorable = False
+
+def read(
+    environ: Mapping[str, str], config: Mapping[str, Any], where: str, log_key: str, **context: object
+) -> Settings:
+    """What a configuration of either type says. Raises CniError.
+
+    where: what stands before a key in messages. log_key: which key names the log file. context: for each of its lines.
+    """
+    log = Log(path(config, log_key, where), level(config.get("loglevel")), **context)
+    settings = Settings(environ, log, where + "kubeconfig")
+    settings.kubeconfig = path(config, "kubeconfig", where)
+    settings.node_name = node_name(config, "nodeName", where)
+    settings.cache_seconds = seconds(config, "cacheSeconds", where)
+    settings.cache = Cache(path(config, "cacheDir", where) or location(environ))
+    return settings
 
 
 def read_file(path: str, limit: int) -> bytes:
@@ -109,8 +118,3 @@ def names(config: Mapping[str, Any], key: str, where: str) -> list[str] | None:
         details = f'write "{key}": ["old-application"]'
         raise CniError(INVALID_CONFIG, f"'{where}{key}' is not a list of strings", details)
     return value
-
-
-def log(config: Mapping[str, Any], file_key: str, where: str, **context: object) -> Log:
-    """The log that a configuration asks for."""
-    return Log(path(config, file_key, where), level(config.get("loglevel")), **context)

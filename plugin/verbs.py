@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import time
 
-from plugin import cni, delegate, fast, hostlocal, process, settings
+from plugin import TYPES, cni, delegate, fast, hostlocal, process, settings
+from plugin.cache import attachment, location
 from plugin.errors import INVALID_CONFIG, NOT_AVAILABLE, CniError
 from plugin.log import Log
 
@@ -15,10 +16,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from plugin.cni import Request
-    from plugin.plan import Type
+    from plugin.plan import Plan, Type
     from plugin.settings import Settings
-
-_TYPES = ("kube-node", "node-annotation")
 
 
 def answer(program: str, command: str, environ: Mapping[str, str], raw: bytes | None) -> tuple[int, bytes]:
@@ -49,7 +48,7 @@ def answer(program: str, command: str, environ: Mapping[str, str], raw: bytes | 
 def type_of(request: Request) -> Type:
     """The plugin type by the name of the program; under any other name, by the type in the request. Raises CniError."""
     name = os.path.basename(request.program)
-    if name not in _TYPES:
+    if name not in TYPES:
         name = str(request.ipam().get("type"))
     if name == "kube-node":
         from plugin import kube_node
@@ -59,46 +58,46 @@ def type_of(request: Request) -> Type:
         from plugin import node_annotation
 
         return node_annotation
-    details = f"link it to one of {', '.join(_TYPES)}, and write that as the type"
+    details = f"link it to one of {', '.join(TYPES)}, and write that as the type"
     raise CniError(INVALID_CONFIG, f"ipam.type {name[:80]!r} is none of this program's", details)
 
 
 def _add(plugin: Type, request: Request, chosen: Settings) -> tuple[int, bytes]:
     plan = plugin.plan(request, chosen)
-    config, relabel = _spoken(plan.program, plan.config)
+    config, translated = _translated(plan.program, plan.config)
     raw = cni.encode(config)
     chosen.log.trace("configuration for the next plugin", program=plan.program, config=config)
     if plan.used:
-        chosen.cache.link(fast.attachment(request.environ), plan.used)
+        chosen.cache.link(attachment(request.environ), plan.used)
     status, answer = delegate.add(plan.program, request.environ, raw)
     if status:
         return status, answer
-    answer = fast.relabelled(answer) if relabel else answer
-    if chosen.memorable and plan.until > time.time() and _is_memorable(request):
+    answer = fast.translated_back(answer) if translated else answer
+    if _is_memorable(request, chosen, plan):
         known = fast.key(request.program, request.environ, request.raw)
-        fast.remember(chosen.cache, known, plan, raw, relabel, answer)
+        fast.remember(chosen.cache, known, plan, raw, translated, answer)
     return 0, answer
 
 
 def _delete(plugin: Type, request: Request, chosen: Settings) -> tuple[int, bytes]:
-    _release(plugin, request, chosen)
-    chosen.cache.remove(fast.attachment(request.environ))
+    _run_silent(plugin, request, chosen)
+    chosen.cache.remove(attachment(request.environ))
     return 0, b""
 
 
 def _check(plugin: Type, request: Request, chosen: Settings) -> tuple[int, bytes]:
-    _release(plugin, request, chosen)
+    _run_silent(plugin, request, chosen)
     return 0, b""
 
 
-def _release(plugin: Type, request: Request, chosen: Settings) -> None:
+def _run_silent(plugin: Type, request: Request, chosen: Settings) -> None:
     plan = plugin.release(request, chosen)
-    config, _relabel = _spoken(plan.program, plan.config)
+    config, _ = _translated(plan.program, plan.config)
     environ = request.environ
     if _is_host_local(plan.program):
         environ = hostlocal.release_environ(environ)
     chosen.log.trace("configuration for the next plugin", program=plan.program, config=config)
-    delegate.release(plan.program, request.command, environ, cni.encode(config))
+    delegate.run_silent(plan.program, request.command, environ, cni.encode(config))
 
 
 def _status(plugin: Type, request: Request, chosen: Settings) -> tuple[int, bytes]:
@@ -121,23 +120,27 @@ def _collect(plugin: Type, request: Request, chosen: Settings) -> tuple[int, byt
     return 0, b""
 
 
-def _spoken(program: str, config: dict[str, Any]) -> tuple[dict[str, Any], bool]:
-    return hostlocal.speak(config) if _is_host_local(program) else (config, False)
+def _translated(program: str, config: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+    return hostlocal.translate(config) if _is_host_local(program) else (config, False)
 
 
 def _is_host_local(program: str) -> bool:
     return os.path.basename(program) == hostlocal.NAME
 
 
-def _is_memorable(request: Request) -> bool:
-    """plugin.fast looks for the word, not for the key, to know that the namespace matters: both must agree."""
-    return ("ipv4-namespaces" in request.ipam()) == (b"ipv4-namespaces" in request.raw)
+def _is_memorable(request: Request, chosen: Settings, plan: Plan) -> bool:
+    """Not what plugin.fast would do otherwise: it writes no log, looks into one cache directory, and for a word where
+    this looks for a key to know that the namespace matters.
+    """
+    is_usual = not chosen.log.file and chosen.cache.path == location(request.environ)
+    named, mentioned = "ipv4-namespaces" in request.ipam(), b"ipv4-namespaces" in request.raw
+    return is_usual and named == mentioned and plan.until > time.time()
 
 
 def _who(environ: Mapping[str, str]) -> dict[str, str]:
     names = {"container": "CNI_CONTAINERID", "interface": "CNI_IFNAME"}
     who = {field: environ.get(name, "") for field, name in names.items()}
-    pod = [fast.argument(environ, name) for name in ("K8S_POD_NAMESPACE", "K8S_POD_NAME")]
+    pod = [process.argument(environ, name) for name in ("K8S_POD_NAMESPACE", "K8S_POD_NAME")]
     return {**who, "pod": "/".join(pod)} if any(pod) else who
 
 

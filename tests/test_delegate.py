@@ -187,7 +187,7 @@ def test_deadline_is_undone_and_worth_a_retry(next_plugin: Recorder) -> None:
 
 def test_undo_that_hangs(next_plugin: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
     """The undoing has a deadline of its own."""
-    monkeypatch.setattr(delegate, "UNDO_SECONDS", 0.2)
+    monkeypatch.setattr(deadline, "UNDO", 0.2)
     next_plugin.does("ADD", "kill -9 $$")
     next_plugin.does("DEL", "exec sleep 60")
     with pytest.raises(CniError, match="signal 9"):
@@ -196,7 +196,7 @@ def test_undo_that_hangs(next_plugin: Recorder, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_undo_has_the_rest_of_the_time(next_plugin: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Undoing is done within UNDO_SECONDS, though no other deadline is left."""
+    """Undoing is done within deadline.UNDO, though no other deadline is left."""
     left = []
     run = process.run
 
@@ -209,7 +209,7 @@ def test_undo_has_the_rest_of_the_time(next_plugin: Recorder, monkeypatch: pytes
     with pytest.raises(CniError, match="signal 9"):
         add(next_plugin)
     assert left[0] == float("inf")
-    assert 0 < left[1] <= delegate.UNDO_SECONDS
+    assert 0 < left[1] <= deadline.UNDO
 
 
 def test_undo_that_fails(next_plugin: Recorder) -> None:
@@ -234,7 +234,7 @@ def test_add_that_cannot_be_run(tmp_path: Path, kind: str) -> None:
 def test_release(next_plugin: Recorder, command: str, capfd: pytest.CaptureFixture[str]) -> None:
     """DEL and CHECK are passed on, and what is printed after success does not matter."""
     next_plugin.answers(command, "noise")
-    delegate.release(next_plugin.path, command, ENVIRON, CONFIG)
+    delegate.run_silent(next_plugin.path, command, ENVIRON, CONFIG)
     (call,) = next_plugin.calls()
     assert (call.command, call.stdin) == (command, CONFIG)
     assert capfd.readouterr().out == ""
@@ -243,7 +243,7 @@ def test_release(next_plugin: Recorder, command: str, capfd: pytest.CaptureFixtu
 def refusal(next_plugin: Recorder, command: str = "DEL") -> delegate.Refused:
     """The refusal of a DEL."""
     with pytest.raises(delegate.Refused) as caught:
-        delegate.release(next_plugin.path, command, ENVIRON, CONFIG)
+        delegate.run_silent(next_plugin.path, command, ENVIRON, CONFIG)
     return caught.value
 
 
@@ -278,7 +278,7 @@ def test_release_that_breaks(next_plugin: Recorder, printed: str, then: str, cod
     """A plugin that ends without a word of its own is an error of ours."""
     next_plugin.answers("DEL", printed, then)
     with pytest.raises(CniError) as caught:
-        delegate.release(next_plugin.path, "DEL", ENVIRON, CONFIG)
+        delegate.run_silent(next_plugin.path, "DEL", ENVIRON, CONFIG)
     assert caught.value.code == code
 
 
@@ -287,7 +287,7 @@ def test_release_that_cannot_be_run(tmp_path: Path, kind: str) -> None:
     """The error of a DEL has no word that containerd takes for success: the lease would leak."""
     (tmp_path / "not executable").touch()
     with pytest.raises(CniError) as caught:
-        delegate.release(str(tmp_path / kind), "DEL", ENVIRON, CONFIG)
+        delegate.run_silent(str(tmp_path / kind), "DEL", ENVIRON, CONFIG)
     assert not any(word in f"{caught.value.msg} {caught.value.details}" for word in DONE_WORDS)
 
 

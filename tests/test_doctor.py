@@ -15,7 +15,7 @@ import pytest
 
 from plugin import deadline, kube_node
 from plugin import node as nodes
-from plugin.ops import checks, doctor, networks
+from plugin.ops import checks, networks
 from plugin.ops.checks import access, leftovers
 from plugin.ops.networks import Network
 from tests import broken_nodes as broken
@@ -417,7 +417,7 @@ def test_any_exception_is_a_line(node: OperatorNode, capsys: pytest.CaptureFixtu
 
 def test_a_check_that_hangs(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
     """A check has its time and no more."""
-    node.monkeypatch.setattr(doctor, "SECONDS", 0.2)
+    node.monkeypatch.setattr(deadline, "TOTAL", 0.2)
     node.monkeypatch.setattr(access, "kubeconfig", lambda _context: time.sleep(60))
     table = [entry if entry[0] != "kubeconfig" else ("kubeconfig", access.kubeconfig, ()) for entry in checks.NETWORK]
     node.monkeypatch.setattr(checks, "NETWORK", table)

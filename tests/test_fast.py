@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from plugin import fast, node, verbs
+from plugin import cache, fast, process, verbs
 from plugin.cache import Cache, digest
 from plugin.facts import Facts
 from plugin.log import Log
+from plugin.memory import Memory
 from plugin.settings import Settings
 from tests import recorder
 from tests.recorder import DUPLICATE, RESULT, Called
@@ -80,7 +81,7 @@ class Stage:
         environ = {**self.node.runtime().environ, "NODE_ANNOTATION_CFG": str(config), **environ}
         chosen = Settings(environ, Log(), "")
         facts = Facts("a", "u", "hostname", [], {ANNOTATION: text}, time.time())
-        node._write(chosen, node._key(chosen), facts)
+        Memory(chosen).keep(facts)
         return environ
 
 
@@ -129,7 +130,7 @@ def test_same_bytes_for_node_annotation(stage: Stage) -> None:
     assert short is not None
     assert (short.answer, short.calls[0].stdin) == (ordinary.answer, ordinary.calls[0].stdin)
     store = Cache(stage.node.cache)
-    used = [store.target(fast.attachment(call.environ)) for call in (first, other)]
+    used = [store.target(cache.attachment(call.environ)) for call in (first, other)]
     assert used[0] == used[1] != ""
     assert json.loads(store.read(used[0]) or b"")["ipam"]["dataDir"] == "/run/x"
 
@@ -379,7 +380,7 @@ def test_attachment_that_cannot_be_remembered(stage: Stage) -> None:
     config = {"cniVersion": "1.0.0", "name": "net", "ipam": {"type": "node-annotation", "annotation": ANNOTATION}}
     call = stage.call(config, POD, **environ)
     stage.ordinary(call)
-    name = Path(stage.node.cache, fast.attachment(call.environ))
+    name = Path(stage.node.cache, cache.attachment(call.environ))
     name.unlink()
     name.mkdir()
     assert stage.short(call) is None
@@ -411,32 +412,32 @@ def test_old_entries_go(stage: Stage) -> None:
 )
 def test_argument(arguments: str, expected: str) -> None:
     """One key of CNI_ARGS, wherever it stands."""
-    assert fast.argument({"CNI_ARGS": arguments}, "K8S_POD_NAMESPACE") == expected
+    assert process.argument({"CNI_ARGS": arguments}, "K8S_POD_NAMESPACE") == expected
 
 
 def test_attachment_names() -> None:
     """Each attachment has a name of its own that is a file name, however long its container's id is."""
     pairs = [("c1", "eth0"), ("c1", "net1"), ("c2", "eth0"), ("c" * 250, "eth0"), ("c" * 251, "eth0")]
-    names = [fast.attachment({"CNI_CONTAINERID": one, "CNI_IFNAME": other}) for one, other in pairs]
+    names = [cache.attachment({"CNI_CONTAINERID": one, "CNI_IFNAME": other}) for one, other in pairs]
     assert len(set(names)) == len(pairs)
     assert all(len(name) <= 240 and "/" not in name and name.startswith("at:") for name in names)
 
 
 def test_attachment_name_of_an_odd_interface() -> None:
     """An interface whose name is no UTF-8 has a name in the cache, too."""
-    assert fast.attachment({"CNI_CONTAINERID": "c" * 250, "CNI_IFNAME": "\udcff"})
+    assert cache.attachment({"CNI_CONTAINERID": "c" * 250, "CNI_IFNAME": "\udcff"})
 
 
 def test_signature(tmp_path: Path) -> None:
     """A file's signature changes with it, and is empty when it is not there."""
     path = tmp_path / "file"
-    signatures = [fast.signature(str(path))]
+    signatures = [cache.signature(str(path))]
     for text in ("a", "bb"):
         path.write_text(text)
-        signatures.append(fast.signature(str(path)))
+        signatures.append(cache.signature(str(path)))
     path.rename(tmp_path / "old")
     path.write_text("bb")
-    signatures.append(fast.signature(str(path)))
+    signatures.append(cache.signature(str(path)))
     assert signatures[0] == ""
     assert len(set(signatures)) == 4
 
@@ -504,7 +505,7 @@ BRACED = [
 
 def both_ways(stage: Stage, version: str, printed: str, then: str) -> tuple[list[Answer], list[list[Called]]]:
     """The same request by the short way and by the ordinary one, in processes of their own; and the calls of each."""
-    shortened = "from plugin import __main__ as start\nstart.SECONDS = 0.6\n" if "sleep" in then else ""
+    shortened = "from plugin import deadline\ndeadline.REQUEST = 0.6\n" if "sleep" in then else ""
     config = stage.node.config(version)
     stage.ordinary(stage.call(config))
     stage.node.next.answers("ADD", printed, then)

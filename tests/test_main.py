@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from plugin import __main__ as start
-from plugin import delegate
+from plugin import deadline
 from plugin.errors import CniError
 from tests import recorder
 from tests.recorder import Node
@@ -144,7 +144,7 @@ def test_unforeseen_cni_error(node: Node) -> None:
 )
 def test_deadline(node: Node, hang: str) -> None:
     """Whatever hangs, or works too long, there is an answer when the time is up: code 11."""
-    before = f"import time\nfrom plugin import __main__ as start, verbs\nstart.SECONDS = 0.2\n{hang}"
+    before = f"import time\nfrom plugin import deadline, verbs\ndeadline.REQUEST = 0.2\n{hang}"
     document = error(add(node, before))
     assert document["code"] == 11
     assert "no answer within" in document["msg"]
@@ -152,14 +152,14 @@ def test_deadline(node: Node, hang: str) -> None:
 
 def test_deadline_says_where(node: Node) -> None:
     """The error says what it was that took so long."""
-    before = "import time\nfrom plugin import __main__ as start, verbs\nstart.SECONDS = 0.2\n"
+    before = "import time\nfrom plugin import deadline, verbs\ndeadline.REQUEST = 0.2\n"
     document = error(add(node, before + "verbs.answer = lambda *_: time.sleep(60)"))
     assert "interrupted at <string>:" in document["details"]
 
 
 def test_deadline_covers_standard_input(node: Node) -> None:
     """A caller that never ends its request is told so, too."""
-    runtime = node.runtime("from plugin import __main__ as start\nstart.SECONDS = 0.2")
+    runtime = node.runtime("from plugin import deadline\ndeadline.REQUEST = 0.2")
     call = runtime.call("ADD", node.config(), POD)
     with subprocess.Popen(call.argv, env=call.environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.stdout
@@ -169,7 +169,7 @@ def test_deadline_covers_standard_input(node: Node) -> None:
 
 def test_deadline_after_the_answer(node: Node) -> None:
     """A deadline that comes while the answer is being printed to a slow reader does not cut it short."""
-    before = "from plugin import __main__ as start, verbs\nstart.SECONDS = 0.3\n"
+    before = "from plugin import deadline, verbs\ndeadline.REQUEST = 0.3\n"
     before += "verbs.answer = lambda *_: (0, b'{\"a\": \"' + b'x' * 500_000 + b'\"}')"
     call = node.runtime(before).call("ADD", node.config(), POD)
     with subprocess.Popen(call.argv, env=call.environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
@@ -201,9 +201,7 @@ def test_archive_replaced_under_us_later(node: Node, module: str) -> None:
 
 def test_archive_replaced_before_the_first_failure(node: Node) -> None:
     """To tell of a failure nothing has to be imported that may have been replaced meanwhile."""
-    before = "from plugin import __main__ as start\nstart.SECONDS = 0.2\n" + _unimportable(
-        "plugin.errors", "ImportError"
-    )
+    before = "from plugin import deadline\ndeadline.REQUEST = 0.2\n" + _unimportable("plugin.errors", "ImportError")
     runtime = node.runtime(before)
     call = runtime.call("ADD", node.config(), POD)
     with subprocess.Popen(call.argv, env=call.environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
@@ -263,5 +261,5 @@ def test_failure_of_a_cni_error() -> None:
 
 def test_time_for_undoing() -> None:
     """The deadline leaves time to undo: 15 s in all."""
-    assert start.SECONDS > delegate.UNDO_SECONDS > 0
-    assert start.SECONDS + delegate.UNDO_SECONDS <= 15.0
+    assert deadline.REQUEST > deadline.UNDO > 0
+    assert deadline.REQUEST + deadline.UNDO <= 15.0

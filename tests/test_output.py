@@ -117,7 +117,8 @@ def test_note(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
-        (-5, "0s"),
+        (-5, "in the future"),
+        (float("inf"), "in the future"),
         (0, "0s"),
         (0.9, "0s"),
         (59, "59s"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +10,6 @@ import pytest
 from plugin import settings
 from plugin.cache import DIRECTORY, DIRECTORY_VARIABLE
 from plugin.errors import INVALID_CONFIG, CniError
-from plugin.log import Log
 
 Read = Callable[[dict[str, Any], str, str], Any]
 ABSENT = object()
@@ -96,40 +94,36 @@ def test_node_name_is_checked_in_no_time(value: str) -> None:
     assert not settings.is_node_name(value)
 
 
-def test_settings_to_begin_with(tmp_path: Path) -> None:
-    """Nothing configured: 30 s, the usual cache, and requests may be remembered."""
-    chosen = settings.Settings({}, Log(), "label")
+def read(environ: dict[str, str], **config: object) -> settings.Settings:
+    """What these keys of an ipam say."""
+    return settings.read(environ, config, "ipam.", "logfile", plugin="x")
 
-    assert (chosen.cache.path, chosen.cache_seconds, chosen.memorable, chosen.sparing) == (DIRECTORY, 30.0, True, False)
-    assert (chosen.kubeconfig, chosen.node_name, chosen.label) == ("", "", "label")
+
+def test_settings_to_begin_with() -> None:
+    """Nothing configured: 30 s, the usual cache, no log."""
+    found = read({})
+
+    assert (found.cache.path, found.cache_seconds, found.sparing, found.log.file) == (DIRECTORY, 30.0, False, "")
+    assert (found.kubeconfig, found.node_name, found.label) == ("", "", "ipam.kubeconfig")
+
+
+def test_every_setting() -> None:
+    """Each key is where it belongs; a cache directory in the configuration comes before that of the environment."""
+    keys = {"kubeconfig": "/k", "nodeName": "a.b", "cacheSeconds": 5, "cacheDir": "/here", "logfile": "/l"}
+    found = read({DIRECTORY_VARIABLE: "/elsewhere"}, loglevel="trace", **keys)
+
+    assert (found.kubeconfig, found.node_name, found.cache_seconds) == ("/k", "a.b", 5.0)
+    assert found.cache.path == "/here"
+    assert (found.log.file, found.log.limit, found.log.context) == ("/l", 4, {"plugin": "x"})
 
 
 def test_cache_directory_of_the_environment() -> None:
-    """The environment can name another cache directory, and plugin.fast knows that one."""
-    chosen = settings.Settings({DIRECTORY_VARIABLE: "/elsewhere"}, Log(), "label")
-
-    assert (chosen.cache.path, chosen.memorable) == ("/elsewhere", True)
+    """The environment can name another cache directory."""
+    assert read({DIRECTORY_VARIABLE: "/elsewhere"}).cache.path == "/elsewhere"
 
 
-def test_cache_directory_of_the_configuration() -> None:
-    """A directory that only the configuration names is not known to plugin.fast: nothing is remembered for it."""
-    chosen = settings.Settings({DIRECTORY_VARIABLE: "/elsewhere"}, Log(), "label")
-    chosen.keep_in("")
-    assert (chosen.cache.path, chosen.memorable) == ("/elsewhere", True)
-
-    chosen.keep_in("/here")
-    assert (chosen.cache.path, chosen.memorable) == ("/here", False)
-
-
-def test_request_that_is_logged_is_not_remembered(tmp_path: Path) -> None:
-    """plugin.fast writes no log, so it must not answer where one is wanted."""
-    log = settings.log({"log": str(tmp_path / "log"), "loglevel": "trace"}, "log", "ipam.", plugin="x")
-
-    assert (log.file, log.limit, log.context) == (str(tmp_path / "log"), 4, {"plugin": "x"})
-    assert not settings.Settings({}, log, "label").memorable
-
-
-def test_log_needs_an_absolute_path() -> None:
-    """The directory a plugin runs in is the runtime's: a relative log file is refused."""
-    with pytest.raises(CniError, match="'ipam.logfile' is not an absolute path"):
-        settings.log({"logfile": "log"}, "logfile", "ipam.")
+@pytest.mark.parametrize("key", ["kubeconfig", "cacheDir", "logfile"])
+def test_paths_are_absolute(key: str) -> None:
+    """The directory a plugin runs in is the runtime's: a relative path is refused."""
+    with pytest.raises(CniError, match=f"'ipam.{key}' is not an absolute path"):
+        read({}, **{key: "relative"})

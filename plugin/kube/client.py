@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     Node = dict[str, Any]
 
-OVERALL = 15.0  # seconds for one answer, all tries together, when no deadline is closer
 # Of the time left, so that the caller can still do without an answer; and of that again for the network, whose own
 # words tell more than an alarm does.
 _SHARE = 0.9
@@ -106,7 +105,7 @@ class Client:
 
     def _fetch(self, path: str, kind: str, name: str) -> dict[str, Any]:
         """One object, within the time there is; every error says whose kubeconfig was used."""
-        seconds = min(OVERALL, deadline.left() * _SHARE)
+        seconds = min(deadline.TOTAL, deadline.left() * _SHARE)
         try:
             with deadline.within(seconds):
                 return self._persist(path, kind, name, time.monotonic() + seconds * _SHARE)

@@ -7,12 +7,14 @@ import io
 import os
 import zipfile
 
+from plugin import TYPES
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 FILE = "node-ipam.pyz"
-LINKS = ("kube-node", "node-annotation")
+LINKS = TYPES
 INTERPRETER = "/usr/bin/python3"
 
 # The kernel passes all that follows the interpreter as ONE argument: -I -S -c CODE. Starting with -c rather than by

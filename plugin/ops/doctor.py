@@ -30,8 +30,6 @@ node-ipam.pyz doctor
 node-ipam.pyz doctor k8snet
 kubectl get net-attach-def net1 -o jsonpath={.spec.config} | node-ipam.pyz doctor -"""
 
-SECONDS = 15.0  # for one check: what the plugin has for a whole request
-
 
 class Line:
     """One line of the answer; network is empty for what concerns the machine."""
@@ -108,13 +106,13 @@ def _examine(
 
 def _attempt(check: Callable[[Subject], Finding | None], subject: Subject) -> Finding | None:
     """What a check finds, however it ends."""
-    deadline.start(SECONDS)
+    deadline.start(deadline.TOTAL)
     try:
         return check(subject)
     except CniError as error:
         return fail(error.msg, error.details)
     except DeadlineExceeded:
-        return fail(f"no end within {SECONDS:.0f} seconds", "see whether the API server or a disk hangs")
+        return fail(f"no end within {deadline.TOTAL:.0f} seconds", "see whether the API server or a disk hangs")
     except OSError as error:
         return fail(f"{error.filename or 'the operating system'}: {error.strerror}", "run this as root")
     except Exception as error:  # its kind, not its text, which may hold a secret

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 
-from plugin import deadline, hostlocal, kube_node, node, node_annotation, verbs
+from plugin import deadline, hostlocal, kube_node, memory, node, node_annotation, verbs
 from plugin.deadline import DeadlineExceeded
 from plugin.errors import INVALID_CONFIG, PLUGIN_FAILURE, CniError
 from plugin.kube import kubeconfig
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 EXAMPLE = """\
 node-ipam.pyz explain k8snet
 node-ipam.pyz explain --namespace old-application < /etc/cni/net.d/10-k8snet.conf"""
-
-_SECONDS = 15.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,11 +55,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _within_time(network: Network, arguments: argparse.Namespace) -> dict[str, Any]:
-    deadline.start(_SECONDS)
+    deadline.start(deadline.TOTAL)
     try:
         return _explained(network, arguments.bin_dir, arguments.namespace)
     except DeadlineExceeded:
-        what = f"network {network.name}: no answer within {_SECONDS:.0f} seconds"
+        what = f"network {network.name}: no answer within {deadline.TOTAL:.0f} seconds"
         raise CniError(PLUGIN_FAILURE, what, "node-ipam.pyz doctor tells where it hangs") from None
     finally:
         deadline.stop()
@@ -75,7 +73,7 @@ def _explained(network: Network, bin_dirs: str, namespace: str) -> dict[str, Any
     settings.cache = overlay = Overlay(settings.cache)
     plan = plugin.plan(request, settings)
     is_host_local = os.path.basename(plan.program) == hostlocal.NAME
-    config, translated = hostlocal.speak(plan.config) if is_host_local else (plan.config, False)
+    config, translated = hostlocal.translate(plan.config) if is_host_local else (plan.config, False)
     origins = Origins(network, settings, overlay, config)
     sources = {key: network.source for key in config if key != "ipam"}
     if translated:
@@ -125,11 +123,11 @@ class Origins:
         assert known  # or else there were no ranges
         annotation = self._network.ipam.get("annotation")
         field = f"annotation {annotation}" if annotation else "spec.podCIDRs"
-        if self._overlay.has_new(recall.PREFIX):
+        if self._overlay.has_new(memory.PREFIX):
             config = kubeconfig.find(settings.kubeconfig, settings.environ, settings.label)
             since = f"asked just now by {config.path} ({config.why})"
         else:
-            names = [each.name for each in recall.memories(self._overlay) if each.facts.asked == known.asked]
+            names = [each.name for each in recall.learnt(self._overlay) if each.facts.asked == known.asked]
             since = f"{output.age(known.age())} old in {os.path.join(self._overlay.path, *names[:1])}"
         return f"{field} of node {known.name} (by {known.how}), {since}"
 

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Any
 
-    from plugin.hostlocal import Lease
     from plugin.ops.attachments import Attachments
     from plugin.ops.usage import Usage
 
@@ -77,16 +76,18 @@ def _short(count: int) -> object:
 
 def _print_all(usages: Sequence[Usage]) -> None:
     rows = [
-        (each.store.network, lease.address, lease.container or "-", lease.interface or "-", _age(lease), _word(state))
+        (
+            each.store.network,
+            lease.address,
+            lease.container or "-",
+            lease.interface or "-",
+            output.age(stores.age(lease)),
+            _word(state),
+        )
         for each in usages
         for lease, state in zip(each.leases, each.states)
     ]
     output.table(("NETWORK", "ADDRESS", "CONTAINER", "INTERFACE", "AGE", "STATE"), rows)
-
-
-def _age(lease: Lease) -> str:
-    seconds = stores.age(lease)
-    return output.age(seconds) if seconds >= 0 else "in the future"
 
 
 def _word(state: str) -> str:

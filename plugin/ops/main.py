@@ -7,7 +7,7 @@ import importlib
 import os
 import sys
 
-from plugin import __version__, cni
+from plugin import TYPES, __version__, cni
 from plugin.errors import PLUGIN_FAILURE, CniError
 from plugin.ops import output
 
@@ -20,7 +20,6 @@ COMMANDS = ("install", "uninstall", "deploy", "doctor", "leases", "gc", "explain
 _VERSION = ("version", "--version", "-version", "-V")
 _HELP = ("help", "--help", "-help", "-h")
 _ANNOTATION = "node-annotation"
-_PLUGINS = ("kube-node", _ANNOTATION)
 
 
 def run(argv: Sequence[str]) -> int:
@@ -129,7 +128,7 @@ def _about(program: str) -> str:
 
 
 def _name(program: str) -> str:
-    return program if program in _PLUGINS else "node-ipam"
+    return program if program in TYPES else "node-ipam"
 
 
 def _unforeseen(error: Exception) -> CniError:

@@ -30,7 +30,6 @@ HELP = """
    get_annotation [--node=node] <annotation>
      Print the value of the annotation in the K8s node object
 """
-_SECONDS = 15.0
 
 
 def run(argv: list[str]) -> int:
@@ -43,12 +42,12 @@ def run(argv: list[str]) -> int:
         print(f"ERROR: Invalid command [{command}]", file=sys.stderr)
         return 1
     try:
-        deadline.start(_SECONDS)
+        deadline.start(deadline.TOTAL)
         return _COMMANDS[command](program, arguments, os.environ)
     except CniError as error:
         sys.stdout.write(cni.error_answer(error).decode())
     except deadline.DeadlineExceeded:
-        print(f"ERROR: no answer within {_SECONDS:.0f} seconds", file=sys.stderr)
+        print(f"ERROR: no answer within {deadline.TOTAL:.0f} seconds", file=sys.stderr)
     finally:
         deadline.stop()
     return 1

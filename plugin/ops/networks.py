@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import sys
 
-from plugin import cni, hostlocal, verbs
+from plugin import TYPES, cni, hostlocal, verbs
 from plugin.errors import DECODE_FAILURE, INVALID_CONFIG, CniError
 from plugin.log import Log
-from plugin.ops import archive
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ class Network:
     @property
     def is_ours(self) -> bool:
         """Whether a type of ours gives out its addresses."""
-        return self.type in archive.LINKS
+        return self.type in TYPES
 
 
 def add_conf_dir(parser: argparse.ArgumentParser) -> None:

@@ -102,8 +102,13 @@ def printable(value: object) -> str:
 
 
 def age(seconds: float) -> str:
-    """A span of time in its two largest units, as kubectl writes it: 45s, 7m30s, 3h5m, 12d4h."""
-    left, parts = max(int(seconds), 0), []
+    """A span of time in its two largest units, as kubectl writes it: 45s, 7m30s, 3h5m, 12d4h.
+
+    What a clock that was set back makes of an age, less than nothing or infinite, is in the future.
+    """
+    if not 0 <= seconds < float("inf"):
+        return "in the future"
+    left, parts = int(seconds), []
     for size, unit in _UNITS:
         count, left = divmod(left, size)
         parts.append((count, unit))

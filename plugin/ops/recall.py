@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
+from dataclasses import dataclass
 
-from plugin import hostlocal, kube_node, verbs
-from plugin.cache import Cache, unpack
+from plugin import hostlocal, kube_node, memory, verbs
 from plugin.errors import CniError
-from plugin.facts import Facts
 from plugin.log import Log
 from plugin.ops import networks, spans
 from plugin.ops.overlay import Overlay
@@ -16,54 +14,43 @@ from plugin.ops.overlay import Overlay
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from typing import Any
 
+    from plugin.cache import Cache
     from plugin.cni import Request
+    from plugin.facts import Facts
     from plugin.ops.networks import Network
     from plugin.ops.spans import Span
     from plugin.ops.stores import Store
     from plugin.settings import Settings
 
-PREFIX = "node-"  # of the cache's names for what was learnt
-# What plugin.node keeps facts under: how the configuration and the environment say to find the Node.
-_KEY = ("kubeconfig", "nodeName", "KUBECONFIG", "HOME", "NODE_NAME")
+
+@dataclass(frozen=True)
+class Learnt:
+    """What was learnt of the Node, and by which way of finding it. name: of the file in the cache."""
+
+    name: str
+    facts: Facts
+    way: dict[str, str]
 
 
-class Memory:
-    """What was learnt of the Node, and how it had been asked for. name: of the file in the cache."""
-
-    __slots__ = ("facts", "key", "name")
-
-    def __init__(self, name: str, facts: Facts, key: dict[str, str]) -> None:
-        self.name = name
-        self.facts = facts
-        self.key = key
-
-    def environ(self) -> dict[str, str]:
-        """The variables that the runtime had then, which may not be those of an operator's shell."""
-        return {name: self.key[name] for name in _KEY[2:]}
-
-
+@dataclass(frozen=True)
 class Known:
     """Ranges, and who says so. When nobody knows them: why."""
 
-    __slots__ = ("source", "spans", "trouble")
-
-    def __init__(self, found: Sequence[Span], source: str, trouble: str = "") -> None:
-        self.spans = list(found)
-        self.source = source
-        self.trouble = trouble
+    spans: list[Span]
+    source: str
+    trouble: str = ""
 
 
-def memories(cache: Cache) -> list[Memory]:
+def learnt(cache: Cache) -> list[Learnt]:
     """Everything that is remembered of Nodes, the newest first."""
-    return sorted(_memories(cache), key=lambda memory: memory.facts.asked, reverse=True)
+    return sorted(_learnt(cache), key=lambda each: each.facts.asked, reverse=True)
 
 
-def memory_for(settings: Settings) -> Memory | None:
+def learnt_for(settings: Settings) -> Learnt | None:
     """What the runtime's last ADD with this configuration learnt."""
     same = (settings.kubeconfig, settings.node_name)
-    fitting = [each for each in memories(settings.cache) if (each.key["kubeconfig"], each.key["nodeName"]) == same]
+    fitting = [each for each in learnt(settings.cache) if (each.way["kubeconfig"], each.way["nodeName"]) == same]
     # A time in the future is no age: the clock was set back.
     return next((each for each in fitting if each.facts.age() < float("inf")), None)
 
@@ -99,8 +86,7 @@ def of_network(network: Network, environ: Mapping[str, str], bin_dirs: str) -> K
 
 def pinned_file(network: Network) -> str:
     """The file by which an operator says the ranges of a kube-node network himself."""
-    data_dir = network.ipam.get("dataDir")
-    return os.path.join(str(data_dir or hostlocal.store("", network.name)), kube_node.PINNED)
+    return kube_node.pinned_file(str(network.ipam.get("dataDir") or ""), network.name)
 
 
 def _remembered(network: Network, environ: Mapping[str, str], bin_dirs: str) -> Known:
@@ -112,33 +98,28 @@ def _remembered(network: Network, environ: Mapping[str, str], bin_dirs: str) -> 
     pinned = network.type == kube_node.NAME and os.path.exists(pinned_file(network))
     source = pinned_file(network)
     if not pinned:
-        memory = memory_for(settings)
-        if memory is None:
+        last = learnt_for(settings)
+        if last is None:
             return Known([], "", "nothing is known of the Node yet, or the cache belongs to another user")
-        _adopt(memory, asked, settings)
-        source = f"node {memory.facts.name}"
+        _adopt(last, asked, settings)
+        source = f"node {last.facts.name}"
     found = spans.of_ipam(plugin.plan(asked, settings).config["ipam"])
     return Known(found, source, "" if found else f"{source} holds no range that host-local takes")
 
 
-def _adopt(memory: Memory, asked: Request, settings: Settings) -> None:
-    """Ask as the runtime did, so that the answer is what is remembered, and no server is asked."""
-    asked.environ = settings.environ = {**asked.environ, **memory.environ()}
+def _adopt(last: Learnt, asked: Request, settings: Settings) -> None:
+    """Ask as the runtime did, whose variables may not be this shell's: the answer is what is remembered."""
+    asked.environ = settings.environ = {**asked.environ, **memory.variables(last.way)}
     settings.cache = Overlay(settings.cache)
     settings.cache_seconds = float("inf")
     settings.sparing = True
 
 
-def _memories(cache: Cache) -> Iterator[Memory]:
+def _learnt(cache: Cache) -> Iterator[Learnt]:
     for name, _age in cache.names():
-        body = cache.read(name) if name.startswith(PREFIX) else None
+        body = cache.read(name) if name.startswith(memory.PREFIX) else None
         if body:
             try:
-                yield _memory(name, json.loads(body))
+                yield Learnt(name, *memory.decode(body))
             except (ValueError, TypeError, KeyError):
                 continue  # another version's
-
-
-def _memory(name: str, stored: dict[str, Any]) -> Memory:
-    values = [os.fsdecode(value) for value in unpack(bytes.fromhex(stored["key"]))]
-    return Memory(name, Facts(**stored["entry"]), dict(zip(_KEY, values)))

@@ -321,6 +321,19 @@ def test_log_file(world: World) -> None:
     assert "PRIVATE" not in text
 
 
+def test_debug_log(world: World) -> None:
+    """At debug it says of each request where its ranges are from."""
+    log = world.path("log.json")
+    config = world.config(logfile=log, loglevel="debug")
+    for pod in ("one", "two"):
+        world.addresses(config, pod)
+    with open(log, encoding="utf-8") as file:
+        lines = [json.loads(line) for line in file]
+
+    assert [each["msg"] for each in lines] == ["the Node has been read", "ADD", "the Node is known", "ADD"]
+    assert (lines[0]["node"], lines[0]["by"], lines[0]["podCIDRs"]) == (NODE, "certificate CN", list(PODCIDRS))
+
+
 def test_name_of_the_file_does_not_matter(world: World, tmp_path: object) -> None:
     """Under another name, the type in the request says which plugin is meant."""
     path = world.path("some-plugin")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
-from plugin import node_annotation
+from plugin import memory, node_annotation
 from plugin.ops import networks, output, recall, stores
 from plugin.ops.checks.finding import ok, warn
 from plugin.ops.recall import Known
@@ -26,12 +26,13 @@ def cache(context: Context) -> Finding:
     trouble, remedy = _unusable(path)
     if trouble:
         return warn(f"{path} {trouble}: nothing is kept for the next pod", remedy)
-    memory = recall.memory_for(context.settings)
-    if memory is None:
+    last = recall.learnt_for(context.settings)
+    if last is None:
         return ok(f"{path}: nothing of this network's Node yet")
-    age = output.age(memory.facts.age())
-    what = f"{path}: node {memory.facts.name}, asked {age} ago"
-    other = {name: value for name, value in memory.environ().items() if value != context.environ.get(name, "")}
+    age = output.age(last.facts.age())
+    what = f"{path}: node {last.facts.name}, asked {age} ago"
+    then = memory.variables(last.way)
+    other = {name: value for name, value in then.items() if value != context.environ.get(name, "")}
     if other.keys() - {"HOME"}:
         listed = ", ".join(f"{name}={value!r}" for name, value in other.items())
         return warn(f"{what}, by a runtime with {listed}", f"to see what it sees, run this with {listed}")
