@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def main(argv: list[str]) -> None:
     """Do what is asked for and end the process; argv[0] is the path it was called by."""
     gc.disable()  # a tenth of a cold start goes into collecting what the end of the process frees anyway
-    process.complete_descriptors()
+    process.undo_inherited()
     environ = process.environment()
     command = environ.get("CNI_COMMAND", "")
     if len(argv) > 1 or not command:

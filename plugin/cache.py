@@ -16,8 +16,10 @@ DIRECTORY_VARIABLE = "NODE_IPAM_CACHE"  # another place, as the environment says
 
 # 2**61 - 1, a prime. Enough to name and to check: what matters is compared byte for byte.
 _MODULUS = (1 << 61) - 1
-_FORMAT = b"node-ipam-1"
-_LEFTOVER_SECONDS = 60.0
+_FORMAT = b"node-ipam-2"  # to be raised with what is stored: an upgrade must not read what is laid out otherwise
+# What write() and link() of any user of the cache leave when they are killed; other dot-files are somebody else's.
+_LEFT = tuple(f".{prefix}" for prefix in ("warm-", "node-", "away-", "used-", "at:"))
+_LEFT_SECONDS = 60.0
 
 
 def location(environ: Mapping[str, str]) -> str:
@@ -33,7 +35,7 @@ def digest(data: bytes) -> str:
 
 def attachment(environ: Mapping[str, str]) -> str:
     """The name for what is remembered of this container and interface."""
-    name = f"at:{environ['CNI_CONTAINERID']}:{environ['CNI_IFNAME']}"
+    name = f"at:{environ.get('CNI_CONTAINERID', '')}:{environ.get('CNI_IFNAME', '')}"
     return name if len(name) < 200 else f"at:{digest(to_bytes(name))}"
 
 
@@ -83,6 +85,14 @@ class Cache:
             os.close(file)
         check, _, body = data.partition(b"\n")
         return body if check == _check(body) else None
+
+    def has(self, name: str) -> bool:
+        """Whether there is something under this name."""
+        try:
+            os.stat(name, dir_fd=self._open(create=False), follow_symlinks=False)
+        except OSError:
+            return False
+        return True
 
     def write(self, name: str, body: bytes) -> bool:
         """Keep these bytes under this name, in one step; False when that cannot be done."""
@@ -144,7 +154,7 @@ class Cache:
     def prune(self, prefix: str, seconds: float) -> None:
         """Remove what starts with this prefix and is older, and what killed processes left half-written."""
         for name, age in self.names():
-            if age > (_LEFTOVER_SECONDS if name.startswith(".") else seconds) and name.startswith((".", prefix)):
+            if (name.startswith(prefix) and age > seconds) or (name.startswith(_LEFT) and age > _LEFT_SECONDS):
                 self.remove(name)
 
     def _open(self, create: bool) -> int:

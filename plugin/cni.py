@@ -38,8 +38,18 @@ _KINDS = {list: "a list", str: "a string", bool: "true or false", int: "a number
 _NESTING = 512  # levels; what host-local's reader takes is far more, what Python's writes is not
 
 
+def is_identifier(value: str) -> bool:
+    """Whether a container or a network can have this name."""
+    return _IDENTIFIER.fullmatch(value) is not None
+
+
+def is_interface(value: str) -> bool:
+    """Whether a network interface can have this name."""
+    return value.isprintable() and not _bad_interface(value)
+
+
 def _bad_container(value: str) -> str:
-    return "" if _IDENTIFIER.fullmatch(value) else f"must be {_IDENTIFIER_WORDS}"
+    return "" if is_identifier(value) else f"must be {_IDENTIFIER_WORDS}"
 
 
 def _bad_interface(value: str) -> str:
@@ -133,7 +143,7 @@ def parse(program: str, command: str, environ: Mapping[str, str], raw: bytes) ->
 def decode(raw: bytes, what: str = "standard input") -> Any:
     """Strict JSON, as Go reads it. Raises CniError with the place of the mistake; what names the text."""
     try:
-        value = json.loads(raw.decode("utf-8"), parse_constant=refuse_constant, parse_float=_finite)
+        value = json.loads(raw.decode("utf-8"), parse_constant=refuse_constant, parse_float=finite)
     except UnicodeDecodeError as error:
         raise CniError(DECODE_FAILURE, f"{what} is not UTF-8 (byte {error.start})") from None
     except json.JSONDecodeError as error:
@@ -151,6 +161,14 @@ def decode(raw: bytes, what: str = "standard input") -> Any:
 def refuse_constant(_text: str) -> float:
     """For json's parse_constant: NaN and Infinity are Python's, not JSON's. Raises ValueError."""
     raise ValueError
+
+
+def finite(text: str) -> float:
+    """For json's parse_float: a number that no double can hold becomes Infinity in Python. Raises ValueError."""
+    value = float(text)
+    if value in (float("inf"), float("-inf")):
+        raise ValueError
+    return value
 
 
 def refuse_other_case(config: dict[str, Any], names: Iterable[str], prefix: str = "") -> None:
@@ -185,7 +203,7 @@ def _check_name(name: object) -> None:
         raise CniError(DECODE_FAILURE, "the network's 'name' is not a string", _describe(name))
     if not name:
         raise CniError(INVALID_CONFIG, "missing network name", 'give the configuration a "name"')
-    if not _IDENTIFIER.fullmatch(name):
+    if not is_identifier(name):
         raise CniError(INVALID_CONFIG, f"invalid characters found in network name {name[:80]!r}", _IDENTIFIER_WORDS)
 
 
@@ -204,13 +222,6 @@ def _check_version(version: object, command: str) -> None:
 
 def _describe(value: object) -> str:
     return f"it is {_KINDS.get(type(value), 'null')}"
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if value - value != 0:
-        raise ValueError
-    return value
 
 
 def _deeper_than(value: object, levels: int) -> bool:

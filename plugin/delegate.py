@@ -5,10 +5,12 @@ https://www.cni.dev/docs/spec/#section-4-plugin-delegation
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
 import stat
+import time
 
 from plugin import cni, deadline, hostlocal, process
 from plugin.errors import INCOMPATIBLE_VERSION, INVALID_ENVIRONMENT, PLUGIN_FAILURE, TRY_AGAIN_LATER, CniError
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 _DUPLICATE = b"duplicate allocation"
 # containerd takes a failed DEL for done when its text has the first of these; the other ones are what to say.
 _DONE_WORDS = (("not found", "missing"), ("no such file or directory", "missing file"))
+_EXHAUSTED = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 # Codes by which a plugin says that it does not know a command, or not in this version.
 _UNSUPPORTED = (INCOMPATIBLE_VERSION, 3, INVALID_ENVIRONMENT)
 
@@ -62,7 +65,7 @@ def add(program: str, environ: Mapping[str, str], config: bytes) -> tuple[int, b
 
 
 def run_silent(program: str, command: str, environ: Mapping[str, str], config: bytes) -> None:
-    """Run a DEL, CHECK or STATUS, which answer nothing. Raises Refused or CniError."""
+    """Run any command but ADD and VERSION: there is no answer. Raises Refused or CniError."""
     try:
         status, answer = process.run(program, [program], {**environ, "CNI_COMMAND": command}, config)
     except OSError as error:
@@ -75,10 +78,10 @@ def run_silent(program: str, command: str, environ: Mapping[str, str], config: b
     raise _broken(program, status, answer)
 
 
-def ready(program: str, environ: Mapping[str, str], config: bytes) -> None:
-    """Run STATUS. Raises Refused or CniError; a plugin that does not know the command is ready."""
+def run_if_known(program: str, command: str, environ: Mapping[str, str], config: bytes) -> None:
+    """Run a STATUS or GC. Raises Refused or CniError, but not because a plugin does not know the command."""
     try:
-        run_silent(program, "STATUS", environ, config)
+        run_silent(program, command, environ, config)
     except Refused as refusal:
         if refusal.error.get("code") not in _UNSUPPORTED:
             raise
@@ -146,15 +149,17 @@ def _had_lease(program: str, environ: Mapping[str, str], config: bytes) -> bool:
     request = cni.decode(config)
     store = hostlocal.store(request.get("ipam", {}).get("dataDir", ""), request.get("name", ""))
     ours = environ.get("CNI_CONTAINERID"), environ.get("CNI_IFNAME")
+    now = time.time()
+    # What was reserved in the future was there before a clock was set back.
     return any(
-        (lease.container, lease.interface or ours[1]) == ours and lease.reserved < process.STARTED
+        (lease.container, lease.interface or ours[1]) == ours and not process.STARTED <= lease.reserved <= now
         for lease in hostlocal.leases(store)
     )
 
 
 def _documents(answer: bytes) -> list[dict[str, Any]]:
     """The JSON objects in this text; none when it is anything else."""
-    decoder = json.JSONDecoder(parse_constant=cni.refuse_constant)
+    decoder = json.JSONDecoder(parse_constant=cni.refuse_constant, parse_float=cni.finite)
     documents = []
     try:
         text = answer.decode().strip()
@@ -181,4 +186,6 @@ def _broken(program: str, status: int, answer: bytes) -> CniError:
 def _cannot_run(program: str, error: OSError) -> CniError:
     # Not strerror: a DEL that says "no such file" counts as done.
     msg = f"{program} cannot be run (errno {error.errno})"
+    if error.errno in _EXHAUSTED:
+        return CniError(TRY_AGAIN_LATER, msg, "this machine is out of processes, memory or open files")
     return CniError(PLUGIN_FAILURE, msg, "is it whole, executable, and for this machine?")

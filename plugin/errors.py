@@ -29,18 +29,23 @@ class CniError(Exception):
 
 
 class Unreachable(CniError):
-    """The API server gave no answer, so what is known of the Node from before may still be true.
+    """No answer of the API server that can be relied on: what is known of the Node from before may still be true.
 
-    A clear no (unauthorized, forbidden, no such Node) is a plain CniError.
+    late: there was none in time, so that there may be one with more patience.
     """
 
-    def __init__(self, msg: str, details: str = "", code: int = TRY_AGAIN_LATER) -> None:
+    def __init__(self, msg: str, details: str = "", code: int = TRY_AGAIN_LATER, late: bool = False) -> None:
         super().__init__(code, msg, details)
+        self.late = late
 
 
-class NodeMissing(CniError):
+class Refusal(CniError):
+    """A clear no of the API server: what is known of the Node from before is not true any more."""
+
+
+class NodeMissing(Refusal):
     """The API server knows no Node of this name."""
 
 
-class Forbidden(CniError):
+class Forbidden(Refusal):
     """The API server does not let this credential do that."""

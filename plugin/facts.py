@@ -9,20 +9,46 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-class Facts:
-    """What of a Node object concerns addresses, and when the server was asked for it (epoch seconds)."""
+POD_CIDRS = "spec.podCIDRs"
+# How a credential says which node's it is.
+CERTIFICATE_NAME = "certificate CN"
+TOKEN_CLAIM = "token claim"
 
-    __slots__ = ("annotations", "asked", "how", "name", "pod_cidrs", "uid")
+
+class Facts:
+    """What of a Node object concerns addresses, and how it was learnt.
+
+    how: by what the Node was found to be this machine's. asked: when the server was asked (epoch seconds).
+    sought: the field that was wanted. kubeconfig: the file by which, seen: its cache.signature() then.
+    """
+
+    __slots__ = ("annotations", "asked", "how", "kubeconfig", "name", "pod_cidrs", "seen", "sought", "uid")
 
     def __init__(
-        self, name: str, uid: str, how: str, pod_cidrs: list[str], annotations: dict[str, str], asked: float
+        self,
+        name: str,
+        uid: str,
+        how: str,
+        pod_cidrs: list[str],
+        annotations: dict[str, str],
+        asked: float,
+        sought: str = "",
+        kubeconfig: str = "",
+        seen: str = "",
     ) -> None:
         self.name = name
         self.uid = uid
-        self.how = how  # how the Node was found to be this machine's
+        self.how = how
         self.pod_cidrs = pod_cidrs
         self.annotations = annotations
         self.asked = asked
+        self.sought = sought
+        self.kubeconfig = kubeconfig
+        self.seen = seen
+
+    def has(self, field: str) -> bool:
+        """Whether there is something in this field: POD_CIDRS, or the name of an annotation; "" for any."""
+        return bool(self.pod_cidrs) if field == POD_CIDRS else not field or field in self.annotations
 
     def age(self) -> float:
         """Seconds since the server was asked; infinite when the clock was set back."""

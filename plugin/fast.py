@@ -61,7 +61,8 @@ def add(program: str, environ: Mapping[str, str], raw: bytes) -> tuple[int, byte
         return None
     if any(signature(to_text(path)).encode() != seen for path, seen in zip(guards[::2], guards[1::2])):
         return None
-    if used and not cache.link(attachment(environ), used.decode()):
+    # Linked first: what has a link is not pruned.
+    if used and not (cache.link(attachment(environ), used.decode()) and cache.has(used.decode())):
         return None
     return _hand_over(to_text(following), environ, config, bool(translated), answer)
 

@@ -5,9 +5,7 @@ https://www.cni.dev/docs/spec/#gc-clean-up-any-stale-resources
 
 from __future__ import annotations
 
-import time
-
-from plugin import cni, delegate, hostlocal
+from plugin import cni, delegate, hostlocal, process
 from plugin.errors import INVALID_CONFIG, PLUGIN_FAILURE, CniError
 
 TYPE_CHECKING = False
@@ -25,13 +23,12 @@ _TOLD = 2000  # characters of trouble in one error
 
 def collect(request: Request, data_dirs: Sequence[str], log: Log) -> None:
     """Release the stale leases of the request's network; go on past errors, then raise one CniError of them all."""
-    started = time.time()
     valid = valid_attachments(request.config)
     if valid is None:
         return
     troubles = []
     for data_dir in data_dirs:
-        for container, interface in stale(hostlocal.store(data_dir, request.name), valid, started):
+        for container, interface in stale(hostlocal.store(data_dir, request.name), valid, process.STARTED):
             try:
                 _free(request, data_dir, container, interface)
                 log.info("stale lease released", container=container, interface=interface)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 
+from plugin.cni import is_identifier, is_interface
 from plugin.settings import read_file
 
 TYPE_CHECKING = False
@@ -32,8 +33,8 @@ class Lease:
 
     def __init__(self, address: str, container: str, interface: str, reserved: float) -> None:
         self.address = address
-        self.container = container  # empty: reserved by a host-local that was killed before it wrote the id
-        self.interface = interface  # empty: written by host-local before 0.8
+        self.container = container  # empty: host-local was killed before it wrote the id, or the file is damaged
+        self.interface = interface  # empty: written by host-local before 0.8, or damaged
         self.reserved = reserved  # epoch seconds
 
 
@@ -73,10 +74,16 @@ def leases(directory: str) -> Iterator[Lease]:
         try:
             path = os.path.join(directory, name)
             reserved = os.stat(path).st_mtime
-            container, _, interface = read_file(path, 4096).decode(errors="replace").strip().partition("\n")
+            text = read_file(path, 4096).decode(errors="replace")
         except OSError:
             continue
-        yield Lease(name, container.strip(), interface.strip(), reserved)
+        yield Lease(name, *_holder(text), reserved)
+
+
+def _holder(text: str) -> tuple[str, str]:
+    """Container and interface; after a power failure a file may have the right length, and nothing but zeros in it."""
+    container, interface = map(str.strip, text.strip().partition("\n")[::2])
+    return container if is_identifier(container) else "", interface if is_interface(interface) else ""
 
 
 def _is_address(name: str) -> bool:

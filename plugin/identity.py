@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from plugin.errors import PLUGIN_FAILURE, CniError, Forbidden, NodeMissing
-from plugin.facts import machine_id_of, name_of
+from plugin.errors import PLUGIN_FAILURE, CniError, Forbidden, NodeMissing, Refusal
+from plugin.facts import TOKEN_CLAIM, machine_id_of, name_of
 from plugin.settings import is_node_name
 
 TYPE_CHECKING = False
@@ -22,37 +22,47 @@ BY_LIST = "machine-id"
 
 
 class Identified:
-    """A Node object, and how it was found to be this machine's."""
+    """A Node object, how it was found to be this machine's, and by which kubeconfig it was read."""
 
-    __slots__ = ("how", "node")
+    __slots__ = ("how", "kubeconfig", "node")
 
-    def __init__(self, node: dict[str, Any], how: str) -> None:
+    def __init__(self, node: dict[str, Any], how: str, kubeconfig: str) -> None:
         self.node = node
         self.how = how
+        self.kubeconfig = kubeconfig
 
 
-def identify(settings: Settings, known: Facts | None, has: Callable[[dict[str, Any]], bool]) -> Identified:
+def identify(
+    settings: Settings,
+    known: Facts | None,
+    has: Callable[[dict[str, Any]], bool],
+    forget: Callable[[], None] = lambda: None,
+) -> Identified:
     """Read this machine's Node from the API server.
 
     In this order: the configuration, $NODE_NAME, the credential, the host name (checked), the machine-id.
-    known spares the list of all Nodes where that had to be searched before. has says whether a Node holds
-    what is wanted; one that does not is read again, past the server's own cache. Raises CniError.
+    known spares the list of all Nodes where that had to be searched before; if it is of another Node than is told now,
+    forget() is called before the server is asked. has says whether a Node holds what is wanted; one that does not is
+    read again, past the server's own cache. Raises CniError.
     """
     from plugin.kube import client
 
     server = client.connect(settings.kubeconfig, settings.environ, settings.label)
+    path = server.config.path
     for how, name in _told(settings, server):
+        if known and known.name != name:
+            forget()
         node = server.get_node(name, has)
-        _warn_about_other_machine(settings, node, name, how)
-        return Identified(node, how)
+        _doubt(settings, node, name, how)
+        return Identified(node, how, path)
     tried: list[str] = []
     machine = machine_id()
     host = os.uname().nodename.lower()
     for how, name in _guesses(known, host):
         guessed = _guess(server, name, how, machine, has, tried)
         if guessed is not None:
-            return Identified(guessed, how)
-    return Identified(_search(server, machine, tried), BY_LIST)
+            return Identified(guessed, how, path)
+    return Identified(_search(server, machine, tried), BY_LIST, path)
 
 
 def machine_id() -> str:
@@ -121,14 +131,19 @@ def _search(server: Client, machine: str, tried: list[str]) -> dict[str, Any]:
     return found[0]
 
 
-def _warn_about_other_machine(settings: Settings, node: dict[str, Any], name: str, how: str) -> None:
+def _doubt(settings: Settings, node: dict[str, Any], name: str, how: str) -> None:
+    """Tell of a Node that reports another machine-id; a token does not tell against that: it may be any pod's."""
     ours, theirs = machine_id(), machine_id_of(node)
-    if ours and theirs and ours != theirs:
-        doubt = f"whose machineID {theirs} is not this machine's {ours}"
-        settings.log.warning(f"{how} says that this is node {name}, {doubt}")
+    if not ours or not theirs or ours == theirs:
+        return
+    what = f"{how} says that this is node {name}, whose machineID {theirs} is not this machine's {ours}"
+    if how == TOKEN_CLAIM:
+        details = "use the token of a pod that runs on this node, or set 'nodeName' or $NODE_NAME"
+        raise CniError(PLUGIN_FAILURE, what, details)
+    settings.log.warning(what)
 
 
-def _unknown(server: Client, tried: list[str]) -> CniError:
+def _unknown(server: Client, tried: list[str]) -> Refusal:
     advice = "set 'nodeName' or $NODE_NAME, or use the kubelet's kubeconfig"
     details = f"{advice}. Tried with {server.describe()}: {'; '.join(tried)}"
-    return CniError(PLUGIN_FAILURE, "this machine's Node cannot be told", details)
+    return Refusal(PLUGIN_FAILURE, "this machine's Node cannot be told", details)

@@ -9,7 +9,6 @@ from plugin import delegate, hostlocal, process, settings
 from plugin.cache import signature
 from plugin.cni import decode, refuse_other_case
 from plugin.errors import INVALID_CONFIG, PLUGIN_FAILURE, CniError
-from plugin.log import Log
 from plugin.plan import Plan
 
 TYPE_CHECKING = False
@@ -17,6 +16,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from plugin.cni import Request
+    from plugin.facts import Facts
+    from plugin.ranges import Ranges
 
 NAME = "kube-node"
 PINNED = "kube-node.json"
@@ -40,7 +41,7 @@ def setup(request: Request) -> settings.Settings:
         return settings.read(request.environ, ipam, _WHERE, "logfile", plugin=NAME, network=request.name)
     except CniError:
         if request.needs_no_ranges:
-            return settings.Settings(request.environ, Log(), _WHERE + "kubeconfig")
+            return settings.lenient(request.environ, ipam, _WHERE + "kubeconfig")
         raise
 
 
@@ -77,49 +78,51 @@ def plan(request: Request, chosen: settings.Settings) -> Plan:
     if pinned is not None:
         made, until, whose = {**keys.kept, **pinned}, time.time() + chosen.cache_seconds, file
     else:
-        found, until, whose, source = _ranges(keys.annotation, chosen)
-        made = {**keys.kept, "ranges": found}
-        files.append((source, signature(source)))
+        from plugin import node
+
+        facts, found = _ranges(keys.annotation, chosen)
+        made, until, whose = {**keys.kept, "ranges": found}, facts.asked + chosen.cache_seconds, f"node {facts.name}"
+        files += node.rests_on(chosen, facts)
     made["type"] = hostlocal.NAME
     made["ranges"] = _limit_ipv4(request, keys.ipv4_namespaces, made["ranges"], whose)
     program = delegate.find(hostlocal.NAME, request.directories())
     return Plan(program, {**request.config, "ipam": made}, until, files)
 
 
-def release(request: Request, chosen: settings.Settings) -> Plan:
+def release(request: Request, chosen: settings.Settings) -> list[Plan]:
     """host-local with a placeholder range: it frees by container and interface. Raises CniError."""
     program = delegate.find(hostlocal.NAME, request.directories())
-    return Plan(program, hostlocal.release_config(request, data_dirs(request, chosen)[0]))
+    return [Plan(program, hostlocal.release_config(request, each)) for each in data_dirs(request, chosen)]
+
+
+def collector(_request: Request, _chosen: settings.Settings) -> None:
+    """It is always host-local."""
 
 
 def data_dirs(request: Request, _chosen: settings.Settings) -> list[str]:
-    """Where the leases of this network are: the operator's kube-node.json may say so, too. Raises CniError."""
-    data_dir = settings.path(request.ipam(), "dataDir", _WHERE)
+    """Where the leases of this network are, and were before a kube-node.json said otherwise. Raises CniError."""
+    configured = settings.path(request.ipam(), "dataDir", _WHERE)
     try:
-        pinned = _read_pinned(pinned_file(data_dir, request.name)) or {}
-        data_dir = settings.path(pinned, "dataDir", PINNED + ": ") or data_dir
-    except CniError:
-        pass  # a file that spoils an ADD must not keep an address from being freed
-    return [data_dir]
+        pinned = _read_pinned(pinned_file(configured, request.name)) or {}
+        now = settings.path(pinned, "dataDir", PINNED + ": ") or configured
+    except CniError:  # a file that spoils an ADD must not keep an address from being freed
+        now = configured
+    is_left = now != configured and os.path.isdir(hostlocal.store(configured, request.name))
+    return [now, configured] if is_left else [now]
 
 
-def _ranges(annotation: str, chosen: settings.Settings) -> tuple[list[list[dict[str, str]]], float, str, str]:
-    """The ranges, until when they hold without asking again (epoch seconds), whose they are, and where that is kept."""
+def _ranges(annotation: str, chosen: settings.Settings) -> tuple[Facts, Ranges]:
+    """What is known of this node, and the ranges in its annotation, or in its podCIDRs where none is named."""
     from plugin import node, ranges  # which DEL can do without
-    from plugin.memory import Memory
 
     if annotation:
         facts, text = node.annotation(chosen, annotation)
-        found = ranges.from_text(text, f"annotation {annotation} of node {facts.name}")
-    else:
-        facts = node.pod_cidrs(chosen)
-        found = ranges.from_cidrs(facts.pod_cidrs, f"spec.podCIDRs of node {facts.name}")
-    return found, facts.asked + chosen.cache_seconds, f"node {facts.name}", Memory(chosen).path
+        return facts, ranges.from_text(text, f"annotation {annotation} of node {facts.name}")
+    facts = node.pod_cidrs(chosen)
+    return facts, ranges.from_cidrs(facts.pod_cidrs, f"spec.podCIDRs of node {facts.name}")
 
 
-def _limit_ipv4(
-    request: Request, allowed: list[str] | None, found: list[list[dict[str, str]]], whose: str
-) -> list[list[dict[str, str]]]:
+def _limit_ipv4(request: Request, allowed: list[str] | None, found: Ranges, whose: str) -> Ranges:
     """Without IPv4 for the pods of namespaces that are not allowed it; None allows all."""
     if allowed is None:
         return found
@@ -160,7 +163,7 @@ def _read_pinned(path: str) -> dict[str, Any] | None:
     if not isinstance(sets, list) or not sets or not all(map(_is_range_set, sets)):
         details = 'remove it, or write {"type": "host-local", "ranges": [[{"subnet": "10.0.1.0/24"}]]}'
         raise CniError(INVALID_CONFIG, f"{path} is not a host-local configuration with ranges", details)
-    return pinned
+    return {key: value for key, value in pinned.items() if value not in ("", None)}
 
 
 def _is_range_set(value: object) -> bool:

@@ -6,7 +6,7 @@ import json
 import os
 
 from plugin.cache import digest, pack, unpack
-from plugin.errors import CniError, Unreachable
+from plugin.errors import Refusal, Unreachable
 from plugin.facts import Facts
 
 TYPE_CHECKING = False
@@ -28,28 +28,37 @@ _VARIABLES = ("KUBECONFIG", "HOME", "NODE_NAME")
 class Failure:
     """How the last question to the server ended.
 
-    asked: when (epoch seconds). patience: for how long an answer was waited for (seconds). answered: there was one, a
-    clear no. refused: a clear no was the last answer, though it may not be that of the last question.
+    asked: when (epoch seconds). patience: for how long an answer was waited for (seconds), late: not long enough.
+    answered: with a clear no. refused: a clear no was the last answer, though it may not be that of the last question.
     """
 
-    __slots__ = ("answered", "asked", "code", "details", "msg", "patience", "refused")
+    __slots__ = ("answered", "asked", "code", "details", "late", "msg", "patience", "refused")
 
     def __init__(
-        self, asked: float, patience: float, answered: bool, refused: bool, code: int, msg: str, details: str
+        self,
+        asked: float,
+        patience: float,
+        late: bool,
+        answered: bool,
+        refused: bool,
+        code: int,
+        msg: str,
+        details: str,
     ) -> None:
         self.asked = asked
         self.patience = patience
+        self.late = late
         self.answered = answered
         self.refused = refused
         self.code = code
         self.msg = msg
         self.details = details
 
-    def error(self) -> CniError:
+    def error(self) -> Refusal | Unreachable:
         """What was raised then."""
         if self.answered:
-            return CniError(self.code, self.msg, self.details)
-        return Unreachable(self.msg, self.details, self.code)
+            return Refusal(self.code, self.msg, self.details)
+        return Unreachable(self.msg, self.details, self.code, self.late)
 
 
 class Memory:
@@ -84,17 +93,22 @@ class Memory:
         self._cache.remove(_FAILURE + self._id)
         self._cache.prune(PREFIX, _FORGET_SECONDS)
 
+    def forget(self) -> None:
+        """Keep no facts: they are not of this machine's Node."""
+        self._cache.remove(PREFIX + self._id)
+
     def failure(self) -> Failure | None:
         """How it failed, unless something has been learnt since."""
         entry = self._read(_FAILURE)
         return Failure(**entry) if entry else None
 
-    def keep_failure(self, asked: float, patience: float, error: CniError) -> None:
+    def keep_failure(self, asked: float, patience: float, error: Unreachable | Refusal) -> None:
         """Remember what went wrong, and a clear no until there is a better answer."""
-        answered = not isinstance(error, Unreachable)
+        late = isinstance(error, Unreachable) and error.late
+        answered = isinstance(error, Refusal)
         before = self.failure()
         refused = answered or bool(before and before.refused)
-        self._write(_FAILURE, Failure(asked, patience, answered, refused, error.code, error.msg, error.details))
+        self._write(_FAILURE, Failure(asked, patience, late, answered, refused, error.code, error.msg, error.details))
 
     def _read(self, prefix: str) -> dict[str, Any]:
         body = self._cache.read(prefix + self._id)

@@ -5,57 +5,60 @@ from __future__ import annotations
 import time
 
 from plugin import deadline, identity
-from plugin.errors import PLUGIN_FAILURE, TRY_AGAIN_LATER, CniError, Unreachable
-from plugin.facts import from_node
+from plugin.cache import signature
+from plugin.errors import PLUGIN_FAILURE, TRY_AGAIN_LATER, CniError, Refusal, Unreachable
+from plugin.facts import POD_CIDRS, from_node
 from plugin.memory import Memory
 from plugin.settings import CACHE_SECONDS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from typing import Any
 
     from plugin.facts import Facts
+    from plugin.memory import Failure
     from plugin.settings import Settings
 
-# Seconds for a try at the server: when older knowledge would do; for STATUS, which kubelet asks every 5 s;
-# and what is kept back for words of our own when there is nothing to fall back on.
+# Seconds for a try at the server: when older knowledge would do, and for STATUS, which kubelet asks every 5 s; twice
+# as many when that was not enough the last time, up to the longest.
 PATIENCE = 3.0
 STATUS_PATIENCE = 1.0
+_LONGEST = 8.0
+# Seconds kept back for words of our own when there is nothing to fall back on.
 _RESERVE = 1.0
 
 
-def facts(settings: Settings, wanted: Callable[[Facts], bool]) -> Facts:
+def facts(settings: Settings, field: str = "") -> Facts:
     """What is known of this machine's Node: for cacheSeconds without asking, then from the server.
 
-    wanted says whether the facts hold what is looked for; the server is asked anew when they do not.
+    field: what is looked for, see Facts.has(); the server is asked anew when it is not there, and may not have it.
     When the server gives no answer: what was known before, however old, unless its last answer was no. Raises CniError.
     """
-    started = time.time()
-    memory = Memory(settings)
-    known = memory.facts()
-    if known and known.age() < settings.cache_seconds and (wanted(known) or settings.sparing):
+    question = _Question(settings, field)
+    known = question.memory.facts()
+    if known and question.is_fresh(known) and (known.has(field) or settings.sparing):
         settings.log.debug("the Node is known", node=known.name, seconds=round(known.age(), 3))
         return known
-    fallback = known if known and wanted(known) else None
-    patience = STATUS_PATIENCE if settings.sparing else PATIENCE if fallback else max(deadline.left() - _RESERVE, 1.0)
+    patience = question.patience(known)
     try:
-        with deadline.within(patience), memory.lock():
-            return _ask(settings, memory, wanted, started, patience)
+        question.spare(known, patience)
+        with deadline.within(patience), question.memory.lock():
+            return question.ask(patience)
     except deadline.DeadlineExceeded:
         error = _late(patience)
-    except Unreachable as refusal:
-        error = refusal
-    failure = memory.failure()
-    if fallback is None or (failure and failure.refused):
+    except Unreachable as failed:
+        error = failed
+    known, failure = question.memory.facts(), question.memory.failure()  # another process may have learnt something
+    if known is None or not known.has(field) or (failure and failure.refused):
         raise error
-    age = f"{fallback.age():.0f} s ago" if fallback.age() < float("inf") else "before the clock was set"
-    settings.log.warning(f"using what was known of node {fallback.name} {age}: {error.msg}")
-    return fallback
+    age = f"{known.age():.0f} s ago" if known.age() < float("inf") else "before the clock was set"
+    settings.log.warning(f"using what was known of node {known.name} {age}: {error.msg}")
+    return known
 
 
 def pod_cidrs(settings: Settings) -> Facts:
     """The facts of a node that has ranges of its own. Raises CniError."""
-    known = facts(settings, lambda each: bool(each.pod_cidrs))
+    known = facts(settings, POD_CIDRS)
     if not known.pod_cidrs:
         details = "is kube-controller-manager run with --allocate-node-cidrs=true, and a --cluster-cidr large enough?"
         raise CniError(TRY_AGAIN_LATER, f"No spec.podCIDRs found on node {known.name}", details)
@@ -64,7 +67,7 @@ def pod_cidrs(settings: Settings) -> Facts:
 
 def annotation(settings: Settings, name: str) -> tuple[Facts, str]:
     """The facts, and the text of an annotation of this node. Raises CniError."""
-    known = facts(settings, lambda each: name in each.annotations)
+    known = facts(settings, name)
     text = known.annotations.get(name)
     if text is None:
         raise CniError(
@@ -73,6 +76,12 @@ def annotation(settings: Settings, name: str) -> tuple[Facts, str]:
             f"kubectl annotate node {known.name} {name}=…; {_similar(known, name)}",
         )
     return known, text
+
+
+def rests_on(settings: Settings, known: Facts) -> list[tuple[str, str]]:
+    """The files, each with its cache.signature(), that stay as they are as long as these facts hold."""
+    path = Memory(settings).path
+    return [(path, signature(path)), (known.kubeconfig, known.seen)]
 
 
 def _similar(known: Facts, name: str) -> str:
@@ -87,51 +96,92 @@ def last_known(settings: Settings) -> Facts | None:
     return Memory(settings).facts()
 
 
-def _ask(settings: Settings, memory: Memory, wanted: Callable[[Facts], bool], started: float, patience: float) -> Facts:
-    """Ask the server, unless another process has done so while this one waited for its turn."""
-    known = memory.facts()
-    if known and (_since(known.asked, started) or (known.age() < settings.cache_seconds and wanted(known))):
-        return known
-    _spare(settings, memory, started, patience, has_fallback=bool(known and wanted(known)))
-    asked = time.time()
-    try:
-        found = identity.identify(settings, known, lambda node: wanted(from_node(node, "", asked)))
-    except deadline.DeadlineExceeded:
-        memory.keep_failure(asked, patience, _late(patience))
-        raise
-    except CniError as error:
-        memory.keep_failure(asked, patience, error)
-        raise
-    latest = from_node(found.node, found.how, asked)
-    _tell_change(settings, known, latest)
-    settings.log.debug("the Node has been read", node=latest.name, by=latest.how, podCIDRs=latest.pod_cidrs)
-    memory.keep(latest)
-    if settings.cache.trouble:
-        settings.log.warning(f"nothing is kept for the next pod: {settings.cache.trouble}")
-    return latest
+class _Question:
+    """What one request wants to know of the Node."""
+
+    def __init__(self, settings: Settings, field: str) -> None:
+        self.settings = settings
+        self.field = field
+        self.memory = Memory(settings)
+        self.started = time.time()
+
+    def is_fresh(self, known: Facts) -> bool:
+        """Whether nobody has to be asked: not long ago, and by the same kubeconfig, which may be another node's now."""
+        period = self.settings.cache_seconds
+        if period == float("inf"):  # an operator's command, which asks nobody
+            return known.age() < period
+        return known.age() < period and signature(known.kubeconfig) == known.seen
+
+    def patience(self, known: Facts | None) -> float:
+        """Seconds for this try at the server."""
+        most = max(deadline.left() - _RESERVE, 1.0)
+        if self.settings.sparing:
+            usual, may_grow = STATUS_PATIENCE, known is None
+        elif known and known.has(self.field):
+            usual, may_grow = PATIENCE, True
+        else:
+            return most
+        failure = self.memory.failure()
+        if may_grow and failure and failure.late and not self._is_recent(failure):
+            return min(max(usual, 2 * failure.patience), _LONGEST, most)
+        return usual
+
+    def spare(self, known: Facts | None, patience: float) -> None:
+        """Raise the last failure again if it is recent: a server that is away is asked once per period, too.
+
+        One that was given less time than we have says nothing to us.
+        """
+        failure = self.memory.failure()
+        if failure is None or failure.patience < patience - _RESERVE:
+            return
+        may_spare = self.settings.sparing or (known and known.has(self.field) and not failure.answered)
+        if self._is_ours(failure.asked) or (may_spare and self._is_recent(failure)):
+            raise failure.error()
+
+    def ask(self, patience: float) -> Facts:
+        """Ask the server, unless another process has done so while this one waited for its turn."""
+        known = self.memory.facts()
+        if known and known.has(self.field) and (self.is_fresh(known) or self._is_ours(known.asked)):
+            return known
+        if known and known.sought == self.field and self._is_ours(known.asked):
+            return known
+        self.spare(known, patience)
+        asked = time.time()
+        try:
+            latest = self._read(known, asked)
+        except deadline.DeadlineExceeded:
+            self.memory.keep_failure(asked, patience, _late(patience))
+            raise
+        except (Unreachable, Refusal) as error:
+            self.memory.keep_failure(asked, patience, error)
+            raise
+        _tell_change(self.settings, known, latest)
+        self.memory.keep(latest)
+        if self.settings.cache.trouble:
+            self.settings.log.warning(f"nothing is kept for the next pod: {self.settings.cache.trouble}")
+        return latest
+
+    def _read(self, known: Facts | None, asked: float) -> Facts:
+        def has(node: dict[str, Any]) -> bool:
+            return from_node(node, "", asked).has(self.field)
+
+        found = identity.identify(self.settings, known, has, self.memory.forget)
+        latest = from_node(found.node, found.how, asked)
+        latest.sought, latest.kubeconfig, latest.seen = self.field, found.kubeconfig, signature(found.kubeconfig)
+        self.settings.log.debug("the Node has been read", node=latest.name, by=latest.how, podCIDRs=latest.pod_cidrs)
+        return latest
+
+    def _is_ours(self, moment: float) -> bool:
+        """Whether what was asked then was asked for us too; not so in a future that a clock once had."""
+        return self.started <= moment <= time.time()
+
+    def _is_recent(self, failure: Failure) -> bool:
+        return 0 <= time.time() - failure.asked < min(self.settings.cache_seconds, CACHE_SECONDS)
 
 
 def _late(patience: float) -> Unreachable:
-    return Unreachable(f"the API server gave no answer within {patience:.0f} seconds", "is it up, and reachable?")
-
-
-def _since(asked: float, started: float) -> bool:
-    """Whether the server was asked since then; not so in a future that a clock once had."""
-    return started <= asked <= time.time()
-
-
-def _spare(settings: Settings, memory: Memory, started: float, patience: float, has_fallback: bool) -> None:
-    """Raise the last failure again if it is recent: a server that is away is asked once per period, too.
-
-    One that was given less time than we have says nothing to us.
-    """
-    failure = memory.failure()
-    if failure is None or failure.patience < patience - _RESERVE:
-        return
-    recent = 0 <= time.time() - failure.asked < min(settings.cache_seconds, CACHE_SECONDS)
-    may_spare = settings.sparing or (has_fallback and not failure.answered)
-    if _since(failure.asked, started) or (recent and may_spare):
-        raise failure.error()
+    what = f"the API server gave no answer within {patience:.0f} seconds"
+    return Unreachable(what, "is it up, and reachable?", late=True)
 
 
 def _tell_change(settings: Settings, known: Facts | None, latest: Facts) -> None:

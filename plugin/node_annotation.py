@@ -9,7 +9,6 @@ from plugin import annotation, delegate, hostlocal, node, settings
 from plugin.cache import attachment, digest, signature
 from plugin.cni import decode
 from plugin.errors import INVALID_CONFIG, CniError
-from plugin.memory import Memory
 from plugin.plan import Plan
 
 TYPE_CHECKING = False
@@ -29,11 +28,12 @@ _UNUSED_SECONDS = 2 * settings.CACHE_SECONDS_LIMIT
 
 def setup(request: Request) -> settings.Settings:
     """How to reach the Node, as the plugin's configuration file says. Raises CniError."""
+    config = _config(request)
     try:
-        return setup_from(request.environ, read_config(request.environ), network=request.name)
+        return setup_from(request.environ, config, network=request.name)
     except CniError:
         if request.needs_no_ranges:
-            return setup_from(request.environ, {}, network=request.name)
+            return settings.lenient(request.environ, config, config_file(request.environ) + ": kubeconfig")
         raise
 
 
@@ -52,22 +52,38 @@ def plan(request: Request, chosen: settings.Settings) -> Plan:
     ipam = {"type": os.path.basename(program), **annotation.parse(text, name)}
     used = _remember_use(chosen, program, ipam)
     until = facts.asked + chosen.cache_seconds
-    kept = Memory(chosen).path
-    files.append((kept, signature(kept)))
+    files += node.rests_on(chosen, facts)
     return Plan(program, {**request.config, "ipam": ipam}, until, files, used)
 
 
-def release(request: Request, chosen: settings.Settings) -> Plan:
+def release(request: Request, chosen: settings.Settings) -> list[Plan]:
     """The next plugin with what it was last given for this attachment. Raises CniError."""
     used = _used(chosen, chosen.cache.target(attachment(request.environ))) or _last_known(request, chosen)
     program = used["program"] if used else next_plugin(request.environ, _config(request), request.program)
-    if not os.path.isfile(program):  # it has moved since
-        program = delegate.find(os.path.basename(program), request.directories())
+    if not os.path.isfile(program):
+        program = _moved(request, os.path.basename(program))
     ipam = used["ipam"] if used else {}
     name = os.path.basename(program)
     if name == hostlocal.NAME:
-        return Plan(program, hostlocal.release_config(request, ipam.get("dataDir", "")))
-    return Plan(program, {**request.config, "ipam": {"type": name, **ipam}})
+        return [Plan(program, hostlocal.release_config(request, ipam.get("dataDir", "")))]
+    return [Plan(program, {**request.config, "ipam": {"type": name, **ipam}})]
+
+
+def collector(request: Request, chosen: settings.Settings) -> Plan | None:
+    """The next plugin with what was last known of the annotation, None where that is host-local. Raises CniError."""
+    if not _config(request).get("nextipam"):
+        return None
+    (plan,) = release(request, chosen)
+    return None if os.path.basename(plan.program) == hostlocal.NAME else plan
+
+
+def _moved(request: Request, name: str) -> str:
+    """Where the plugin that an ADD used is now. Raises CniError."""
+    try:
+        today = next_plugin(request.environ, _config(request), request.program)
+    except CniError:
+        today = ""
+    return today if os.path.basename(today) == name else delegate.find(name, request.directories())
 
 
 def data_dirs(request: Request, chosen: settings.Settings) -> list[str]:
@@ -137,9 +153,9 @@ def _remember_use(chosen: settings.Settings, program: str, ipam: dict[str, Any])
     """Keep what an ADD is about to use for the DEL that follows, perhaps after the annotation was changed."""
     body = json.dumps({"program": program, "ipam": ipam}).encode()
     name = "used-" + digest(body)
-    if chosen.cache.read(name) != body:
+    if not chosen.cache.has(name):
         _forget_unused(chosen.cache)
-        chosen.cache.write(name, body)
+    chosen.cache.write(name, body)  # each time: one that is old and has no link may be gone at any moment
     return name
 
 

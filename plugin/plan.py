@@ -21,11 +21,14 @@ if TYPE_CHECKING:
         def plan(self, request: Request, settings: Settings) -> Plan:
             """For ADD and STATUS: with the ranges of this node."""
 
-        def release(self, request: Request, settings: Settings) -> Plan:
-            """For DEL and CHECK: from what is on this machine, never from a server."""
+        def release(self, request: Request, settings: Settings) -> list[Plan]:
+            """For DEL and CHECK, for each place that leases may be in: by what this machine knows, never a server."""
+
+        def collector(self, request: Request, settings: Settings) -> Plan | None:
+            """For GC: the next plugin where that is not host-local, which knows no GC."""
 
         def data_dirs(self, request: Request, settings: Settings) -> list[str]:
-            """For GC: where leases of this network may be."""
+            """For GC by host-local's DEL: where leases of this network may be."""
 
 
 class Plan:

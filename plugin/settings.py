@@ -54,12 +54,23 @@ def read(
     return settings
 
 
+def lenient(environ: Mapping[str, str], config: Mapping[str, Any], label: str) -> Settings:
+    """For what frees and checks, whatever is wrong with a configuration: where the cache is, if that can be read."""
+    settings = Settings(environ, Log(), label)
+    try:
+        settings.cache = Cache(path(config, "cacheDir", "") or location(environ))
+    except CniError:
+        pass
+    return settings
+
+
 def read_file(path: str, limit: int) -> bytes:
     """At most so many bytes of a regular file. Raises OSError, also for anything else, which might block."""
     file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
-        if not stat.S_ISREG(os.fstat(file).st_mode):
-            raise OSError(errno.EINVAL, "not a regular file")
+        mode = os.fstat(file).st_mode
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL, "not a regular file")
         return os.read(file, limit)
     finally:
         os.close(file)

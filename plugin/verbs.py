@@ -35,6 +35,8 @@ def answer(program: str, command: str, environ: Mapping[str, str], raw: bytes | 
         log.trace("request", request=request.config)
         status, printed = _COMMANDS[command](plugin, request, chosen)
     except CniError as error:
+        if command == "STATUS" and version:  # a request that keeps to the contract: an ADD like it would fail now
+            error.code = NOT_AVAILABLE
         log.error(error.msg, command=command, code=error.code, details=error.details, **_who(environ))
         return 1, cni.error_answer(error, version)
     except delegate.Refused as refusal:
@@ -80,43 +82,53 @@ def _add(plugin: Type, request: Request, chosen: Settings) -> tuple[int, bytes]:
 
 
 def _delete(plugin: Type, request: Request, chosen: Settings) -> tuple[int, bytes]:
-    _run_silent(plugin, request, chosen)
+    failures = [failure for plan in plugin.release(request, chosen) if (failure := _release(plan, request, chosen))]
+    if failures:
+        raise failures[0]
     chosen.cache.remove(attachment(request.environ))
     return 0, b""
 
 
 def _check(plugin: Type, request: Request, chosen: Settings) -> tuple[int, bytes]:
-    _run_silent(plugin, request, chosen)
+    plans = plugin.release(request, chosen)
+    failures = [failure for plan in plans if (failure := _release(plan, request, chosen))]
+    if len(failures) == len(plans):
+        raise failures[0]
     return 0, b""
 
 
-def _run_silent(plugin: Type, request: Request, chosen: Settings) -> None:
-    plan = plugin.release(request, chosen)
+def _release(plan: Plan, request: Request, chosen: Settings) -> CniError | delegate.Refused | None:
+    """Run a DEL or CHECK; why it failed."""
     config, _ = _translated(plan.program, plan.config)
     environ = request.environ
     if _is_host_local(plan.program):
         environ = hostlocal.release_environ(environ)
     chosen.log.trace("configuration for the next plugin", program=plan.program, config=config)
-    delegate.run_silent(plan.program, request.command, environ, cni.encode(config))
+    try:
+        delegate.run_silent(plan.program, request.command, environ, cni.encode(config))
+    except (CniError, delegate.Refused) as failure:
+        return failure
+    return None
 
 
 def _status(plugin: Type, request: Request, chosen: Settings) -> tuple[int, bytes]:
     """https://www.cni.dev/docs/spec/#status-check-plugin-status; kubelet asks every 5 s."""
     chosen.sparing = True
     chosen.cache_seconds = chosen.cache_seconds or settings.CACHE_SECONDS
-    try:
-        plan = plugin.plan(request, chosen)
-    except CniError as error:
-        raise CniError(NOT_AVAILABLE, error.msg, error.details) from None
+    plan = plugin.plan(request, chosen)
     if not _is_host_local(plan.program):  # whose STATUS does nothing, where it knows the command at all
-        delegate.ready(plan.program, request.environ, cni.encode(plan.config))
+        delegate.run_if_known(plan.program, "STATUS", request.environ, cni.encode(plan.config))
     return 0, b""
 
 
 def _collect(plugin: Type, request: Request, chosen: Settings) -> tuple[int, bytes]:
-    from plugin import garbage
+    plan = plugin.collector(request, chosen)
+    if plan:
+        delegate.run_if_known(plan.program, "GC", request.environ, cni.encode(plan.config))
+    else:
+        from plugin import garbage
 
-    garbage.collect(request, plugin.data_dirs(request, chosen), chosen.log)
+        garbage.collect(request, plugin.data_dirs(request, chosen), chosen.log)
     return 0, b""
 
 

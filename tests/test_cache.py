@@ -280,14 +280,14 @@ def test_killed_while_writing(path: Path) -> None:
 
 
 def test_leftovers_are_pruned(path: Path) -> None:
-    """What a killed writer left goes after a minute; what a living one is writing stays."""
+    """What a killed writer left goes after a minute; what a living one is writing, and what is no writer's, stays."""
     store = Cache(str(path))
     store.write("warm-1", BODY)
-    for name, age in ((".warm-1.11", 61), (".warm-1.12", 5), (".at:c1:eth0.13", 61)):
+    for name, age in ((".warm-1.11", 61), (".warm-1.12", 5), (".at:c1:eth0.13", 61), (".bashrc", 61)):
         (path / name).write_bytes(b"half")
         os.utime(path / name, (time.time() - age,) * 2)
     store.prune("warm-", 3600.0)
-    assert files(path) == [".warm-1.12", "warm-1"]
+    assert files(path) == [".bashrc", ".warm-1.12", "warm-1"]
 
 
 def test_prune(path: Path) -> None:

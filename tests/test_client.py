@@ -188,6 +188,10 @@ NO_NODE = f"{ROUTE}: its answer is not the Node asked for"
             {"status": 302, "headers": {"Location": "https://u:p@login.example.org/?token=SECRET"}},
             f"{ROUTE}: it redirects to https://login.example.org",
         ),
+        (
+            {"status": 302, "headers": {"Location": "https://login.example.org#id_token=SECRET"}},
+            f"{ROUTE}: it redirects to https://login.example.org",
+        ),
         ({"status": 307, "headers": {"Location": "/SECRET"}}, f"{ROUTE}: it redirects to another path"),
         ({"status": 301}, f"{ROUTE}: it redirects to another path"),
         (
@@ -405,6 +409,22 @@ def test_list_does_not_start_again_for_ever(net: responses.RequestsMock, connect
     with pytest.raises(answers.Expired):
         list(connected.list_nodes())
     assert len(net.calls) == 4
+
+
+@pytest.mark.parametrize(
+    "odd", [{"items": 5}, {"items": [5]}, {"items": {"a": 1}}, {"metadata": {"continue": 5}}], ids=str
+)
+def test_odd_list(net: responses.RequestsMock, connected: client.Client, odd: dict[str, Any]) -> None:
+    """A list that is none may be a proxy's doing: what is known from before still counts."""
+    net.get(LIST_URL, json={"kind": "NodeList", "metadata": {}, "items": [], **odd})
+    with pytest.raises(Unreachable, match="its list of Nodes is not one"):
+        list(connected.list_nodes())
+
+
+def test_nodes_without_a_name(net: responses.RequestsMock, connected: client.Client) -> None:
+    """What no API server sends is nobody's Node, and no traceback."""
+    net.get(LIST_URL, json={"kind": "NodeList", "metadata": {}, "items": [{}, {"metadata": None}]})
+    assert list(connected.list_nodes()) == [{}]
 
 
 @pytest.mark.parametrize("items", [None, []])

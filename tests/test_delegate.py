@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import posix
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -212,6 +214,43 @@ def test_undo_has_the_rest_of_the_time(next_plugin: Recorder, monkeypatch: pytes
     assert 0 < left[1] <= deadline.UNDO
 
 
+@pytest.mark.parametrize(("before", "undone"), [(-3600.0, False), (3600.0, False), (None, True)])
+def test_undo_spares_what_was_there_before(
+    next_plugin: Recorder, tmp_path: Path, before: float | None, undone: bool
+) -> None:
+    """A lease of before this process began, or of the future that a clock once had, is not this ADD's."""
+    store = tmp_path / "data" / "net"
+    store.mkdir(parents=True)
+    lease = store / "10.9.0.2"
+    when = f"-d @{int(time.time() + before)} " if before else ""
+    next_plugin.does("ADD", f"printf 'c1\\r\\neth0' >{lease}; touch {when}{lease}; kill -9 $$")
+    config = json.dumps({"cniVersion": "1.0.0", "name": "net", "ipam": {"dataDir": str(tmp_path / "data")}}).encode()
+    with pytest.raises(CniError, match="signal 9"):
+        delegate.add(next_plugin.path, {**ENVIRON, "CNI_CONTAINERID": "c1", "CNI_IFNAME": "eth0"}, config)
+    assert next_plugin.commands() == (["ADD", "DEL"] if undone else ["ADD"])
+
+
+@pytest.mark.parametrize("number", [errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE])
+def test_machine_that_is_exhausted(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """What another moment may mend is code 11."""
+
+    def refuse(*_: object) -> tuple[int, bytes]:
+        raise OSError(number, "")
+
+    monkeypatch.setattr(process, "run", refuse)
+    with pytest.raises(CniError) as caught:
+        delegate.add("host-local", ENVIRON, CONFIG)
+    assert caught.value.code == TRY_AGAIN_LATER
+
+
+def test_number_that_is_no_json(next_plugin: Recorder) -> None:
+    """A result that could not be translated is taken for none, and undone."""
+    next_plugin.answers("ADD", '{"cniVersion": "1.0.0", "ips": [], "x": 1e999}')
+    with pytest.raises(CniError, match="not one CNI result"):
+        add(next_plugin)
+    assert next_plugin.commands() == ["ADD", "DEL"]
+
+
 def test_undo_that_fails(next_plugin: Recorder) -> None:
     """An undoing that fails hides nothing of what went wrong first."""
     next_plugin.does("ADD", f"rm {next_plugin.path}; kill -9 $$")
@@ -311,7 +350,7 @@ def test_failed_del_does_not_say_that_it_is_done(next_plugin: Recorder, words: s
 def test_ready(next_plugin: Recorder, printed: str, then: str) -> None:
     """A plugin that is ready, or too old to know the question, is no trouble."""
     next_plugin.answers("STATUS", printed, then)
-    delegate.ready(next_plugin.path, ENVIRON, CONFIG)
+    delegate.run_if_known(next_plugin.path, "STATUS", ENVIRON, CONFIG)
     assert next_plugin.commands() == ["STATUS"]
 
 
@@ -319,7 +358,7 @@ def test_not_ready(next_plugin: Recorder) -> None:
     """A plugin that says why it is not ready is heard."""
     next_plugin.answers("STATUS", '{"code": 50, "msg": "no pool"}', "exit 1")
     with pytest.raises(delegate.Refused, match="no pool"):
-        delegate.ready(next_plugin.path, ENVIRON, CONFIG)
+        delegate.run_if_known(next_plugin.path, "STATUS", ENVIRON, CONFIG)
 
 
 @pytest.mark.parametrize(

@@ -468,4 +468,4 @@ def remember(node: OperatorNode) -> None:
     """Let the plugin learn the node's ranges, as an ADD of the runtime would."""
     request = networks.request(networks.chosen("k8snet", str(node.conf))[0], "STATUS", os.environ, str(node.bin))
     with deadline.within(10):
-        nodes.facts(kube_node.setup(request), lambda _facts: True)
+        nodes.facts(kube_node.setup(request))

@@ -96,7 +96,7 @@ def test_from_the_cache(node: OperatorNode, capsys: pytest.CaptureFixture[str]) 
     node.network()
     request = networks.request(networks.chosen("k8snet", str(node.conf))[0], "STATUS", os.environ, str(node.bin))
     with deadline.within(10):
-        nodes.facts(kube_node.setup(request), lambda _facts: True)
+        nodes.facts(kube_node.setup(request))
     node.server.requests.clear()
     (name,) = (name for name in os.listdir(os.environ["NODE_IPAM_CACHE"]) if name.startswith("node-"))
 

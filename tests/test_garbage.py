@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from plugin import garbage
+from plugin import garbage, process
 from plugin.cni import Request
 from plugin.errors import INVALID_CONFIG, PLUGIN_FAILURE, CniError
 from plugin.log import Log
@@ -182,6 +182,26 @@ def test_lease_made_meanwhile_stays(tmp_path: Path) -> None:
     node.lease("10.9.0.2", "new\r\neth0", time.time() + 60)
     node.collect({KEY: []})
     assert node.freed() == []
+
+
+def test_lease_made_while_the_question_comes_in_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The question takes its time to come in: what counts is when this process began."""
+    node = Node(tmp_path)
+    monkeypatch.setattr(process, "STARTED", time.time() - 30)
+    node.lease("10.9.0.2", "new\r\neth0", time.time() - 20)
+    node.lease("10.9.0.3", "old\r\neth0", time.time() - 40)
+    node.collect({KEY: []})
+    assert node.freed() == [("old", "eth0")]
+
+
+def test_damaged_leases_hinder_no_other(tmp_path: Path) -> None:
+    """Of a file full of zeros nobody can tell whose it is; the others are released all the same."""
+    node = Node(tmp_path)
+    node.lease("10.9.0.2", "\0" * 70)
+    node.lease("10.9.0.3", "old\r\neth0")
+    node.lease("10.9.0.4", "zeros\r\n\0\0\0\0")
+    node.collect({KEY: []})
+    assert node.freed() == [("old", "eth0"), ("zeros", "eth0")]
 
 
 def test_goes_on_past_errors(tmp_path: Path) -> None:

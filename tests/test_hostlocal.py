@@ -70,13 +70,15 @@ def found(store: Path) -> list[tuple[str, str, str]]:
 
 
 def test_leases(tmp_path: Path) -> None:
-    """Each file named by an address is a lease: of today, of before 0.8, of one that was killed half-way."""
+    """Each file named by an address is a lease: of today, of before 0.8, of one that was killed half-way, damaged."""
     for name, content in (
         ("10.0.0.2", b"c1\r\neth0"),
         ("10.0.0.3", b"c2\neth1\n"),
         ("10.0.0.4", b"c3"),
         ("10.0.0.5", b""),
         ("10.0.0.6", b"\xff\xfe"),
+        ("10.0.0.7", bytes(70)),
+        ("10.0.0.8", b"c4\r\n" + bytes(4)),
         ("fd00::2", b"c1\r\neth0"),
     ):
         (tmp_path / name).write_bytes(content)
@@ -86,7 +88,9 @@ def test_leases(tmp_path: Path) -> None:
         ("10.0.0.3", "c2", "eth1"),
         ("10.0.0.4", "c3", ""),
         ("10.0.0.5", "", ""),
-        ("10.0.0.6", "\ufffd\ufffd", ""),
+        ("10.0.0.6", "", ""),
+        ("10.0.0.7", "", ""),
+        ("10.0.0.8", "c4", ""),
         ("fd00::2", "c1", "eth0"),
     ]
 

@@ -214,18 +214,29 @@ def test_wanted_field_that_the_watch_cache_lacks(server: ApiServer, tmp_path: Pa
     assert server.count() == 2
 
 
-@pytest.mark.usefixtures("machine")
-def test_token_that_names_its_node(server: ApiServer, tmp_path: Path) -> None:
-    """A pod-bound token names the node in a claim."""
-    claims = {"kubernetes.io": {"node": {"name": "host-3"}}}
+def token_of(node: str, server: ApiServer, path: Path) -> Settings:
+    """The settings with the token of a pod on this node."""
+    claims = {"kubernetes.io": {"node": {"name": node}}}
     token = ".".join(
         base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in ({"alg": "none"}, claims)
     )
-    made = settings(server, tmp_path)
+    made = settings(server, path)
     config = server.kubeconfig()
     known = config["users"][0]["user"]["token"]
     server.users[f"{token}.c2ln"] = server.users[known]
     config["users"][0]["user"]["token"] = f"{token}.c2ln"
-    (tmp_path / "kubeconfig").write_text(as_yaml(config))
+    (path / "kubeconfig").write_text(as_yaml(config))
+    return made
 
-    assert found(made)[1] == "host-3"
+
+@pytest.mark.usefixtures("machine")
+def test_token_that_names_its_node(server: ApiServer, tmp_path: Path) -> None:
+    """A pod-bound token names the node in a claim."""
+    assert found(token_of("host-1", server, tmp_path)) == ("token claim", "host-1")
+
+
+@pytest.mark.usefixtures("machine")
+def test_token_from_another_machine(server: ApiServer, tmp_path: Path) -> None:
+    """A token may have been copied from a pod elsewhere: that Node reports another machine-id, and it is an error."""
+    with pytest.raises(CniError, match="token claim says that this is node host-3, whose machineID"):
+        found(token_of("host-3", server, tmp_path))

@@ -266,17 +266,50 @@ def test_file_that_vanishes_for_a_moment_is_read_again(
     """A file that was there when looked for and is gone when opened is being replaced."""
     path = Path(_put(tmp_path / "config", material))
     looked = places.search
-    writers = []
+    writers: list[threading.Thread] = []
 
     def look_and_remove(*arguments: object) -> tuple[list[str], str]:
         found = looked(*arguments)  # type: ignore[arg-type]
-        path.rename(tmp_path / "aside")
-        writers.append(_later(0.15, lambda: (tmp_path / "aside").rename(path)))
+        if not writers:
+            path.rename(tmp_path / "aside")
+            writers.append(_later(0.15, lambda: (tmp_path / "aside").rename(path)))
         return found
 
     monkeypatch.setattr(places, "search", look_and_remove)
     assert kubeconfig.find(str(path), _environ()).path == str(path)
     writers[0].join()
+
+
+def test_file_that_is_put_in_place_late(material: Material, tmp_path: Path) -> None:
+    """A file that is not there when looked for may be there a moment later."""
+    path = tmp_path / "config"
+    writer = _later(0.15, lambda: Path(_put(tmp_path / "new", material)).rename(path))
+    try:
+        assert kubeconfig.find(str(path), _environ()).path == str(path)
+    finally:
+        writer.join()
+
+
+def test_fifo(tmp_path: Path) -> None:
+    """A file that would have to be waited for is none."""
+    os.mkfifo(tmp_path / "config")
+    with pytest.raises(CniError, match="invalid argument"):
+        kubeconfig.find(str(tmp_path / "config"), _environ())
+
+
+@pytest.mark.parametrize(
+    ("user", "key"),
+    [
+        ("tokenFile: eyJhbGciOiJSUzI1NiJ9.SECRET.SECRETSECRETSECRETSECRETSECRETSECRETSECRET", "tokenFile"),
+        ("client-certificate: $DIR/client.crt, client-key: TUlJRXZnSUJBREFO/SECRET/SECRET", "client-key"),
+    ],
+)
+def test_secret_in_place_of_a_path(material: Material, tmp_path: Path, user: str, key: str) -> None:
+    """A token or a key under the key that is for a path is not repeated."""
+    path = _put(tmp_path / "config", material, config(user))
+    with pytest.raises(CniError, match=f"unable to read {key} \\(not shown: ") as raised:
+        credentials.load(kubeconfig.find(path, _environ()), {})
+    assert "SECRET" not in f"{raised.value.msg}{raised.value.details}"
 
 
 def test_half_written_authority_is_read_again(material: Material, tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def learn(node: OperatorNode, config: dict[str, Any], **environ: str) -> None:
     request = networks.request(network, "STATUS", variables, str(node.bin))
     module = node_annotation if network.type == "node-annotation" else kube_node
     with deadline.within(10):
-        nodes.facts(module.setup(request), lambda _facts: True)
+        nodes.facts(module.setup(request))
     node.learnt += [asked.path for asked in node.server.requests[before:]]
 
 

@@ -214,10 +214,10 @@ def python(code: str) -> list[str]:
 
 
 @pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1), (1, 2), (0, 1, 2), ()])
-def test_complete_descriptors(tmp_path: Path, closed: tuple[int, ...]) -> None:
+def test_undo_inherited(tmp_path: Path, closed: tuple[int, ...]) -> None:
     """Each closed standard descriptor becomes /dev/null, those that are open stay, children inherit all three."""
     code = (
-        f"process.complete_descriptors(); _, listing = process.run({LS!r}, ['ls', '-l', '/proc/self/fd'], {{}}, b''); "
+        f"process.undo_inherited(); _, listing = process.run({LS!r}, ['ls', '-l', '/proc/self/fd'], {{}}, b''); "
         f"open({str(tmp_path / 'listing')!r}, 'wb').write(listing); os._exit(0)"
     )
     closing = " ".join(f"{number}>&-" for number in closed)
@@ -227,6 +227,19 @@ def test_complete_descriptors(tmp_path: Path, closed: tuple[int, ...]) -> None:
 
     assert (done.returncode, sorted(found)) == (0, [0, 1, 2])
     assert (found[2] == "/dev/null") == (2 in closed)
+
+
+def test_undo_inherited_signals() -> None:
+    """With SIGCHLD ignored by the parent a program's end is waited for, with SIGALRM blocked a deadline ends that."""
+    code = (
+        "import signal; signal.signal(signal.SIGCHLD, signal.SIG_IGN); "
+        "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM]); "
+        "from plugin import deadline; process.undo_inherited(); "
+        f"assert process.run({SH!r}, ['sh', '-c', 'exit 3'], {{}}, b'') == (3, b''); deadline.start(0.1)\n"
+        f"try: process.run({SH!r}, ['sh', '-c', 'exec sleep 60'], {{}}, b'')\n"
+        "except deadline.DeadlineExceeded: os._exit(7)"
+    )
+    assert subprocess.run(python(code), check=False).returncode == 7
 
 
 @pytest.mark.parametrize("size", [0, 1, 65536, 65537, 1 << 20])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from plugin.errors import PLUGIN_FAILURE, CniError, Forbidden, NodeMissing, Unreachable
+from plugin.errors import PLUGIN_FAILURE, CniError, Forbidden, NodeMissing, Refusal, Unreachable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ subjects:
 """
 
 
-class Unauthorized(CniError):
+class Unauthorized(Refusal):
     """The API server does not accept the credentials."""
 
 
@@ -41,8 +41,8 @@ class Expired(CniError):
 class Transient(Unreachable):
     """No usable answer, but the next try may get one. retry_after: seconds the server asked to wait, if it did."""
 
-    def __init__(self, msg: str, details: str = "", retry_after: float | None = None) -> None:
-        super().__init__(msg, details)
+    def __init__(self, msg: str, details: str = "", retry_after: float | None = None, *, late: bool = False) -> None:
+        super().__init__(msg, details, late=late)
         self.retry_after = retry_after
 
 
@@ -53,7 +53,8 @@ def unusable(route: str, what: str, details: str = "") -> Unreachable:
 
 def too_slow(route: str) -> Transient:
     """There was no whole answer in time."""
-    return Transient(f"{route}: no answer in time", "a firewall may drop packets, or the server is overloaded")
+    details = "a firewall may drop packets, or the server is overloaded"
+    return Transient(f"{route}: no answer in time", details, late=True)
 
 
 class Answer:
@@ -122,7 +123,7 @@ def _plain(text: object) -> str:
 def _host(location: str) -> str:
     """Scheme and host of a URL: the rest may hold a token."""
     scheme, _, rest = _plain(location).partition("://")
-    host = rest.partition("/")[0].partition("?")[0].rpartition("@")[2]
+    host = rest.partition("#")[0].partition("/")[0].partition("?")[0].rpartition("@")[2]
     return f"{scheme}://{host}" if host else "another path"
 
 

@@ -9,9 +9,11 @@ import plugin
 from plugin import deadline
 from plugin.deadline import DeadlineExceeded
 from plugin.errors import INVALID_CONFIG, CniError, NodeMissing
+from plugin.facts import name_of
 from plugin.kube import answers, credentials, kubeconfig
 from plugin.kube.answers import Expired, Transient, Unauthorized
 from plugin.kube.patterns import postponed
+from plugin.settings import is_node_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,7 +61,7 @@ class Client:
         The API server's cache is asked; if the Node is not there yet or has() says that something is missing, what is
         stored. Raises NodeMissing, Forbidden, Unauthorized (answers.py), Unreachable, or CniError for an invalid name.
         """
-        if not _is_node_name(name):
+        if not is_node_name(name):
             details = "lower-case letters, digits, - and . are allowed"
             raise CniError(INVALID_CONFIG, f"{name!r} cannot be the name of a Node", details)
         path = f"/api/v1/nodes/{name}"
@@ -75,7 +77,7 @@ class Client:
         for restart in range(_RESTARTS + 1):
             try:
                 for node in self._pages():
-                    name = node["metadata"]["name"]
+                    name = name_of(node)
                     if name not in seen:
                         seen.add(name)
                         yield node
@@ -97,8 +99,10 @@ class Client:
         following = ""
         while True:
             page = self._fetch(f"/api/v1/nodes?limit={_PAGE}{following}", "NodeList", "")
-            yield from page.get("items") or []
-            token = page["metadata"].get("continue")
+            items, token = page.get("items") or [], page["metadata"].get("continue") or ""
+            if not isinstance(items, list) or not isinstance(token, str) or not all(map(_is_object, items)):
+                raise answers.unusable(self.describe(), "its list of Nodes is not one")
+            yield from items
             if not token:
                 return
             following = f"&continue={_quoted(token)}"
@@ -185,15 +189,8 @@ def _pause(tries: int) -> float:
     return min(first * 2.0**tries, most) * (1 + os.urandom(1)[0] / 255)
 
 
-def _is_node_name(name: str) -> bool:
-    """RFC 1123 subdomain, as the API server demands; anything else must not get into a path."""
-    return len(name) <= 253 and all(
-        label.isascii()
-        and label.replace("-", "a").isalnum()
-        and label == label.lower()
-        and label[0] != "-" != label[-1]
-        for label in name.split(".")
-    )
+def _is_object(value: object) -> bool:
+    return isinstance(value, dict)
 
 
 def _quoted(token: str) -> str:

@@ -6,6 +6,7 @@ import base64
 import json
 
 from plugin.errors import CniError
+from plugin.facts import CERTIFICATE_NAME, TOKEN_CLAIM
 from plugin.kube import der, files, rules
 
 TYPE_CHECKING = False
@@ -141,18 +142,18 @@ def _token(config: Kubeconfig) -> tuple[str, str]:
 
 
 def node_name(credentials: Credentials) -> tuple[str, str] | None:
-    """("certificate CN" or "token claim", the node's name), when the credential is a node's own. Never raises."""
+    """(CERTIFICATE_NAME or TOKEN_CLAIM, the node's name), when the credential is a node's own. Never raises."""
     try:
         common_name, organisations = der.subject(credentials.certificate)
     except ValueError:
         common_name, organisations = "", []
     if common_name.startswith(_NODE_USER) and _NODE_GROUP in organisations and common_name != _NODE_USER:
-        return "certificate CN", common_name[len(_NODE_USER) :]
+        return CERTIFICATE_NAME, common_name[len(_NODE_USER) :]
     # https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/#schema-for-service-account-private-claims
     claim: object = _claims(credentials)
     for key in ("kubernetes.io", "node", "name"):
         claim = claim.get(key) if isinstance(claim, dict) else None
-    return ("token claim", claim) if isinstance(claim, str) and claim else None
+    return (TOKEN_CLAIM, claim) if isinstance(claim, str) and claim else None
 
 
 def expiry(credentials: Credentials) -> float | None:

@@ -7,6 +7,7 @@ import time
 
 from plugin import deadline
 from plugin.errors import INVALID_CONFIG, IO_FAILURE, CniError
+from plugin.settings import read_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 # Calico, whereabouts and k3s write in place: for a moment a file is empty, cut or gone.
 PATIENCE = 1.0  # seconds until what is wrong with a file is taken for its lasting state
 _STEP = 0.1
+_SECRET = ("client-key", "tokenFile")
+_LONGEST_NAME = 64  # characters
 _LIMIT = 1 << 20  # bytes; a kubeconfig is some 6 KB
 
 
@@ -42,8 +45,7 @@ def settled(attempt: Callable[[], T]) -> T:
 
 def read(path: str) -> bytes:
     """The whole file. Raises OSError, and ValueError for a path or a size that no such file has."""
-    with open(path, "rb") as file:
-        data = file.read(_LIMIT + 1)
+    data = read_file(path, _LIMIT + 1)
     if len(data) > _LIMIT:
         raise ValueError(f"more than {_LIMIT} bytes")
     return data
@@ -66,4 +68,13 @@ def referenced(path: str, key: str, name: str) -> bytes:
 
 
 def _unable(path: str, key: str, name: str, error: OSError | ValueError) -> str:
-    return f"unable to read {key} {path} for {name} due to {failed(path, error)}"
+    shown = path
+    if key in _SECRET and not _is_path(path):
+        shown = "(not shown: it looks like the data itself, which has a key of its own)"
+    return f"unable to read {key} {shown} for {name} due to {failed(shown, error)}"
+
+
+def _is_path(path: str) -> bool:
+    """Whether this can have been meant as a path: a token or a key in the wrong place must not be repeated."""
+    directory, _, name = path.rpartition("/")
+    return len(name) <= _LONGEST_NAME and os.path.isdir(directory or "/")

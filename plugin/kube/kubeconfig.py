@@ -70,17 +70,18 @@ def find(explicit: str, environ: Mapping[str, str], label: str = "ipam.kubeconfi
 
     Files half-written are read again for up to a second. Raises CniError; no message holds a secret.
     """
-    paths, why = places.search(explicit, environ, label)
-    if why == places.IN_CLUSTER:
-        return files.settled(lambda: _checked(_in_cluster(paths, environ)))
-    return files.settled(lambda: _checked(_merged(paths, why)))
+
+    def attempt() -> Kubeconfig:
+        paths, why = places.search(explicit, environ, label)
+        return _checked(_in_cluster(paths, environ) if why == places.IN_CLUSTER else _merged(paths, why))
+
+    return files.settled(attempt)
 
 
 def _in_cluster(paths: list[str], environ: Mapping[str, str]) -> Kubeconfig:
     host = environ["KUBERNETES_SERVICE_HOST"]
-    bracketed = f"[{host}]" if ":" in host else host
     cluster = {
-        "server": f"https://{bracketed}:{environ['KUBERNETES_SERVICE_PORT']}",
+        "server": f"https://{address.host_port(host, environ['KUBERNETES_SERVICE_PORT'])}",
         "certificate-authority": paths[1],
     }
     name = "in-cluster"

@@ -1,31 +1,52 @@
-"""Look a host name up, for no longer than there is time."""
+"""Look a host name up, for no longer than there is time, and once."""
 
 from __future__ import annotations
 
 import socket
 import threading
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
-def look_up(host: str, seconds: float) -> None:
-    """Return when the name can be resolved. Raises OSError when it cannot, or not in this time; ValueError for no name.
 
-    In a thread, because the C library waits up to half a minute for name servers that are away, and no signal gets
-    through to it. The addresses are thrown away: connecting looks them up again, at once now that the way is known.
+class resolved:
+    """Within it, with resolved(host, seconds): the addresses of the host are known, and connecting asks nobody.
+
+    Raises OSError when they cannot be had, or not in this time; ValueError for what is no host name.
     """
-    if ":" in host or host.replace(".", "").isdigit():
-        return
-    failed: list[Exception] = []
 
-    def look() -> None:
-        try:
-            socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-        except (OSError, ValueError) as error:
-            failed.append(error)
+    def __init__(self, host: str, seconds: float) -> None:
+        self._host = host
+        self._seconds = seconds
+        self._original = socket.getaddrinfo
+        self._found: list[Any] = []
 
-    thread = threading.Thread(target=look, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if thread.is_alive():
-        raise socket.gaierror(socket.EAI_AGAIN, "no name server answers in time")
-    if failed:
-        raise failed[0]
+    def __enter__(self) -> None:
+        """In a thread: the C library waits up to half a minute for name servers, and no signal gets through to it."""
+        if ":" in self._host or self._host.replace(".", "").isdigit():
+            return
+        failed: list[Exception] = []
+
+        def look() -> None:
+            try:
+                self._found = self._original(self._host, None, type=socket.SOCK_STREAM)
+            except (OSError, ValueError) as error:
+                failed.append(error)
+
+        thread = threading.Thread(target=look, daemon=True)
+        thread.start()
+        thread.join(self._seconds)
+        if thread.is_alive():
+            raise socket.gaierror(socket.EAI_AGAIN, "no name server answers in time")
+        if failed:
+            raise failed[0]
+        socket.getaddrinfo = self._known  # urllib3 would ask again, with nothing to end that
+
+    def __exit__(self, *_exc: object) -> None:
+        socket.getaddrinfo = self._original
+
+    def _known(self, host: Any, port: Any, *arguments: Any, **options: Any) -> Any:
+        if host != self._host:
+            return self._original(host, port, *arguments, **options)
+        return [(*entry, (address[0], port, *address[2:])) for *entry, address in self._found]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 
-from plugin.errors import INVALID_CONFIG, PLUGIN_FAILURE, CniError
+from plugin.errors import PLUGIN_FAILURE, CniError
+from plugin.kube.files import Unsettled
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ def search(explicit: str, environ: Mapping[str, str], label: str) -> tuple[list[
     """
     if explicit:
         if state := _state(explicit):
-            raise CniError(INVALID_CONFIG, f"{label}: stat {explicit}: {state}", f"correct {label}, or remove it")
+            # An editor may be putting a new one in its place.
+            raise Unsettled(f"{label}: stat {explicit}: {state}", f"correct {label}, or remove it")
         return [explicit], label
     if listed := _listed(environ):
         return listed, "$KUBECONFIG"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # Trust a leaf or an intermediate that the kubeconfig names, as Go does; ssl has the name since 3.10.
 _PARTIAL_CHAIN = 0x80000
 _NOEXEC_SEAL = 8  # MFD_NOEXEC_SEAL, memfd_create(2): wanted where vm.memfd_noexec is 2, unknown before Linux 6.3
-_NAMES_SECONDS = 2.0
+NAMES_SECONDS = 2.0  # to ask a server once more which names it has
 _MEMORY_DIRECTORIES = ("/run", "/dev/shm")
 
 
@@ -63,7 +63,7 @@ def names(made: ssl.SSLContext, address: tuple[str, int], server_name: str) -> l
     """
     made.check_hostname = False
     try:
-        plain = socket.create_connection(address, _NAMES_SECONDS)
+        plain = socket.create_connection(address, NAMES_SECONDS)
         with plain, made.wrap_socket(plain, server_hostname=server_name or address[0]) as connection:
             certificate: Any = connection.getpeercert()
     except (OSError, ValueError):

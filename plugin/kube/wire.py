@@ -17,7 +17,7 @@ from urllib3.exceptions import HTTPError
 from plugin.errors import INVALID_CONFIG, CniError
 from plugin.kube import failures, proxy, tls
 from plugin.kube.answers import Answer, too_slow, unusable
-from plugin.kube.lookup import look_up
+from plugin.kube.lookup import resolved
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,9 +58,10 @@ class Wire:
         left = max(ends - time.monotonic(), 0.1)
         proxies = {"http": self.proxy, "https": self.proxy} if self.proxy else {}
         try:
-            look_up(urlsplit(self.proxy or self._url).hostname or "", left)
             request = self._request(path, headers)
-            response = self._adapter.send(request, stream=True, timeout=(min(_CONNECT, left), left), proxies=proxies)
+            with resolved(urlsplit(self.proxy or self._url).hostname or "", left):
+                timeout = (min(_CONNECT, left), left)
+                response = self._adapter.send(request, stream=True, timeout=timeout, proxies=proxies)
             with response:
                 body = self._read(response, ends, limit)
         except (RequestException, HTTPError, OSError, http.client.HTTPException, ValueError) as error:
@@ -97,8 +98,12 @@ class Wire:
         if self.proxy:
             return ""
         parts = urlsplit(self._url)
-        address = (parts.hostname or "", parts.port or 443)
-        return ", ".join(tls.names(self._context, address, self._server_name))
+        host = parts.hostname or ""
+        try:
+            with resolved(host, tls.NAMES_SECONDS):
+                return ", ".join(tls.names(self._context, (host, parts.port or 443), self._server_name))
+        except (OSError, ValueError):
+            return ""
 
 
 def _headers(config: Kubeconfig, credentials: Credentials) -> list[tuple[str, str]]:

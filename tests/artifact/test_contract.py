@@ -198,6 +198,14 @@ def replace(built: Built, folder: Path) -> None:
     new.rename(folder / "kube-node")
 
 
+@pytest.mark.parametrize("key", ["kubeconfig", "dataDir", "cacheSeconds", "nodeName", "ipv4-namespaces", "ranges"])
+def test_status_of_a_bad_configuration(built: Built, key: str) -> None:
+    """What an ADD would stumble over is code 50 of STATUS, and code 7 of ADD; the same words tell of it."""
+    runtime, config = built.runtime(), built.node.config("1.1.0", **{key: "?"})
+    status, add = runtime.run("STATUS", config).document(), runtime.run("ADD", config, POD).document()
+    assert (status["code"], add["code"], status["msg"]) == (50, 7, add["msg"])
+
+
 @pytest.mark.parametrize("command", ["ADD", "DEL", "CHECK", "STATUS", "GC"])
 @pytest.mark.parametrize("way", WAYS)
 def test_replaced_while_waiting_for_the_request(built: Built, tmp_path: Path, command: str, way: str) -> None:

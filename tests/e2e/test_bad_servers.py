@@ -197,7 +197,7 @@ def test_no_http_server(server: ApiServer, tmp_path: Path) -> None:
 
 def test_time_is_bounded_without_a_deadline(server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who sets no deadline gets one."""
-    monkeypatch.setattr(client, "OVERALL", 0.3)
+    monkeypatch.setattr(deadline, "TOTAL", 0.3)
     server.fault = faults.drip(0.01, b"")
     started = time.monotonic()
     with pytest.raises(Unreachable, match="no answer in time"):

@@ -202,6 +202,24 @@ def test_pinned_configuration_needs_no_server(world: World) -> None:
     assert world.addresses(config, "pinned again") == ["10.9.0.4/24"]
 
 
+@pytest.mark.parametrize("data_dir", ['""', "null", '"/nonexistent/../elsewhere"'])
+def test_pinned_data_dir(world: World, data_dir: str) -> None:
+    """A pod's addresses are freed where its ADD put them, whatever dataDir a kube-node.json came to say since."""
+    config = world.config()
+    world.addresses(config, "before")
+    data_dir = data_dir.replace("/nonexistent/..", world.directory)
+    world.write("data/kube-node.json", f'{{"ranges": [[{{"subnet": "10.9.0.0/24"}}]], "dataDir": {data_dir}}}')
+    world.addresses(config, "since")
+    used = "elsewhere" if "elsewhere" in data_dir else "data"
+
+    assert "10.9.0.2" in world.leases(data=used)
+    for pod in ("before", "since"):
+        assert world.runtime.run("CHECK", config, Pod(pod)).status == 0
+        assert world.delete(config, pod).status == 0
+    assert world.leases() + world.leases(data="elsewhere") == []
+    assert world.runtime.run("CHECK", config, Pod("since")).status == 1
+
+
 @pytest.mark.parametrize(
     "text", ["", "{", "[]", '{"ranges": 1}', '{"type": "host-local"}', '{"ranges": [{"subnet": "x"}]}']
 )

@@ -125,6 +125,53 @@ def test_release_by_another_plugin(world: World) -> None:
     assert deleted["more"] == 1
 
 
+def test_collection_by_another_plugin(world: World) -> None:
+    """With another nextipam, GC is its affair: it gets the whole request, and what is last known of the annotation."""
+    recorder = world.write("recorder", RECORDER)
+    os.chmod(recorder, 0o755)
+    config = world.annotated("mynet", IPVLAN, version="1.1.0", nextipam=recorder)
+    world.annotate(IPVLAN, 'pool: "blue"')
+    world.addresses(config)
+    world.server.stop()
+    config["cni.dev/valid-attachments"] = [{"containerID": "c1", "ifname": "eth0"}]
+
+    assert world.runtime.run("GC", config).status == 0
+    with open(recorder + ".GC", encoding="utf-8") as file:
+        assert json.load(file) == {**config, "ipam": {"type": "recorder", "pool": "blue"}}
+
+
+def test_release_by_a_plugin_that_has_moved(world: World) -> None:
+    """DEL finds the plugin of the ADD where the configuration says it is today."""
+    recorder = world.write("recorder", RECORDER)
+    os.chmod(recorder, 0o755)
+    config = world.annotated("mynet", IPVLAN, nextipam=recorder)
+    world.annotate(IPVLAN, 'pool: "blue"')
+    world.addresses(config)
+    os.mkdir(world.path("elsewhere"))
+    os.rename(recorder, world.path("elsewhere/recorder"))
+    world.annotated("mynet", IPVLAN, nextipam=world.path("elsewhere/recorder"))
+
+    assert world.delete(config).status == 0
+    assert os.path.exists(world.path("elsewhere/recorder.DEL"))
+
+
+def test_release_when_what_was_used_is_lost(world: World) -> None:
+    """A known request whose record was pruned goes the ordinary way, so that DEL finds the leases all the same."""
+    config = world.annotated("mynet", IPVLAN)
+    world.annotate(IPVLAN, data(world, "A"))
+    world.addresses(config, "one")
+    for name in os.listdir(world.cache):
+        if name.startswith("used-"):
+            os.unlink(os.path.join(world.cache, name))
+    world.addresses(config, "two")
+    world.annotate(IPVLAN, data(world, "B"))
+    world.age(40)
+    world.addresses(config, "three")
+
+    assert world.delete(config, "two").status == 0
+    assert world.leases("mynet", "A") == ["172.16.5.2"]
+
+
 def test_release_of_what_nobody_knows(world: World) -> None:
     """With nothing known, host-local gets a placeholder range and its own default dataDir."""
     recorder = world.write("host-local", RECORDER)
@@ -292,6 +339,17 @@ def test_bad_configuration_file(world: World, text: str) -> None:
     world.annotate(IPVLAN, data(world, "data"))
     config = world.annotated("mynet", IPVLAN, another=1)
     assert world.addresses(config) == ["172.16.5.2/24"]
+
+
+def test_release_with_a_cache_elsewhere_and_a_bad_key(world: World) -> None:
+    """The directory in which it is kept what was used is found, whatever else is wrong in the file."""
+    world.annotate(IPVLAN, data(world, "data"))
+    config = world.annotated("mynet", IPVLAN, cacheDir=world.path("elsewhere"))
+    world.addresses(config)
+    world.annotated("mynet", IPVLAN, cacheDir=world.path("elsewhere"), cacheSeconds="soon")
+
+    assert world.delete(config).status == 0
+    assert world.leases("mynet") == []
 
 
 @pytest.mark.parametrize("text", ["{", '{"kubeconfig": "relative"}', '{"nextipam": 1}', None])

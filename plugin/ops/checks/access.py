@@ -96,7 +96,7 @@ def node(context: Context) -> Finding:
     context.settings.cache_seconds = 0.0
     context.heard.warnings.clear()
     started = time.time()
-    facts = nodes.facts(context.settings, lambda _facts: True)
+    facts = nodes.facts(context.settings)
     warning = " ".join(context.heard.warnings)
     if facts.asked < started:  # the server has gone away meanwhile
         context.is_away = True
