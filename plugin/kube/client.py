@@ -12,7 +12,7 @@ from plugin.errors import INVALID_CONFIG, CniError, NodeMissing
 from plugin.facts import name_of
 from plugin.kube import answers, credentials, kubeconfig
 from plugin.kube.answers import Expired, Transient, Unauthorized
-from plugin.kube.patterns import postponed
+from plugin.kube.later import postponed
 from plugin.settings import is_node_name
 
 TYPE_CHECKING = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from plugin.kube.patterns import postponed
+from plugin.kube.later import postponed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from tests.runtime import Call, Config, Pod
 from tests.world import DIST, World
 
 # What requests could do with, and a pod's start cannot.
-HEAVY = {"argparse", "asyncio", "dataclasses", "importlib.metadata", "subprocess"}
+HEAVY = {"argparse", "asyncio", "dataclasses", "importlib.metadata", "logging", "subprocess", "tempfile", "zipfile"}
 NETWORK = {"http.client", "requests", "socket", "ssl", "urllib3", "yaml"}
 
 
