@@ -130,7 +130,7 @@ def test(arguments: Sequence[str]) -> int:
     for check in CHECKS:
         print("+", *check, flush=True)
         more = arguments if check == ("pytest",) else ()
-        statuses.append(subprocess.call([python, "-m", *check, *more], cwd=ROOT))
+        statuses.append(subprocess.call([python, "-m", *check, *more], cwd=ROOT, env=_environ(DIST)))
     return next((status for status in statuses if status), 0)
 
 
@@ -139,7 +139,12 @@ def run(module: str, arguments: Sequence[str]) -> None:
     python = tools()
     build(DIST)
     os.chdir(ROOT)
-    os.execv(python, [python, "-m", module, *arguments])
+    os.execve(python, [python, "-m", module, *arguments], _environ(DIST))
+
+
+def _environ(dist: str) -> dict[str, str]:
+    """The environment in which tests/ uses the archive in this folder: tests/dist.py."""
+    return {**os.environ, "NODE_IPAM_DIST": dist}
 
 
 def _read(path: str) -> bytes:

@@ -14,12 +14,10 @@ import time
 from plugin import hostlocal
 from plugin.identity import machine_id
 from tests.apiserver import ApiServer, make_node, node_authorizer
+from tests.dist import DIST
 from tests.parts import PartMissing, host_local
 from tests.runtime import Answer, Config, Pod, Runtime
 from tests.screen import Screen
-
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-DIST = os.path.abspath(os.environ.get("NODE_IPAM_DIST") or os.path.join(ROOT, "dist"))
 
 NODE = "vm-002"
 POD_CIDRS = ("11.0.1.0/24", "1100:0:0:1::/64")

@@ -278,8 +278,8 @@ def test_every_check_runs_and_the_first_failure_counts(
     """Each check runs whatever the others say, pytest last and with our arguments."""
     ran: list[list[str]] = []
 
-    def call(command: list[str], cwd: str) -> int:
-        assert cwd == build.ROOT
+    def call(command: list[str], cwd: str, env: dict[str, str]) -> int:
+        assert (cwd, env["NODE_IPAM_DIST"]) == (build.ROOT, build.DIST)
         ran.append(command)
         return statuses[len(ran) - 1]
 
@@ -303,12 +303,12 @@ def test_demo_and_bench_are_modules_of_tests(monkeypatch: pytest.MonkeyPatch, co
     monkeypatch.setattr(build, "tools", lambda: "PYTHON")
     monkeypatch.setattr(build, "build", lambda _dist: None)
     monkeypatch.setattr(os, "chdir", became.append)
-    monkeypatch.setattr(os, "execv", lambda path, argv: became.extend([path, argv]))
+    monkeypatch.setattr(os, "execve", lambda path, argv, env: became.extend([path, argv, env["NODE_IPAM_DIST"]]))
 
     build.main([command, "--rounds", "3", "--vs", "/opt/cni/bin/other x", "-o", "json"])
 
     arguments = ["--rounds", "3", "--vs", "/opt/cni/bin/other x", "-o", "json"]
-    assert became == [build.ROOT, "PYTHON", ["PYTHON", "-m", f"tests.{command}", *arguments]]
+    assert became == [build.ROOT, "PYTHON", ["PYTHON", "-m", f"tests.{command}", *arguments], build.DIST]
 
 
 def test_build_names_what_is_wrong(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

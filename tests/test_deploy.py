@@ -23,11 +23,10 @@ import yaml
 from plugin.errors import CniError
 from plugin.ops import archive, deploy, install, scripts
 from tests import noderoot, parts
-from tests.world import DIST
+from tests.dist import ARCHIVE
 
 Manifest = dict[str, Any]
 
-ARCHIVE = os.path.join(DIST, archive.FILE)
 PYTHONS = parts.pythons()
 KUBECTL = shutil.which("kubectl", path=os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]]))
 APPLETS = ("cat", "chroot", "cmp", "cp", "mv", "sh", "sha256sum", "sleep")

@@ -9,12 +9,12 @@ from typing import Any
 
 from plugin.identity import machine_id
 from tests.apiserver import ApiServer
+from tests.dist import DIST
 from tests.nodes import make_node
 from tests.parts import host_local
 from tests.rules import node_authorizer
 from tests.runtime import Answer, Config, Pod, Runtime
 
-DIST = os.environ.get("NODE_IPAM_DIST") or os.path.join(os.path.dirname(os.path.dirname(__file__)), "dist")
 NODE = "vm-002"
 PODCIDRS = ("11.0.1.0/24", "1100:0:0:1::/64")
 

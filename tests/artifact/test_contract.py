@@ -18,6 +18,7 @@ import pytest
 
 from plugin import cni
 from tests.artifact.conftest import Built, files
+from tests.dist import ARCHIVE, DIST
 from tests.recorder import RESULT
 from tests.runtime import Call, Pod, run
 
@@ -48,7 +49,7 @@ def test_version(built: Built, name: str, way: str) -> None:
 @pytest.mark.parametrize("stdin", [b"", b"{}", b"null", b"garbage", b"\0" * 100_000])
 def test_version_whatever_is_on_stdin(built: Built, name: str, stdin: bytes) -> None:
     """VERSION does not look at standard input."""
-    answer = run(Call((os.path.join(built.dist, name),), {"CNI_COMMAND": "VERSION"}, stdin))
+    answer = run(Call((os.path.join(DIST, name),), {"CNI_COMMAND": "VERSION"}, stdin))
     assert (answer.status, answer.document()["cniVersion"]) == (0, "1.1.0")
 
 
@@ -56,7 +57,7 @@ def test_version_whatever_is_on_stdin(built: Built, name: str, stdin: bytes) -> 
 @pytest.mark.parametrize("way", WAYS)
 def test_called_by_hand(built: Built, name: str, way: str) -> None:
     """Without CNI_COMMAND and without an argument: what this is, on stderr, status 0."""
-    answer = run(Call((*interpreter(way), os.path.join(built.dist, name)), {}, b""))
+    answer = run(Call((*interpreter(way), os.path.join(DIST, name)), {}, b""))
     assert (answer.status, answer.stdout) == (0, b"")
     assert len(answer.stderr.splitlines()) >= 2 and "Traceback" not in answer.stderr
 
@@ -140,7 +141,7 @@ def test_the_whole_request_travels_on(built: Built) -> None:
 def test_link_to_a_link(built: Built, tmp_path: Path) -> None:
     """What counts is the name it is called by, wherever that leads."""
     (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "kube-node").symlink_to(os.path.join(built.dist, "node-annotation"))
+    (tmp_path / "bin" / "kube-node").symlink_to(os.path.join(DIST, "node-annotation"))
     answer = run(Call((str(tmp_path / "bin" / "kube-node"),), {"CNI_COMMAND": "VERSION"}, b""))
     assert answer.document()["cniVersion"] == "1.1.0"
 
@@ -150,7 +151,7 @@ def test_copied_under_an_odd_path(built: Built, tmp_path: Path, name: str) -> No
     """A plain copy works, wherever it lies."""
     folder = tmp_path / "copies" / name
     folder.mkdir(parents=True)
-    shutil.copy(os.path.join(built.dist, "node-ipam.pyz"), folder / "kube-node")
+    shutil.copy(ARCHIVE, folder / "kube-node")
     answer = run(Call((str(folder / "kube-node"),), {"CNI_COMMAND": "VERSION"}, b""))
     assert answer.document()["cniVersion"] == "1.1.0"
 
@@ -159,7 +160,7 @@ def test_copied_under_an_odd_path(built: Built, tmp_path: Path, name: str) -> No
 def test_another_name(built: Built, tmp_path: Path, kind: str) -> None:
     """Under a name of the operator's choice the type in the request decides."""
     path = tmp_path / "my-ipam"
-    path.symlink_to(os.path.join(built.dist, "node-ipam.pyz"))
+    path.symlink_to(ARCHIVE)
     config = {"cniVersion": "1.0.0", "name": "net", "ipam": {"type": kind}}
     call = built.runtime().call("DEL", config, POD)
     assert run(call._replace(argv=(str(path),))).status == 0
@@ -190,7 +191,7 @@ def test_bare_dev(built: Built) -> None:
 
 def replace(built: Built, folder: Path) -> None:
     """Put another archive in the place of the one that runs, as an installer does."""
-    with open(os.path.join(built.dist, "node-ipam.pyz"), "rb") as file:
+    with open(ARCHIVE, "rb") as file:
         data = file.read()
     new = folder / ".new"
     new.write_bytes(data[:50] + bytes(5000) + data[50:])  # nothing is where it was
@@ -212,7 +213,7 @@ def test_replaced_while_waiting_for_the_request(built: Built, tmp_path: Path, co
     """An archive replaced while a process runs from it: the answer, or code 11, try again; never anything else."""
     folder = tmp_path / "bin"
     folder.mkdir()
-    shutil.copy(os.path.join(built.dist, "node-ipam.pyz"), folder / "kube-node")
+    shutil.copy(ARCHIVE, folder / "kube-node")
     call = built.runtime().call(command, built.node.config("1.1.0"), POD)
     argv = [*interpreter(way), str(folder / "kube-node")]
     pipe = subprocess.PIPE
@@ -240,7 +241,7 @@ def unread(pipe: int) -> int:
 def test_half_an_archive(built: Built, tmp_path: Path, size: int) -> None:
     """A file that was cut off while it was copied never looks like success to a runtime."""
     path = tmp_path / "kube-node"
-    with open(os.path.join(built.dist, "node-ipam.pyz"), "rb") as file:
+    with open(ARCHIVE, "rb") as file:
         path.write_bytes(file.read(size))
     path.chmod(0o755)
     try:

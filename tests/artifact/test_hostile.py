@@ -14,6 +14,7 @@ import pytest
 
 from tests import recorder
 from tests.artifact.conftest import Built, files
+from tests.dist import DIST
 from tests.runtime import SECONDS, Answer, Call
 
 WORKERS = 2
@@ -292,11 +293,11 @@ class Site:
 
     def call(self, hostile: Hostile, name: str) -> Call:
         """The process for a request to the plugin of this name."""
-        directories = f"{self.built.dist}:{self.directory}"
+        directories = f"{DIST}:{self.directory}"
         base = {**self.built.environ(), **GOOD, "CNI_PATH": directories, "TMPDIR": str(self.directory / "tmp")}
         environ = {**base, "CNI_COMMAND": hostile.command, **hostile.environ}
         kept = {key: value for key, value in environ.items() if value is not None}
-        return Call((os.path.join(self.built.dist, name),), kept, hostile.stdin)
+        return Call((os.path.join(DIST, name),), kept, hostile.stdin)
 
     def troubles(self, hostile: Hostile) -> list[str]:
         """What is wrong about the answers to a request."""
@@ -346,9 +347,9 @@ def _listing(place: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def site(dist: str, tmp_path_factory: pytest.TempPathFactory) -> Site:
+def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     """One site for all requests of this module."""
-    return Site(Built(dist, recorder.make(tmp_path_factory.mktemp("site"))))
+    return Site(Built(recorder.make(tmp_path_factory.mktemp("site"))))
 
 
 def test_there_are_enough() -> None:

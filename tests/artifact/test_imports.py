@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 
@@ -10,6 +9,7 @@ import pytest
 
 from tests import parts
 from tests.artifact.conftest import Built
+from tests.dist import ARCHIVE
 from tests.runtime import Call, Pod
 
 PYTHONS = parts.pythons()
@@ -91,6 +91,6 @@ def test_importtime_sees_everything(built: Built, version: str) -> None:
 def test_code_of_the_first_line(built: Built) -> None:
     """The code that these tests run is what the kernel passes to Python."""
     first = built.by_first_line("/usr/bin/python3")
-    with open(os.path.join(built.dist, "node-ipam.pyz"), "rb") as file:
+    with open(ARCHIVE, "rb") as file:
         line = file.readline().decode().rstrip("\n")
     assert line == f"#!{first[0]} {first[1]}c{first[-1]}"

@@ -19,11 +19,11 @@ import pytest
 from plugin.ops import archive
 from tests import noderoot, parts
 from tests.apiserver import ApiServer
+from tests.dist import ARCHIVE
 from tests.runtime import Pod
-from tests.world import DIST, World
+from tests.world import World
 
 PYTHONS = parts.pythons()
-ARCHIVE = os.path.join(DIST, archive.FILE)
 NAMES = sorted((archive.FILE, *archive.LINKS))
 # More of them, for a longer test.
 KILLS = int(os.environ.get("NODE_IPAM_KILLS", "8"))

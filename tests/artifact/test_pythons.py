@@ -16,6 +16,7 @@ import pytest
 from tests import parts, recorder
 from tests.apiserver import ApiServer
 from tests.artifact.conftest import Built
+from tests.dist import DIST
 from tests.recorder import RESULT
 from tests.runtime import Call, Pod, Runtime, run
 from tests.world import World
@@ -170,10 +171,9 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 @pytest.mark.skipif(not MAY_MOUNT, reason="needs root and leave to mount")
 @pytest.mark.parametrize("version", PYTHONS)
-def test_read_only_tmp_and_a_server(dist: str, world: World, tmp_path: Path, version: str) -> None:
+def test_read_only_tmp_and_a_server(world: World, tmp_path: Path, version: str) -> None:
     """A cold ADD, with the bundled packages and a TLS connection, needs no /tmp either."""
-    built = Built(dist, recorder.make(tmp_path))
-    world.runtime.directories[0] = dist
+    built = Built(recorder.make(tmp_path))
     world.runtime.interpreter = (*read_only(tmp_path), *built.by_first_line(PYTHONS[version]))
     assert world.addresses(world.config())[0] == "11.0.1.2/24"
     assert world.delete(world.config()).status == 0
@@ -199,6 +199,6 @@ def test_too_old(built: Built, version: str, way: str) -> None:
 
 def test_version_of_the_system(built: Built) -> None:
     """Called by its own first line, it is the system's Python that runs it."""
-    done = run(Call((os.path.join(built.dist, "kube-node"), "version"), {}, b""))
+    done = run(Call((os.path.join(DIST, "kube-node"), "version"), {}, b""))
     assert (done.status, done.stderr) == (0, "")
     assert b" at /usr/bin/python3" in done.stdout

@@ -12,20 +12,21 @@ from typing import Any
 
 import pytest
 
+from tests.dist import DIST
 from tests.recorder import ROOT
 
 
-def start(dist: str, tmp_path: Path, *command: str, **environ: str) -> subprocess.Popen[str]:
+def start(tmp_path: Path, *command: str, **environ: str) -> subprocess.Popen[str]:
     """Start a module of tests/, its temporary files in tmp_path."""
-    variables = {**os.environ, "NODE_IPAM_DIST": dist, "TMPDIR": str(tmp_path), **environ}
+    variables = {**os.environ, "TMPDIR": str(tmp_path), **environ}
     command = (sys.executable, "-m", *command)
     pipe = subprocess.PIPE
     return subprocess.Popen(command, cwd=ROOT, env=variables, stdout=pipe, stderr=pipe, text=True)
 
 
-def test_demo(dist: str, tmp_path: Path) -> None:
+def test_demo(tmp_path: Path) -> None:
     """The demo comes out well, in plain text for who is no terminal, and leaves nothing behind."""
-    process = start(dist, tmp_path, "tests.demo")
+    process = start(tmp_path, "tests.demo")
     out, err = process.communicate(timeout=120)
     assert (process.returncode, err, os.listdir(tmp_path)) == (0, "", [])
     commands = {"VERSION": 2, "ADD": 7, "STATUS": 1, "CHECK": 6, "DEL": 7}
@@ -34,9 +35,9 @@ def test_demo(dist: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_demo_interrupted(dist: str, tmp_path: Path, number: signal.Signals) -> None:
+def test_demo_interrupted(tmp_path: Path, number: signal.Signals) -> None:
     """Stopped in the middle, the demo cleans up and fails."""
-    process = start(dist, tmp_path, "tests.demo")
+    process = start(tmp_path, "tests.demo")
     assert process.stdout
     for line in process.stdout:
         if line.startswith("  ADD "):
@@ -53,16 +54,16 @@ def test_demo_failure(tmp_path: Path) -> None:
     for name in ("kube-node", "node-annotation"):
         (broken / name).write_text('#!/bin/sh\necho \'{"code": 7, "msg": "no good"}\'\nexit 1\n')
         (broken / name).chmod(0o755)
-    process = start(str(broken), tmp_path, "tests.demo")
+    process = start(tmp_path, "tests.demo", NODE_IPAM_DIST=str(broken))
     # Run by a Python instead, as nothing fits in the first line, it is no better.
     _, err = process.communicate(timeout=60)
     assert (process.returncode, "demo failed: VERSION failed" in err, os.listdir(tmp_path)) == (1, True, ["dist"])
 
 
-def test_bench(dist: str, tmp_path: Path) -> None:
+def test_bench(tmp_path: Path) -> None:
     """One round measures every row; --vs adds a line to each that the other plugin can do."""
-    other = os.path.join(dist, "kube-node")
-    process = start(dist, tmp_path, "tests.bench", "--rounds", "1", "--nodes", "3", "-o", "json", "--vs", other)
+    other = os.path.join(DIST, "kube-node")
+    process = start(tmp_path, "tests.bench", "--rounds", "1", "--nodes", "3", "-o", "json", "--vs", other)
     out, err = process.communicate(timeout=300)
     found: dict[str, Any] = json.loads(out)
     rows = {(row["name"], row["variant"]): row for row in found["rows"]}

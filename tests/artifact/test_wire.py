@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -11,12 +10,11 @@ from typing import Any
 
 import pytest
 
-from plugin.ops import archive
 from tests import faults, makeconfig, parts
 from tests.apiserver import ApiServer, make_node
 from tests.connectproxy import ConnectProxy
+from tests.dist import ARCHIVE
 from tests.pki import Authority
-from tests.world import DIST
 
 PYTHONS = parts.pythons()
 # Reads "path seconds" lines, answers each with what came of asking for Node a.
@@ -42,7 +40,7 @@ class Asker:
     """The archive's client in another Python, which asks what it is told to."""
 
     def __init__(self, python: str) -> None:
-        command = [python, "-IS", "-W", "error", "-c", ASK, os.path.join(DIST, archive.FILE)]
+        command = [python, "-IS", "-W", "error", "-c", ASK, ARCHIVE]
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
 

@@ -16,7 +16,8 @@ from plugin.ops.archive import INTERPRETER
 from tests.bench import report, scenarios
 from tests.bench.measure import Failed, Series
 from tests.bench.scenarios import Row
-from tests.bench.stage import ARCHIVE, OTHER, Stage
+from tests.bench.stage import OTHER, Stage
+from tests.dist import ARCHIVE
 from tests.parts import PartMissing
 
 _ROUNDS = 80

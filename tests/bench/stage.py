@@ -13,11 +13,11 @@ from plugin import hostlocal
 from plugin.ops import archive
 from tests.bench.measure import Failed, Meter, Sample, Server, checked
 from tests.bench.server import ANNOTATION, POD_CIDRS
+from tests.dist import ARCHIVE
 from tests.parts import host_local
 from tests.runtime import Answer, Call, Config, Pod, Runtime
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-ARCHIVE = os.path.join(os.environ.get("NODE_IPAM_DIST") or os.path.join(ROOT, "dist"), archive.FILE)
 
 INSTALLED, COPIED, OTHER = "installed", "copied", "other"
 _LONG = 86400  # seconds: nothing that is known gets old while this runs

@@ -18,10 +18,10 @@ from collections.abc import Callable
 import pytest
 
 from plugin.kube_node import PINNED
-from plugin.ops import archive
+from tests.dist import ARCHIVE
 from tests.parts import host_local
 from tests.runtime import Answer, Call, Config, Pod, Runtime, run
-from tests.world import DIST, World
+from tests.world import World
 
 SECONDS = float(os.environ.get("NODE_IPAM_STORM_SECONDS", "4"))
 NETWORK = "k8snet"
@@ -243,8 +243,7 @@ def test_gc_verb_without_a_list(world: World, config: Config, store: Store, atta
 
 def command(store: Store, results: str) -> tuple[str, ...]:
     """gc of the built archive."""
-    program = os.path.join(DIST, archive.FILE)
-    return (program, "gc", "--yes", "--data-dir", store.directory, "--results-dir", results)
+    return (ARCHIVE, "gc", "--yes", "--data-dir", store.directory, "--results-dir", results)
 
 
 def test_gc_command(world: World, config: Config, store: Store) -> None:

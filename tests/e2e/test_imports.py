@@ -6,8 +6,9 @@ import os
 import re
 import subprocess
 
+from tests.dist import DIST
 from tests.runtime import Call, Config, Pod
-from tests.world import DIST, World
+from tests.world import World
 
 # What requests could do with, and a pod's start cannot.
 HEAVY = {"argparse", "asyncio", "dataclasses", "importlib.metadata", "logging", "subprocess", "tempfile", "zipfile"}

@@ -1,0 +1,26 @@
+"""The built archive that the tests, the demo and the bench run."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from plugin.ops import archive
+from tests.recorder import ROOT
+
+_NAME = "NODE_IPAM_DIST"
+
+
+def _folder() -> str:
+    """Where the variable says, which build.py sets to what it has built; else built now, once, for children as well."""
+    if not os.environ.get(_NAME):
+        folder = os.path.join(ROOT, "dist")
+        command = [sys.executable, os.path.join(ROOT, "build.py"), "build", "--dist", folder]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        os.environ[_NAME] = folder
+    return os.path.abspath(os.environ[_NAME])
+
+
+DIST = _folder()
+ARCHIVE = os.path.join(DIST, archive.FILE)
