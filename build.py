@@ -18,11 +18,12 @@ from plugin.vendor.wheels import FetchError, Target
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 ROOT = os.path.dirname(os.path.abspath(__file__))
 SCRATCH = os.path.join(ROOT, "build")
 DIST = os.path.join(ROOT, "dist")
+MEASURED = os.path.join(SCRATCH, "measured")
 VENDOR = os.path.join(ROOT, "plugin", "vendor")
 TOOLS = os.path.join(ROOT, "tests", "requirements.txt")
 VENV = os.path.join(SCRATCH, "venv")
@@ -37,6 +38,8 @@ TOOL_TARGETS = [
     Target(f"3.{minor}", machine, glibc=("17", "28")) for minor in range(10, 15) for machine in ("x86_64", "aarch64")
 ]
 CHECKS = (("ruff", "check"), ("ruff", "format", "--check"), ("mypy",), ("pytest",))
+COUNTED = (("tests.measured", MEASURED), ("coverage", "erase"), ("pytest", "-m", "not exact"))
+REPORT = (("coverage", "combine", "--quiet"), ("coverage", "report"))
 
 
 class BuildError(Exception):
@@ -123,14 +126,29 @@ def tools() -> str:
 
 
 def test(arguments: Sequence[str]) -> int:
-    """Run every check, pytest last and with these arguments; the exit status is that of the first one to fail."""
+    """Run every check; arguments are pytest's. The exit status is that of the first one to fail."""
     python = tools()
     build(DIST)
+    return _run_each(python, CHECKS, arguments, _environ(DIST))
+
+
+def coverage(arguments: Sequence[str]) -> int:
+    """Run the tests, and tell what of plugin/ and build.py none of their processes reached; exit status as above."""
+    python = tools()
+    build(MEASURED)
+    start, data = os.path.join(ROOT, ".coveragerc"), os.path.join(SCRATCH, ".coverage")
+    environ = {**_environ(MEASURED), "COVERAGE_PROCESS_START": start, "COVERAGE_FILE": data}
+    return _run_each(python, COUNTED + REPORT, arguments, environ)
+
+
+def _run_each(
+    python: str, commands: Sequence[Sequence[str]], arguments: Sequence[str], environ: Mapping[str, str]
+) -> int:
     statuses = []
-    for check in CHECKS:
-        print("+", *check, flush=True)
-        more = arguments if check == ("pytest",) else ()
-        statuses.append(subprocess.call([python, "-m", *check, *more], cwd=ROOT, env=_environ(DIST)))
+    for command in commands:
+        print("+", *command, flush=True)
+        more = arguments if command[0] == "pytest" else ()
+        statuses.append(subprocess.call([python, "-m", *command, *more], cwd=ROOT, env=environ))
     return next((status for status in statuses if status), 0)
 
 
@@ -163,6 +181,7 @@ def _parser() -> argparse.ArgumentParser:
     make.add_argument("--dist", default=DIST, metavar="DIR", help="where to (default: dist/ beside build.py)")
     add("demo", "build, then watch both plugins serve pods against a throw-away API server")
     add("test", "build, then run ruff, mypy and pytest", "All arguments go to pytest: build.py test -k ranges -x")
+    add("coverage", "run the tests, and show the lines and branches that none of them reaches", "The same arguments.")
     add(
         "bench",
         "build, then measure what a request costs",
@@ -179,8 +198,8 @@ def main(argv: Sequence[str]) -> int:
     if rest and options.command in ("build", "lock"):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
-        if options.command == "test":
-            return test(rest)
+        if options.command in ("test", "coverage"):
+            return (test if options.command == "test" else coverage)(rest)
         if options.command == "build":
             build(options.dist)
         elif options.command == "lock":

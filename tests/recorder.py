@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests import measured
 from tests.runtime import Config, Runtime
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -111,7 +112,8 @@ class Node(NamedTuple):
     def runtime(self, before: str = "") -> Runtime:
         """A runtime that runs this checkout's main() after these statements."""
         start = "from plugin.__main__ import main; main(sys.argv[1:])"
-        driver = f"import sys; sys.path[:0] = [{ROOT!r}]\n{before}\n{start}"
+        count = measured.prelude() if "COVERAGE_PROCESS_START" in os.environ else ""
+        driver = f"{count}import sys; sys.path[:0] = [{ROOT!r}]\n{before}\n{start}"
         environ = {"NODE_IPAM_CACHE": self.cache, "PATH": os.defpath}
         return Runtime([str(self.directory)], environ, (sys.executable, "-c", driver))
 

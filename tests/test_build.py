@@ -296,6 +296,28 @@ def test_every_check_runs_and_the_first_failure_counts(
     ]
 
 
+def test_coverage_runs_on_an_archive_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """dist/ is left alone, pytest gets our arguments and what its processes need, and a failing test is a failure."""
+    ran: list[list[str]] = []
+
+    def call(command: list[str], cwd: str, env: dict[str, str]) -> int:
+        assert (cwd, env["NODE_IPAM_DIST"], os.path.dirname(env["COVERAGE_FILE"])) == (build.ROOT, *folders)
+        assert os.path.exists(env["COVERAGE_PROCESS_START"])
+        ran.append(command[2:])
+        return int("pytest" in command)
+
+    folders = (build.MEASURED, build.SCRATCH)
+    built: list[str] = []
+    monkeypatch.setattr(build, "tools", lambda: "PYTHON")
+    monkeypatch.setattr(build, "build", built.append)
+    monkeypatch.setattr(subprocess, "call", call)
+
+    assert build.main(["coverage", "-k", "a b"]) == 1
+    assert built == [build.MEASURED]
+    assert [command[0] for command in ran] == ["tests.measured", "coverage", "pytest", "coverage", "coverage"]
+    assert ran[2] == ["pytest", "-m", "not exact", "-k", "a b"]
+
+
 @pytest.mark.parametrize("command", ["demo", "bench"])
 def test_demo_and_bench_are_modules_of_tests(monkeypatch: pytest.MonkeyPatch, command: str) -> None:
     """They run on the built archive, from the checkout, with all their arguments."""
@@ -333,7 +355,7 @@ def test_unknown_arguments(argv: list[str], capsys: pytest.CaptureFixture[str]) 
     assert "usage: build.py" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("argv", [[], ["build"], ["demo"], ["test"], ["bench"], ["lock"]])
+@pytest.mark.parametrize("argv", [[], ["build"], ["demo"], ["test"], ["coverage"], ["bench"], ["lock"]])
 def test_help(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """Every command has --help, which does nothing else."""
     with pytest.raises(SystemExit) as ended:

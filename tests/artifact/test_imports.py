@@ -12,6 +12,7 @@ from tests.artifact.conftest import Built
 from tests.dist import ARCHIVE
 from tests.runtime import Call, Pod
 
+pytestmark = pytest.mark.exact
 PYTHONS = parts.pythons()
 
 # _bootlocale and _locale: what 3.9 needs to open a file as text, which the first line has no room to avoid.

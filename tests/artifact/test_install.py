@@ -81,13 +81,13 @@ def altered(path: Path, change: Callable[[dict[str, bytes]], None]) -> str:
 
 
 def prefixed(name: str, code: bytes) -> Callable[[dict[str, bytes]], None]:
-    """Let a module of the archive begin with other code."""
-    future = b"from __future__ import annotations\n"
+    """Let a module of the archive begin with other code; its lines keep their numbers."""
+    future = b"from __future__ import annotations"
 
     def change(entries: dict[str, bytes]) -> None:
         before, found, after = entries[name].partition(future)
         assert found
-        entries[name] = before + future + code + after
+        entries[name] = before + future + b"; " + code + after
 
     return change
 
@@ -104,7 +104,7 @@ def folder(tmp_path: Path) -> Path:
 def newer(tmp_path_factory: pytest.TempPathFactory) -> str:
     """An archive of another version, in which every module lies elsewhere."""
     path = tmp_path_factory.mktemp("newer") / archive.FILE
-    return altered(path, prefixed("plugin/__main__.py", b'"""' + b"Another version. " * 50 + b'"""\n'))
+    return altered(path, prefixed("plugin/__main__.py", b'"""' + b"Another version. " * 50 + b'"""'))
 
 
 def test_install(folder: Path) -> None:
@@ -352,8 +352,8 @@ def test_read_only_directory(folder: Path) -> None:
     assert (folder / archive.FILE).read_bytes() == before
 
 
-BROKEN = prefixed("plugin/verbs.py", b"raise ImportError\n")
-BROKEN_LATER = prefixed("plugin/verbs.py", b"import sys\nif '.new' not in sys.argv[1]:\n    raise ImportError\n")
+BROKEN = prefixed("plugin/verbs.py", b"raise ImportError")
+BROKEN_LATER = prefixed("plugin/verbs.py", b"import sys; exec(\"if '.new' not in sys.argv[1]: raise ImportError\")")
 
 
 @pytest.mark.parametrize("change", [BROKEN, BROKEN_LATER], ids=["at once", "in its place"])

@@ -6,10 +6,13 @@ import os
 import re
 import subprocess
 
+import pytest
+
 from tests.dist import DIST
 from tests.runtime import Call, Config, Pod
 from tests.world import World
 
+pytestmark = pytest.mark.exact
 # What requests could do with, and a pod's start cannot.
 HEAVY = {"argparse", "asyncio", "dataclasses", "importlib.metadata", "logging", "subprocess", "tempfile", "zipfile"}
 NETWORK = {"http.client", "requests", "socket", "ssl", "urllib3", "yaml"}
