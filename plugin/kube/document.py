@@ -109,8 +109,6 @@ class _Builder:
         self.count = 0
 
     def value(self, node: Any) -> object:
-        if node is None:
-            return None
         if id(node) in self.open:
             raise self._refused(node, "an alias inside its own value")
         if id(node) not in self.built:
