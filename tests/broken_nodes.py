@@ -232,6 +232,17 @@ def no_folder(node: OperatorNode) -> None:
         os.unlink(node.bin / name)
 
 
+def no_archive(node: OperatorNode) -> None:
+    """The links are there, and what they lead to is not."""
+    os.unlink(node.bin / archive.FILE)
+
+
+def archive_is_a_directory(node: OperatorNode) -> None:
+    """Something else has the name of the archive."""
+    no_archive(node)
+    node.make(f"bin/{archive.FILE}")
+
+
 def older_version(node: OperatorNode) -> None:
     """What is installed is not what is asked."""
     old = sources()
@@ -313,3 +324,8 @@ def cache_is_a_file(node: OperatorNode) -> None:
 def no_place_for_the_cache(node: OperatorNode) -> None:
     """There is nothing to make the cache in."""
     node.monkeypatch.setenv("NODE_IPAM_CACHE", "/nowhere/cache")
+
+
+def cache_below_a_file(node: OperatorNode) -> None:
+    """What should be a directory above the cache is a file."""
+    node.monkeypatch.setenv("NODE_IPAM_CACHE", node.write("file", "") + "/cache")

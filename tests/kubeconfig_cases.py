@@ -222,6 +222,7 @@ DECODING = [
     ),
     Case("token ends in a newline", config('token: "$TOKEN\\n"'), 'invalid header field value for "Authorization"'),
     Case("token with spaces around", config('token: " $TOKEN "'), authorization=f"Bearer  {INLINE_TOKEN}"),
+    Case("half a surrogate pair in a token", config('token: "\\ud800"'), "half of a surrogate pair"),
     Case("NUL in a token", config('token: "a\\0b"'), "users.user.token: a NUL character"),
     Case("token is not ASCII", config("token: gültig"), authorization="Bearer gültig"),
 ]

@@ -144,6 +144,15 @@ def test_fetch_what_is_new(tmp_path: Path, index: Path) -> None:
     assert [pin.project for pin, _ in found] == ["thing", "other"]
 
 
+def test_fetch_of_a_pip_that_does_nothing(tmp_path: Path, index: Path) -> None:
+    """A wheel that is not there after all is missed at once, not when it is read."""
+    lock = write_lock(tmp_path / "lock.txt", digest(index / WHEEL))
+    (tmp_path / "wheels").mkdir()
+
+    with pytest.raises(FetchError, match="lacks wheels of lock.txt"):
+        wheels.fetch(lock, TARGET, str(tmp_path / "wheels"), lambda: ["true"])
+
+
 def test_fetch_mends_damage(tmp_path: Path, index: Path) -> None:
     """A wheel damaged since, or half written, is fetched again."""
     lock, folder = write_lock(tmp_path / "lock.txt", digest(index / WHEEL)), tmp_path / "wheels"
@@ -267,6 +276,22 @@ def test_pip_of_the_environment(scratch: Path, monkeypatch: pytest.MonkeyPatch) 
 
     assert subprocess.check_output([*pip, "--version"]).startswith(b"pip ")
     assert pip[0] == str(scratch / "venv" / "bin" / "python")
+
+
+def test_own_pip_comes_first(scratch: Path) -> None:
+    """A Python that has pip needs no environment for it."""
+    assert build._pip() == own_pip()
+    assert not (scratch / "venv").exists()
+
+
+def test_lock_covers_every_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The list of each tree is locked for the oldest Python that uses it, the tools' for all that they run on."""
+    locked: dict[str, list[Target]] = {}
+    monkeypatch.setattr(wheels, "relock", lambda lock, targets, _pip: locked.setdefault(lock, targets))
+
+    assert build.main(["lock"]) == 0
+    trees = {build._lock(tree): [target] for tree, _, target in build.TREES}
+    assert locked == {**trees, build.TOOLS: build.TOOL_TARGETS}
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import posix
 import resource
 import signal
 import subprocess
@@ -311,6 +312,14 @@ def test_names(path: Path) -> None:
     found = dict(store.names())
     assert sorted(found) == ["file", "link"]
     assert found["link"] < 50 < found["file"]
+
+
+def test_names_that_vanish(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What another process removes between the listing and the look is passed over."""
+    store = Cache(str(path))
+    store.write("file", BODY)
+    monkeypatch.setattr(posix, "listdir", lambda _directory: ["gone", "file"])
+    assert [name for name, _age in store.names()] == ["file"]
 
 
 def test_link(path: Path) -> None:

@@ -174,3 +174,9 @@ def test_error_of_the_step_goes_through() -> None:
     with pytest.raises(KeyError), deadline.within(FAR / 2):
         raise KeyError
     assert deadline.left() > FAR / 2
+
+
+def test_no_deadline_within_none() -> None:
+    """For as long as it takes is no deadline, rather than one that no timer can be set to."""
+    with deadline.within(float("inf")):
+        assert deadline.left() == float("inf")

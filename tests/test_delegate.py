@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import posix
 import time
 from collections.abc import Mapping
@@ -138,6 +139,21 @@ def test_unknown_outcome_is_undone(next_plugin: Recorder, printed: str, then: st
     assert second.stdin == first.stdin == CONFIG
     names = ("CNI_CONTAINERID", "CNI_IFNAME", "CNI_ARGS")
     assert [second.environ[name] for name in names] == [first.environ[name] for name in names]
+
+
+@pytest.mark.parametrize(("name", "commands"), [("host-local", ["ADD"]), ("whereabouts", ["ADD", "DEL"])])
+def test_unknown_outcome_where_there_was_a_lease(tmp_path: Path, name: str, commands: list[str]) -> None:
+    """What host-local had given before is kept; what its store says means nothing where another plugin is asked."""
+    (tmp_path / "net").mkdir()
+    lease = tmp_path / "net" / "10.9.0.2"
+    lease.write_bytes(b"c1\r\neth0")
+    os.utime(lease, (0, 0))
+    config = json.dumps({"name": "net", "ipam": {"dataDir": str(tmp_path)}}).encode()
+    next_plugin = Recorder(tmp_path, name)
+    next_plugin.answers("ADD", "", "exit 1")
+    with pytest.raises(CniError):
+        delegate.add(next_plugin.path, ENVIRON, config)
+    assert next_plugin.commands() == commands
 
 
 @pytest.mark.parametrize("number", [9, 11, 15])
@@ -393,16 +409,24 @@ def test_documents_are_strict_json(text: bytes) -> None:
     assert delegate._documents(text) == []
 
 
-def test_deadline_in_the_moment_the_plugin_ends(next_plugin: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("interruption", "raised"), [(deadline.DeadlineExceeded, CniError), (KeyboardInterrupt, KeyboardInterrupt)]
+)
+def test_interrupted_in_the_moment_the_plugin_ends(
+    next_plugin: Recorder,
+    monkeypatch: pytest.MonkeyPatch,
+    interruption: type[BaseException],
+    raised: type[BaseException],
+) -> None:
     """Interrupted between the plugin's end and its answer, what it did is undone all the same."""
     wait = posix.waitpid
 
     def waitpid(pid: int, options: int) -> tuple[int, int]:
         wait(pid, options)
         monkeypatch.setattr(posix, "waitpid", wait)
-        raise deadline.DeadlineExceeded
+        raise interruption
 
     monkeypatch.setattr(posix, "waitpid", waitpid)
-    with pytest.raises(CniError, match="no answer in time"):
+    with pytest.raises(raised):
         add(next_plugin)
     assert next_plugin.commands() == ["ADD", "DEL"]

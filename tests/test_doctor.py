@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ import pytest
 
 from plugin import deadline, kube_node
 from plugin import node as nodes
-from plugin.ops import checks, networks
+from plugin.ops import archive, checks, networks
 from plugin.ops.checks import access, leftovers
 from plugin.ops.networks import Network
 from tests import broken_nodes as broken
@@ -141,6 +142,8 @@ CASES: list[tuple[Breakage, str, str, str, str]] = [
     (broken.broken_annotation_file, "node-annotation.conf", "fail", "nacfg is not JSON", ""),
     (broken.open_cache, "cache", "warn", "changed by others", "chmod 700"),
     (broken.no_folder, "file", "fail", "there is no directory /nowhere", "--bin-dir DIR"),
+    (broken.no_archive, "file", "fail", "there is no", "node-ipam.pyz install"),
+    (broken.archive_is_a_directory, "file", "fail", "cannot be read: Is a directory", "as root"),
     (broken.older_version, "file", "warn", "is version 0.0.", "node-ipam.pyz install"),
     (broken.not_ours, "file", "fail", "damaged or half written (KeyError)", "node-ipam.pyz install"),
     (broken.mute, "answer", "fail", "does not answer CNI_COMMAND=VERSION: exit status", "node-ipam.pyz install"),
@@ -162,6 +165,7 @@ CASES: list[tuple[Breakage, str, str, str, str]] = [
     (broken.no_ipv6, "ranges", "warn", "no IPv6, so pods of namespaces not in", "IPv6 range"),
     (broken.cache_is_a_file, "cache", "warn", "is no directory", "rm "),
     (broken.no_place_for_the_cache, "cache", "warn", "/nowhere/cache cannot be made", "as root"),
+    (broken.cache_below_a_file, "cache", "warn", "cannot be looked at (Not a directory)", "as root"),
     (broken.empty_leases, "leases", "warn", "1 in all, 0 stale, 1 empty", "gc"),
 ]
 
@@ -413,6 +417,17 @@ def test_any_exception_is_a_line(node: OperatorNode, capsys: pytest.CaptureFixtu
     assert status == 1
     assert report["pinned"]["what"] == "unforeseen RuntimeError"
     assert "c2VjcmV0" not in json.dumps(report)
+
+
+def test_copies_in_place_of_links(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """A copy of the program under a plugin's name is the plugin."""
+    for name in archive.LINKS:
+        os.unlink(node.bin / name)
+        shutil.copy(node.bin / archive.FILE, node.bin / name)
+
+    status, report = examine(node, capsys)
+
+    assert (status, report["links"]["status"], report["answer"]["status"]) == (0, "ok", "ok")
 
 
 def test_a_check_that_hangs(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 
 from plugin import deadline, kube_node
 from plugin import node as nodes
+from plugin.ops import explain as explanation
 from plugin.ops import networks
 from tests.apiserver import ApiServer
 from tests.operator_node import NODE, OperatorNode
@@ -219,3 +221,13 @@ def test_failures(node: OperatorNode, capsys: pytest.CaptureFixture[str], config
 
     assert node.run("explain") == 1
     assert what in capsys.readouterr().err
+
+
+def test_what_hangs(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """It has its time and no more, and says what tells where it hangs."""
+    node.monkeypatch.setattr(explanation, "_SECONDS", 0.1)
+    node.monkeypatch.setattr(explanation, "_explained", lambda *_arguments: time.sleep(60))
+    node.network()
+
+    assert node.run("explain", "k8snet") == 1
+    assert capsys.readouterr().err.startswith("error: network k8snet: no answer within 0 seconds\nnode-ipam.pyz doctor")

@@ -247,3 +247,22 @@ def test_what_fails_to_go(node: OperatorNode, capsys: pytest.CaptureFixture[str]
     assert status == 1
     assert [each["released"] for each in document["leases"]] == [False, True, True]
     assert "10.244.1.7 cannot be removed: Operation not permitted" in document["troubles"][0]["what"]
+
+
+def test_a_network_with_new_leases_alone(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """There is nothing to release, so it does not matter that no result speaks of it."""
+    node.network("vms", type="host-local", subnet="10.5.0.0/24")
+    node.lease("10.5.0.2", "vm-1 eth0", network="vms")
+
+    assert node.run("gc", "--yes") == 0
+    assert (capsys.readouterr().err, files(node, "vms")) == ("", ["10.5.0.2", "lock"])
+
+
+def test_a_network_without_leases(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a store that is empty nothing needs to be known, not even whether there are results."""
+    node.write("run/vms/lock", "")
+    for path in node.results.iterdir():
+        path.unlink()
+
+    assert node.run("gc", "vms", "--yes") == 0
+    assert capsys.readouterr().err == ""

@@ -14,6 +14,7 @@ import pytest
 from plugin import deadline, hostlocal, kube_node, node_annotation
 from plugin import node as nodes
 from plugin.cache import Cache
+from plugin.errors import CniError
 from plugin.hostlocal import Lease
 from plugin.ops import attachments, networks, recall, spans, stores
 from plugin.ops.overlay import Overlay
@@ -485,3 +486,51 @@ def test_lock_is_waited_for_but_not_for_ever(node: OperatorNode) -> None:
     with stores.locked(store):
         pass
     assert hostlocal.store(str(node.memory), "k8snet") == store.path
+
+
+def test_lock_is_no_link(node: OperatorNode) -> None:
+    """A lock that somebody has made a link to elsewhere is not followed, and nothing is made there."""
+    store = Store(str(node.memory), "k8snet")
+    os.mkdir(store.path)
+    os.symlink(node.directory / "elsewhere", os.path.join(store.path, "lock"))
+
+    with pytest.raises(CniError, match="lock cannot be opened"), stores.locked(store):
+        pass
+    assert not (node.directory / "elsewhere").exists()
+
+
+def test_result_that_cannot_be_read(node: OperatorNode) -> None:
+    """Its name is enough to keep what it speaks of."""
+    path = node.result("c1")
+    path.chmod(0)
+    with modes_count():
+        attached = attachments.read([])
+
+    assert stores.state(Lease("10.0.0.2", "c1", "eth0", time.time() - OLD), attached) == stores.USED
+
+
+def test_result_that_vanishes(node: OperatorNode) -> None:
+    """One that libcni removes while the directory is read is none."""
+    node.result("c1")
+    node.monkeypatch.setattr(os, "listdir", lambda _directory: ["k8snet-gone-eth0", "k8snet-c1-eth0"])
+    attached = attachments.read([])
+
+    assert (attached.count, attached.has("gone"), attached.has("c1")) == (1, False, True)
+
+
+def test_scan(node: OperatorNode) -> None:
+    """Only what libcni would read is read; no directory is an empty one, what is none is a trouble."""
+    node.network()
+    node.write("net.d/README", "{")
+
+    found, troubles = networks.scan(str(node.conf))
+    assert ([network.name for network in found if network.is_ours], troubles) == (["k8snet"], [])
+    assert networks.scan(str(node.directory / "none")) == ([], [])
+    assert "cannot be read: Not a directory" in networks.scan(str(node.conf / "README"))[1][0].msg
+
+
+def test_data_dir_of_a_network_that_cannot_be() -> None:
+    """Of a configuration that no runtime could use, what it says of its leases counts all the same."""
+    (network,) = networks.parse(b'{"name": "a/b", "ipam": {"type": "kube-node", "dataDir": "/x"}}', "test")
+
+    assert networks.data_dirs(network, {}, "/opt/cni/bin") == ["/x"]

@@ -55,7 +55,8 @@ def start(*arguments: str, stdout: int = subprocess.PIPE, close: bool = False) -
     argv = [sys.executable, "-c", code, *arguments]
     if close:
         argv = ["/bin/sh", "-c", 'exec "$@" >&-', "sh", *argv]
-    environ = {name: value for name, value in os.environ.items() if name != "CNI_COMMAND"}
+    left_out = ("CNI_COMMAND", "PYTHONUNBUFFERED")  # unbuffered, nothing would be left to be written at the end
+    environ = {name: value for name, value in os.environ.items() if name not in left_out}
     return subprocess.run(argv, cwd=ROOT, env=environ, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import posix
 import re
 import shutil
 import signal
@@ -206,6 +207,24 @@ def test_descriptors_are_closed() -> None:
     shell("cat", b"x")
     shell("cat", b"x" * 100_000)
     assert descriptors() == before
+
+
+def test_no_descriptor_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a second pipe cannot be had, the first is given back."""
+    pipe = posix.pipe
+    given: list[tuple[int, int]] = []
+
+    def scarce() -> tuple[int, int]:
+        if given:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        given.append(pipe())
+        return given[0]
+
+    before = descriptors()
+    monkeypatch.setattr(posix, "pipe", scarce)
+    with pytest.raises(OSError, match="Too many open files"):
+        shell("true")
+    assert (len(given), descriptors()) == (1, before)
 
 
 def python(code: str) -> list[str]:

@@ -167,6 +167,29 @@ def test_another_name(built: Built, tmp_path: Path, kind: str) -> None:
     assert built.node.next.commands() == ["DEL"]
 
 
+def test_another_name_and_another_type(built: Built, tmp_path: Path) -> None:
+    """Under such a name a type that is not ours is refused, and the error says how the name and the type go."""
+    path = tmp_path / "my-ipam"
+    path.symlink_to(ARCHIVE)
+    config = {"cniVersion": "1.0.0", "name": "net", "ipam": {"type": "kube-node"}}
+    call = built.runtime().call("DEL", config, POD)
+    answer = run(call._replace(argv=(str(path),), stdin=json.dumps({**config, "ipam": {"type": "my-ipam"}}).encode()))
+
+    assert (answer.status, answer.document()["code"]) == (1, 7)
+    assert "'my-ipam'" in answer.document()["msg"]
+    assert built.node.next.calls() == []
+
+
+def test_del_with_a_broken_configuration_file(built: Built, tmp_path: Path) -> None:
+    """Where nothing is known and the file that could say more is broken, host-local is told to free all the same."""
+    (tmp_path / "nacfg").write_text("{")
+    config = {"cniVersion": "1.0.0", "name": "net", "ipam": {"type": "node-annotation", "annotation": "example.com/x"}}
+    answer = built.runtime().run("DEL", config, POD, NODE_ANNOTATION_CFG=str(tmp_path / "nacfg"))
+
+    assert (answer.status, answer.stdout) == (0, b"")
+    assert built.node.next.commands() == ["DEL"]
+
+
 @pytest.mark.skipif(not MAY_MOUNT, reason="needs root and leave to mount")
 def test_full_disk(built: Built) -> None:
     """With no room left for a cache pods get their addresses all the same."""

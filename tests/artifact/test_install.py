@@ -326,6 +326,27 @@ def test_no_interpreter(folder: Path, path: str, told: str) -> None:
     assert listing(folder) == []
 
 
+def test_interpreter_that_cannot_compile(folder: Path, tmp_path: Path) -> None:
+    """One that looks like a Python but fails at the work is named with its own words, and nothing is installed."""
+    python = tmp_path / "python"
+    archive.place(str(python), b"#!/bin/sh\n[ $1 = -ISc ] && exec echo 3 11 2\necho MemoryError >&2; exit 1\n")
+
+    done = run("install", folder, "--python", str(python))
+
+    assert done.stderr.startswith(f"error: Python 3.11.2 at {python} cannot compile the plugin: MemoryError\n")
+    assert (done.returncode, listing(folder)) == (1, [])
+
+
+@pytest.mark.skipif(bool(noderoot.why_not()), reason=noderoot.why_not() or "can")
+def test_directory_mounted_noexec(folder: Path) -> None:
+    """Where no program can be run the operator learns why, and nothing is installed."""
+    done = _mounted(folder, "noexec")
+
+    assert "does not answer CNI_COMMAND=VERSION: Permission denied" in done.stderr
+    assert "is the file system mounted noexec?" in done.stderr
+    assert (done.returncode, listing(folder)) == (1, [])
+
+
 def test_no_directory(tmp_path: Path) -> None:
     """A directory that is not there is not made: nobody would look in it."""
     done = run("install", tmp_path / "bin")
@@ -340,7 +361,7 @@ def test_read_only_directory(folder: Path) -> None:
     install(folder)
     before = (folder / archive.FILE).read_bytes()
     if os.geteuid() == 0:
-        done = _on_read_only(folder)
+        done = _mounted(folder, "ro")
     else:
         folder.chmod(0o555)
         done = run("install", folder)
@@ -356,9 +377,22 @@ BROKEN = prefixed("plugin/verbs.py", b"raise ImportError")
 BROKEN_LATER = prefixed("plugin/verbs.py", b"import sys; exec(\"if '.new' not in sys.argv[1]: raise ImportError\")")
 
 
-@pytest.mark.parametrize("change", [BROKEN, BROKEN_LATER], ids=["at once", "in its place"])
+NONSENSE = prefixed("plugin/verbs.py", b"import os; os.write(1, b'[]'); os._exit(0)")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (BROKEN, r"exit status 1 .*ImportError"),
+        (BROKEN_LATER, r"exit status 1 .*ImportError"),
+        (NONSENSE, r"its answer is not that of a CNI plugin"),
+    ],
+    ids=["at once", "in its place", "nonsense"],
+)
 @pytest.mark.parametrize("former", ["ours", "other"])
-def test_broken_archive(folder: Path, tmp_path: Path, change: Callable[[dict[str, bytes]], None], former: str) -> None:
+def test_broken_archive(
+    folder: Path, tmp_path: Path, change: Callable[[dict[str, bytes]], None], told: str, former: str
+) -> None:
     """An archive that does not answer VERSION, before or after it is in place, leaves everything as it was."""
     if former == "ours":
         install(folder)
@@ -369,7 +403,7 @@ def test_broken_archive(folder: Path, tmp_path: Path, change: Callable[[dict[str
     done = run("install", folder, program=altered(tmp_path / archive.FILE, change))
 
     assert done.returncode == 1
-    assert re.search(r"/kube-node does not answer CNI_COMMAND=VERSION: exit status 1 .*ImportError", done.stderr)
+    assert re.search(rf"/kube-node does not answer CNI_COMMAND=VERSION: {told}", done.stderr)
     assert "everything is as it was\n" in done.stderr
     assert {name: (folder / name).read_bytes() for name in listing(folder)} == before
 
@@ -530,8 +564,8 @@ def _interpreter(folder: Path) -> str:
         return file.readline().decode().removeprefix("#!").split()[0]
 
 
-def _on_read_only(folder: Path) -> subprocess.CompletedProcess[str]:
-    """Install where the directory is mounted so that nothing can be written, even by root."""
-    script = 'mount --bind -o ro "$1" "$1" && mount -o remount,bind,ro "$1" && shift && exec "$@"'
+def _mounted(folder: Path, option: str) -> subprocess.CompletedProcess[str]:
+    """Install where the directory is mounted so that something cannot be done in it, even by root."""
+    script = f'mount --bind "$1" "$1" && mount -o remount,bind,{option} "$1" && shift && exec "$@"'
     argv = ["unshare", "--mount", "sh", "-c", script, "sh", str(folder), ARCHIVE, "install", "--bin-dir", str(folder)]
     return subprocess.run(argv, capture_output=True, text=True, check=False)

@@ -221,7 +221,11 @@ def test_pinned_data_dir(world: World, data_dir: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", '{"ranges": 1}', '{"type": "host-local"}', '{"ranges": [{"subnet": "x"}]}']
+    "text",
+    [
+        *("", "{", "[]", '{"ranges": 1}', '{"type": "host-local"}', '{"ranges": [{"subnet": "x"}]}'),
+        '{"subnet": "10.9.0.0/24", "ranges": [[{"subnet": "10.9.0.0/24"}]]}',
+    ],
 )
 def test_bad_pinned_configuration(world: World, text: str) -> None:
     """A kube-node.json that is none is named in the error; it keeps no address from being freed."""
@@ -234,6 +238,15 @@ def test_bad_pinned_configuration(world: World, text: str) -> None:
     assert path in answer.document()["msg"]
     assert world.delete(config).status == 0
     assert world.leases() == []
+
+
+def test_pinned_configuration_that_cannot_be_read(world: World) -> None:
+    """It is named in the error: ranges from elsewhere would be others than those laid down."""
+    os.makedirs(world.path("data/kube-node.json"))
+    answer = world.add(world.config())
+
+    assert (answer.status, answer.document()["code"]) == (1, 7)
+    assert f"{world.path('data/kube-node.json')} cannot be read" in answer.document()["msg"]
 
 
 STATIC: dict[str, tuple[Config, dict[str, str]]] = {

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 
 import pytest
 
+from plugin.ops import manual
 from tests.nodes import make_node
 from tests.runtime import Answer, Call, Pod, run
 from tests.world import NODE, World
@@ -396,3 +398,76 @@ def test_garbage_collection(world: World) -> None:
     assert world.leases("mynet", "A") == ["172.16.5.3"]
     assert world.leases("mynet", "B") == []
     shutil.rmtree(world.cache)
+
+
+@pytest.mark.parametrize("error", ["", '{"code": 50, "msg": "no pool"}'])
+def test_status_asks_the_next_plugin(world: World, error: str) -> None:
+    """A plugin other than host-local may have a say in whether pods can get addresses."""
+    recorder = world.write("recorder", f"#!/bin/sh\nprintf %s '{error}'; exit {int(bool(error))}\n")
+    os.chmod(recorder, 0o755)
+    world.annotate(IPVLAN, 'pool: "blue"')
+    answer = world.runtime.run("STATUS", world.annotated("mynet", IPVLAN, version="1.1.0", nextipam=recorder))
+
+    assert (answer.status, answer.stdout.decode()) == (int(bool(error)), error)
+
+
+def test_release_by_a_plugin_that_has_moved(world: World) -> None:
+    """What gave the address is found in CNI_PATH when it is no longer where it was."""
+    for name in ("before", "after"):
+        world.write(f"{name}/recorder", RECORDER)
+        os.chmod(world.path(f"{name}/recorder"), 0o755)
+    world.runtime.directories += [world.path("before"), world.path("after")]
+    config = world.annotated("mynet", IPVLAN, nextipam="recorder")
+    world.annotate(IPVLAN, 'pool: "blue"')
+    world.addresses(config)
+    os.unlink(world.path("before/recorder"))
+
+    assert world.delete(config).status == 0
+    with open(world.path("after/recorder.DEL"), encoding="utf-8") as file:
+        assert json.load(file)["ipam"] == {"type": "recorder", "pool": "blue"}
+
+
+def test_what_was_used_long_ago_is_forgotten(world: World) -> None:
+    """What no attachment has any more goes when the annotation changes again, what one has stays."""
+    config = world.annotated("mynet", IPVLAN, cacheSeconds=0)
+    for name, pod in (("A", "gone"), ("B", "stays")):
+        world.annotate(IPVLAN, data(world, name))
+        world.addresses(config, pod)
+    world.delete(config, "gone")
+    old = {name for name in os.listdir(world.cache) if name.startswith("used-")}
+    for name in old:
+        os.utime(os.path.join(world.cache, name), (0, 0))
+    world.annotate(IPVLAN, data(world, "C"))
+    world.addresses(config, "new")
+
+    assert len(old) == 2
+    assert len(old & set(os.listdir(world.cache))) == 1
+    assert world.delete(config, "stays").status == 0
+    assert world.leases("mynet", "B") == []
+
+
+def test_by_hand_with_a_command(world: World) -> None:
+    """`ipam` with CNI_COMMAND in the environment is what a runtime gets."""
+    answer = by_hand(world, "ipam", CNI_COMMAND="VERSION")
+
+    assert (answer.status, answer.document()["cniVersion"]) == (0, "1.1.0")
+
+
+def test_by_hand_a_plugin_that_cannot_be_run(world: World) -> None:
+    """What would get the configuration is named when it is no program."""
+    program = world.write("program", "\x7fELF")
+    os.chmod(program, 0o755)
+    world.annotate(IPVLAN, DOCUMENTED)
+    config = world.annotated("mynet", IPVLAN, nextipam=program)
+    answer = by_hand(world, stdin=json.dumps(config).encode())
+
+    assert (answer.status, answer.document()["msg"]) == (1, f"{program} cannot be run: Exec format error")
+
+
+def test_by_hand_has_an_end(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A command that hangs ends with a sentence."""
+    monkeypatch.setattr(manual, "_SECONDS", 0.1)
+    monkeypatch.setitem(manual._COMMANDS, "my_node", lambda *_arguments: time.sleep(60))
+
+    assert manual.run(["node-annotation", "my_node"]) == 1
+    assert capsys.readouterr() == ("", "ERROR: no answer within 0 seconds\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import ssl
 import subprocess
@@ -134,6 +135,15 @@ def test_certificates_refused(tmp_path: Path, certificate: Pair, change: Change,
     assert (type(error), error.code, error.msg) == (Unreachable, PLUGIN_FAILURE, f"API server {server.url}: {says}")
     # the second one is for the names in the certificate
     assert (server.requests, server.connections) == ([], 2 if "another name" in says else 1)
+
+
+def test_certificate_that_is_not_a_server_s(tmp_path: Path) -> None:
+    """A kubelet's client certificate, which the same authority has signed, makes nobody an API server."""
+    with ApiServer(authority=AUTHORITY, certificate=AUTHORITY.client("system:node:a")) as server:
+        error = refusal(connect(server, tmp_path, cluster()))
+        assert (type(error), error.code) == (Unreachable, PLUGIN_FAILURE)
+        assert re.search("its certificate is not accepted: .*certificate purpose", error.msg)
+        assert server.requests == []
 
 
 def test_public_authorities_do_not_count(server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
