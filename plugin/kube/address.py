@@ -75,3 +75,8 @@ def _clean(path: str) -> str:
         elif segment not in ("", "."):
             kept.append(segment)
     return "".join("/" + quote(segment, safe=_PATH_SAFE) for segment in kept)
+
+
+def host_port(host: str, port: str) -> str:
+    """The two as one, an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

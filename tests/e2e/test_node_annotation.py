@@ -411,7 +411,7 @@ def test_status_asks_the_next_plugin(world: World, error: str) -> None:
     assert (answer.status, answer.stdout.decode()) == (int(bool(error)), error)
 
 
-def test_release_by_a_plugin_that_has_moved(world: World) -> None:
+def test_release_by_a_plugin_that_is_in_cni_path(world: World) -> None:
     """What gave the address is found in CNI_PATH when it is no longer where it was."""
     for name in ("before", "after"):
         world.write(f"{name}/recorder", RECORDER)
