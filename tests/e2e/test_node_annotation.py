@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from plugin import deadline
 from plugin.ops import manual
 from tests.nodes import make_node
 from tests.runtime import Answer, Call, Pod, run
@@ -466,7 +467,7 @@ def test_by_hand_a_plugin_that_cannot_be_run(world: World) -> None:
 
 def test_by_hand_has_an_end(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """A command that hangs ends with a sentence."""
-    monkeypatch.setattr(manual, "_SECONDS", 0.1)
+    monkeypatch.setattr(deadline, "TOTAL", 0.1)
     monkeypatch.setitem(manual._COMMANDS, "my_node", lambda *_arguments: time.sleep(60))
 
     assert manual.run(["node-annotation", "my_node"]) == 1
