@@ -182,6 +182,13 @@ def full_of_stale_leases(node: OperatorNode) -> None:
         node.lease(f"10.244.1.{last}", f"c{last} eth0", age=3600)
 
 
+def full_of_another_programs(node: OperatorNode) -> None:
+    """What has taken all there is has its results elsewhere."""
+    full_of_stale_leases(node)
+    os.unlink(node.results / "k8snet-another-eth0")
+    node.result("another", network="another")
+
+
 def another_machine(node: OperatorNode) -> None:
     """The image of this machine was copied with its kubelet's credential."""
     node.node["status"]["nodeInfo"]["machineID"] = "f" * 32

@@ -72,6 +72,18 @@ def test_healthy(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None
     assert found["leases"] == "1, none stale"
 
 
+def test_leases_that_are_not_stale(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """What gc would not release is not warned of: another program's leases, and an ADD that may be under way."""
+    node.result("c1", network="another")
+    node.lease("10.244.1.2", "vm-1 eth0", 3600)
+    node.lease("10.244.1.3", "", 5)
+
+    line = examine(node, capsys)[1]["leases"]
+
+    assert line["status"] == "ok"
+    assert line["what"].startswith("2; whether any is stale cannot be told: no result of libcni names it")
+
+
 def test_table(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
     """One line for each check, what to do below it, no colour where nobody looks."""
     os.unlink(node.bin / "host-local")
@@ -167,6 +179,7 @@ CASES: list[tuple[Breakage, str, str, str, str]] = [
     (broken.no_place_for_the_cache, "cache", "warn", "/nowhere/cache cannot be made", "as root"),
     (broken.cache_below_a_file, "cache", "warn", "cannot be looked at (Not a directory)", "as root"),
     (broken.empty_leases, "leases", "warn", "1 in all, 0 stale, 1 empty", "gc"),
+    (broken.full_of_another_programs, "addresses", "fail", "5 of 5 used", "larger range"),
 ]
 
 

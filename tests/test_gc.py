@@ -146,24 +146,39 @@ def test_results_elsewhere_count_too(node: OperatorNode) -> None:
     assert files(node) == sorted([*KEPT, "10.244.1.7", "10.244.1.8"])
 
 
-@pytest.mark.parametrize(
-    ("arguments", "freed"), [(("--yes",), False), (("vms", "--yes"), True), (("--yes", "--results-dir"), True)]
-)
-def test_a_network_that_no_result_speaks_of(
-    node: OperatorNode, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], freed: bool
-) -> None:
-    """A store none of whose containers has a result may be another program's: it has to be named."""
+@pytest.fixture
+def virtual(node: OperatorNode) -> OperatorNode:
+    """A second network, whose only lease has no result."""
     node.network("vms", type="host-local", subnet="10.5.0.0/24")
     node.lease("10.5.0.2", "vm-1 eth0", OLD, network="vms")
-    if arguments[-1] == "--results-dir":
-        arguments = (*arguments, str(node.results))
+    return node
 
-    status = node.run("gc", *arguments)
 
-    assert status == (0 if freed else 1)
-    assert ("10.5.0.2" not in files(node, "vms")) is freed
-    assert ("no result of libcni names it" in capsys.readouterr().err) is not freed
-    assert ("10.244.1.7" in files(node)) is (arguments[0] == "vms")
+@pytest.mark.parametrize("named", [False, True])
+def test_a_network_that_no_result_speaks_of(
+    virtual: OperatorNode, capsys: pytest.CaptureFixture[str], named: bool
+) -> None:
+    """A store none of whose containers has a result may be another program's: it has to be named."""
+    status = virtual.run("gc", "--yes", *(["vms"] if named else []))
+
+    assert status == (0 if named else 1)
+    assert ("10.5.0.2" not in files(virtual, "vms")) is named
+    assert ("no result of libcni names it" in capsys.readouterr().err) is not named
+    assert ("10.244.1.7" in files(virtual)) is named
+
+
+@pytest.mark.parametrize("helps", [False, True])
+def test_results_of_another_network(virtual: OperatorNode, helps: bool) -> None:
+    """Naming a directory of results does not name a network: its results have to be in there."""
+    network = "vms" if helps else "k8snet"
+    cached = {"kind": "cniCacheV1", "containerId": "vm-2", "networkName": network}
+    virtual.write("more/vm-2", json.dumps(cached))
+
+    status = virtual.run("gc", "--yes", "--results-dir", str(virtual.directory / "more"))
+
+    assert status == (0 if helps else 1)
+    assert ("10.5.0.2" not in files(virtual, "vms")) is helps
+    assert files(virtual) == KEPT
 
 
 def test_a_network_with_results_but_no_live_lease(node: OperatorNode) -> None:

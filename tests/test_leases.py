@@ -62,14 +62,15 @@ def test_table(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
     for address, owner in (("10.244.1.2", "c1 eth0"), ("fd00:10:244:1::2", "c1 eth0"), ("10.244.1.3", "c2 eth0")):
         node.lease(address, owner, OLD)
     node.lease("10.244.1.4", "c3 eth0", 5)
-    node.lease("10.244.1.9", "", 5)
+    node.lease("10.244.1.8", "", 5)
+    node.lease("10.244.1.9", "", OLD)
     node.lease("10.9.0.2", "c1 net1", OLD)
 
     assert node.run("leases") == 0
 
     assert capsys.readouterr().out.splitlines() == [
         "NETWORK  RANGE               USED  FREE     TOTAL    STALE  EMPTY",
-        "k8snet   10.244.1.0/24          4  249      253          1      1",
+        "k8snet   10.244.1.0/24          5  248      253          1      1",
         "k8snet   fd00:10:244:1::/64     1  1.8e+19  1.8e+19      0      0",
         "k8snet   elsewhere              1  ?        ?            0      0",
         f"k8snet: leases elsewhere are of ranges that it no longer has, by node {NODE}",
@@ -93,7 +94,7 @@ def test_all(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
         ["k8snet", "10.244.1.9", "c2", "eth0", "1d1h", "stale"],
         ["k8snet", "10.244.1.10", "c1", "eth0", "1m", "used"],
         ["k8snet", "10.244.1.11", "c3", "-", "1m30s", "new"],
-        ["k8snet", "10.244.1.12", "-", "-", "in", "the", "future", "empty"],
+        ["k8snet", "10.244.1.12", "-", "-", "in", "the", "future", "new"],
     ]
 
 
@@ -124,6 +125,7 @@ def test_json(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
         "ranges": [
             {"subnet": "10.1.0.0/29", "first": "10.1.0.3", "last": "10.1.0.6", "used": 1, "free": 3, "total": 4}
         ],
+        "statesUnknown": None,
         "elsewhere": 0,
         "lastReserved": {"0": "10.1.0.4"},
         "leases": {"used": 1, "new": 0, "stale": 0, "empty": 0, "unknown": 0},
@@ -192,6 +194,24 @@ def test_no_results(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> N
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].split() == ["k8snet", "10.1.0.0/29", "1", "4", "5", "?", "0"]
     assert lines[2].startswith("in use or stale, that cannot be told: there are no results in ")
+
+
+def test_another_programs_store(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """What gc would not release because no result speaks of the network is not stale here either."""
+    node.network("vms", type="host-local", subnet="10.5.0.0/24")
+    node.lease("10.5.0.2", "vm-1 eth0", OLD, network="vms")
+    node.lease("10.5.0.3", "", OLD, network="vms")
+    node.result("c1")
+
+    assert node.run("leases") == 0
+    lines = capsys.readouterr().out.splitlines()
+    network = listed(node, capsys)["vms"]
+
+    assert lines[1].split() == ["vms", "10.5.0.0/24", "2", "251", "253", "?", "1"]
+    assert lines[2].endswith(": 10.5.0.3")
+    assert lines[3].startswith("vms: in use or stale, that cannot be told: no result of libcni names it or a container")
+    assert (network["leases"]["unknown"], network["leases"]["stale"]) == (1, 0)
+    assert network["statesUnknown"].startswith("no result of libcni")
 
 
 def test_nothing(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
@@ -320,7 +340,7 @@ def test_overlaps(one: str, other: str, expected: bool) -> None:
         ("half", OLD, stores.USED),
         ("lega-cy", OLD, stores.USED),
         ("ancient", OLD, stores.USED),
-        ("", 0, stores.EMPTY),
+        ("", 0, stores.NEW),
         ("", OLD, stores.EMPTY),
     ],
 )

@@ -1,14 +1,15 @@
 """Release leases that nobody uses any more; without --yes they are only shown.
 
-A lease is released when it is older than ten minutes and no result of libcni names its container, or when it is empty:
-reserved by a host-local that was killed before it wrote whose it is. Where libcni has no results nothing is released.
+A lease older than ten minutes is released when no result of libcni names its container, or when it is empty: reserved
+by a host-local that was killed before it wrote whose it is. Where libcni has no results nothing is released, and
+nothing of a network that no result speaks of, unless that is named.
 """
 
 from __future__ import annotations
 
 import os
 
-from plugin.errors import CniError
+from plugin.errors import PLUGIN_FAILURE, CniError
 from plugin.ops import attachments, output, stores, usage
 
 TYPE_CHECKING = False
@@ -51,8 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     found: list[Found] = []
     troubles: list[CniError] = []
     for each in usage.survey(arguments, attached, os.environ):
-        named = bool(arguments.network or arguments.results_dir)
-        trouble = doubt(each, attached, named)
+        trouble = doubt(each, attached, bool(arguments.network))
         if trouble:
             troubles.append(trouble)
         elif arguments.yes:
@@ -71,28 +71,21 @@ def run(arguments: argparse.Namespace) -> int:
 def doubt(one: Usage, attached: Attachments, named: bool) -> CniError | None:
     """Why nothing of this store may be released; None when there is no such reason.
 
-    named: the operator has named the network or where its results are. Without that, a store no lease of which has a
-    result belongs to a program that keeps its results elsewhere, as those for virtual machines do.
+    named: the operator has named the network, so its leases are libcni's.
     """
-    if not one.leases:
+    if not one.leases or not one.doubt or (named and not attached.trouble):
         return None
-    network = one.store.network
-    if attached.trouble:
-        msg = f"network {network}: which leases are in use cannot be told: {attached.trouble}"
-        return CniError(0, msg, "nothing is released; name the directory with the runtime's results: --results-dir")
-    if named or one.count(stores.USED) or network in attached.networks:
-        return None
-    if not any(state == stores.STALE for state in one.states):
-        return None
-    msg = f"network {network}: no result of libcni names it or a container with a lease in {one.store.path}"
-    details = "nothing is released; if all of its containers are gone, name it (gc NETWORK), else see --results-dir"
-    return CniError(0, msg, details)
+    details = "nothing is released; name the directory with the runtime's results: --results-dir"
+    if not attached.trouble:
+        details += "; or, if all of its containers are gone, the network: gc NETWORK"
+    msg = f"network {one.store.network}: which leases are in use cannot be told: {one.doubt}"
+    return CniError(PLUGIN_FAILURE, msg, details)
 
 
 def removable(store: Store, attached: Attachments) -> list[Found]:
     """What can go, as things stand now."""
     states = ((lease, stores.state(lease, attached)) for lease in store.leases())
-    return [Found(store, lease, state) for lease, state in states if _can_go(lease, state)]
+    return [Found(store, lease, state) for lease, state in states if state in (stores.STALE, stores.EMPTY)]
 
 
 def release(store: Store, attached: Attachments, troubles: list[CniError]) -> list[Found]:
@@ -113,17 +106,13 @@ def release(store: Store, attached: Attachments, troubles: list[CniError]) -> li
     return found
 
 
-def _can_go(lease: Lease, state: str) -> bool:
-    return state in (stores.STALE, stores.EMPTY) and stores.is_settled(lease)
-
-
 def _remove(found: Found, troubles: list[CniError]) -> None:
     path = os.path.join(found.store.path, found.lease.address)
     try:
         os.unlink(path)
         found.gone = True
     except OSError as error:
-        troubles.append(CniError(0, f"{path} cannot be removed: {error.strerror}", "run this as root"))
+        troubles.append(CniError(PLUGIN_FAILURE, f"{path} cannot be removed: {error.strerror}", "run this as root"))
 
 
 def _print(found: Sequence[Found], asked: bool) -> None:

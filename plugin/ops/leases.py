@@ -1,6 +1,6 @@
 """Show the addresses in use: how many of each range are used and free, and which leases are stale.
 
-A lease is stale when it is older than ten minutes and no result of libcni names its container.
+A lease older than ten minutes is stale when no result of libcni names its container.
 """
 
 from __future__ import annotations
@@ -105,8 +105,11 @@ def _remarks(usages: Sequence[Usage], attached: Attachments) -> Iterator[str]:
             yield f"{network}: leases elsewhere are of ranges that it no longer has, by {known.source}"
         empty = [lease.address for lease in each.in_state(stores.EMPTY)]
         if empty:
-            yield f"{network}: empty lease files in {each.store.path}: {', '.join(empty)} (gc removes them)"
-    if any(each.count(stores.UNKNOWN) for each in usages):
+            told = f"{network}: empty lease files in {each.store.path}: {', '.join(empty)}"
+            yield told if each.doubt else f"{told} (gc removes them)"
+        if each.doubt and not attached.trouble:
+            yield f"{network}: in use or stale, that cannot be told: {each.doubt}; see --results-dir"
+    if attached.trouble and any(each.count(stores.UNKNOWN) for each in usages):
         yield f"in use or stale, that cannot be told: {attached.trouble}; see --results-dir"
 
 
@@ -137,6 +140,7 @@ def _described(one: Usage, every: bool) -> dict[str, Any]:
         ],
         "elsewhere": len(one.elsewhere()),
         "lastReserved": {str(index): address for index, address in one.store.last_reserved().items()},
+        "statesUnknown": one.doubt or None,
         "leases": {state: one.count(state) for state in stores.STATES},
         "empty": [lease.address for lease in one.in_state(stores.EMPTY)],
     }

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 # What a lease is.
 USED = "used"  # a result of libcni names its container
-NEW = "new"  # none does, but the ADD may be under way
+NEW = "new"  # none does, or it is empty, but the ADD may be under way
 STALE = "stale"
 EMPTY = "empty"  # reserved by a host-local that was killed before it wrote whose it is
-UNKNOWN = "unknown"  # there are no results to tell by
+UNKNOWN = "unknown"  # there are no results to tell by, or not those of whoever made the store
 STATES = (USED, NEW, STALE, EMPTY, UNKNOWN)
 
 GRACE = 600.0  # seconds in which an ADD has ended, one way or the other
@@ -81,12 +81,23 @@ def find(
 def state(lease: Lease, attached: Attachments) -> str:
     """What a lease is, by what libcni knows."""
     if not lease.container:
-        return EMPTY
+        return EMPTY if is_settled(lease) else NEW
     if attached.trouble:
         return UNKNOWN
     if attached.has(lease.container):
         return USED
     return STALE if is_settled(lease) else NEW
+
+
+def doubt(store: Store, states: Sequence[str], attached: Attachments) -> str:
+    """Why it cannot be told which of its leases are in use; empty when it can.
+
+    A store no lease of which has a result may belong to a program that keeps its results elsewhere, as those for
+    virtual machines do.
+    """
+    if attached.trouble or STALE not in states or USED in states or store.network in attached.networks:
+        return attached.trouble
+    return f"no result of libcni names it or a container with a lease in {store.path}"
 
 
 def is_settled(lease: Lease) -> bool:

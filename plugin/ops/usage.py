@@ -22,15 +22,20 @@ if TYPE_CHECKING:
 
 
 class Usage:
-    """One store: its leases, the state of each (stores.STATES), and the ranges they come from."""
+    """One store: its leases, the state of each (stores.STATES), and the ranges they come from.
 
-    __slots__ = ("_addresses", "known", "leases", "states", "store")
+    doubt: why some of the states are unknown; empty when they are not.
+    """
+
+    __slots__ = ("_addresses", "doubt", "known", "leases", "states", "store")
 
     def __init__(self, store: Store, known: Known, attached: Attachments) -> None:
         self.store = store
         self.known = known
         self.leases = store.leases()
-        self.states = [stores.state(lease, attached) for lease in self.leases]
+        states = [stores.state(lease, attached) for lease in self.leases]
+        self.doubt = stores.doubt(store, states, attached)
+        self.states = [stores.UNKNOWN if self.doubt and each == stores.STALE else each for each in states]
         self._addresses = [ipaddress.ip_address(lease.address) for lease in self.leases]
 
     def count(self, state: str) -> int:

@@ -109,7 +109,7 @@ def _described(usage: Usage, span: Span) -> str:
 
 
 def _remedy(usage: Usage) -> str:
-    idle = usage.count(stores.STALE) + usage.count(stores.EMPTY)
+    idle = 0 if usage.doubt else usage.count(stores.STALE) + usage.count(stores.EMPTY)
     if idle:
         return f"release the {idle} that nobody uses: node-ipam.pyz gc --yes"
     return "give the node a larger range, or run fewer pods on it; node-ipam.pyz leases --all shows who has which"
