@@ -29,13 +29,14 @@ _BRIDGED = {"1.1.0": "1.0.0"}  # before 1.6 host-local knows nothing newer; the 
 class Lease:
     """One file of the store: an address, and who has it."""
 
-    __slots__ = ("address", "container", "interface", "reserved")
+    __slots__ = ("address", "container", "interface", "is_readable", "reserved")
 
-    def __init__(self, address: str, container: str, interface: str, reserved: float) -> None:
+    def __init__(self, address: str, container: str, interface: str, reserved: float, is_readable: bool = True) -> None:
         self.address = address
         self.container = container  # empty: host-local was killed before it wrote the id, or the file is damaged
         self.interface = interface  # empty: written by host-local before 0.8, or damaged
         self.reserved = reserved  # epoch seconds
+        self.is_readable = is_readable  # False: whose it is, this user may not see
 
 
 def translate(config: dict[str, Any]) -> tuple[dict[str, Any], bool]:
@@ -59,7 +60,7 @@ def release_environ(environ: Mapping[str, str]) -> dict[str, str]:
 
 def store(data_dir: str, network: str) -> str:
     """The directory in which the leases of a network are files."""
-    return os.path.join(data_dir or DATA_DIR, network)
+    return os.path.normpath(os.path.join(data_dir or DATA_DIR, network))
 
 
 def leases(directory: str) -> Iterator[Lease]:
@@ -71,10 +72,14 @@ def leases(directory: str) -> Iterator[Lease]:
     for name in names:
         if not _is_address(name):
             continue
+        reserved = 0.0
         try:
             path = os.path.join(directory, name)
             reserved = os.stat(path).st_mtime
             text = read_file(path, 4096).decode(errors="replace")
+        except PermissionError:
+            yield Lease(name, "", "", reserved, is_readable=False)
+            continue
         except OSError:
             continue
         yield Lease(name, *_holder(text), reserved)

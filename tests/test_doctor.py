@@ -22,6 +22,7 @@ from plugin.ops.networks import Network
 from tests import broken_nodes as broken
 from tests.apiserver import ApiServer
 from tests.operator_node import NODE, OperatorNode
+from tests.privileges import modes_count
 
 Breakage = Callable[[OperatorNode], None]
 Report = dict[str, dict[str, Any]]
@@ -82,6 +83,18 @@ def test_leases_that_are_not_stale(node: OperatorNode, capsys: pytest.CaptureFix
 
     assert line["status"] == "ok"
     assert line["what"].startswith("2; whether any is stale cannot be told: no result of libcni names it")
+
+
+def test_leases_that_cannot_be_read(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of what this user may not see it is not said that it is in order."""
+    node.result("c1")
+    os.chmod(node.lease("10.244.1.2", "c1 eth0"), 0)
+
+    with modes_count():
+        _status, report = examine(node, capsys)
+
+    assert (report["leases"]["what"], report["leases"]["remedy"]) == ("1 in all, 1 cannot be read", "run this as root")
+    assert report["addresses"]["what"].startswith("1 of 253 used")
 
 
 def test_table(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:

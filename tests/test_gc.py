@@ -246,6 +246,41 @@ def test_what_cannot_be_removed(node: OperatorNode, capsys: pytest.CaptureFixtur
     assert len(document["troubles"]) == 3
 
 
+def test_what_cannot_be_read(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """A lease of which it cannot be told whose it is stays, and the operator is told."""
+    os.chmod(node.memory / "k8snet" / "10.244.1.7", 0)
+    with modes_count():
+        status, document = collect(node, capsys, "--yes")
+
+    assert status == 1
+    assert document["troubles"] == [
+        {"what": f"network k8snet: leases in {node.memory}/k8snet that cannot be read: 1", "remedy": "run this as root"}
+    ]
+    assert files(node) == sorted([*KEPT, "10.244.1.7"])
+
+
+def test_broken_configuration(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """A configuration that cannot be read may name another store: the exit status says that this may not be all."""
+    node.write("net.d/20-more.conflist", "{")
+
+    status, document = collect(node, capsys, "--yes")
+
+    assert (status, files(node)) == (1, KEPT)
+    assert [trouble["what"].partition(":")[0] for trouble in document["troubles"]] == [
+        f"{node.conf}/20-more.conflist is not JSON"
+    ]
+
+
+def test_lock_that_is_none(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """A directory in its place is no matter of rights."""
+    os.unlink(node.memory / "k8snet" / "lock")
+    node.make("run/k8snet/lock")
+
+    assert node.run("gc", "--yes") == 1
+
+    assert "lock cannot be opened: Is a directory\nsee what it is: ls -ld " in capsys.readouterr().err
+
+
 def test_what_fails_to_go(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
     """One failure is told, and the rest is still released."""
     unlink = os.unlink

@@ -10,6 +10,7 @@ import pytest
 
 from plugin import hostlocal
 from plugin.cni import VERSIONS, Request
+from tests.privileges import modes_count
 
 
 def request(**config: Any) -> Request:
@@ -57,7 +58,7 @@ def test_release_environ() -> None:
 
 
 @pytest.mark.parametrize(
-    ("data_dir", "expected"), [("", "/var/lib/cni/networks/net"), ("/run/x", "/run/x/net"), ("/run/x/", "/run/x/net")]
+    ("data_dir", "expected"), [("", "/var/lib/cni/networks/net"), ("/run/x", "/run/x/net"), ("/run//x/", "/run/x/net")]
 )
 def test_store(data_dir: str, expected: str) -> None:
     """The store is a directory of the network's name."""
@@ -110,6 +111,18 @@ def test_what_cannot_be_read_is_passed_over(tmp_path: Path) -> None:
     (tmp_path / "10.0.0.2").symlink_to(tmp_path / "nothing")
     (tmp_path / "10.0.0.3").write_bytes(b"c1\r\neth0")
     assert found(tmp_path) == [("10.0.0.3", "c1", "eth0")]
+
+
+def test_what_may_not_be_read_is_a_lease(tmp_path: Path) -> None:
+    """Somebody has the address, though it cannot be said who."""
+    (tmp_path / "10.0.0.2").write_bytes(b"c1\r\neth0")
+    os.utime(tmp_path / "10.0.0.2", (1.0, 1000.5))
+    os.chmod(tmp_path / "10.0.0.2", 0)
+
+    with modes_count():
+        (lease,) = hostlocal.leases(str(tmp_path))
+
+    assert (lease.address, lease.container, lease.reserved, lease.is_readable) == ("10.0.0.2", "", 1000.5, False)
 
 
 def test_time_of_a_lease(tmp_path: Path) -> None:

@@ -214,6 +214,117 @@ def test_another_programs_store(node: OperatorNode, capsys: pytest.CaptureFixtur
     assert network["statesUnknown"].startswith("no result of libcni")
 
 
+@pytest.mark.parametrize("output", ["table", "json", "prometheus"])
+def test_leases_that_cannot_be_read(node: OperatorNode, capsys: pytest.CaptureFixture[str], output: str) -> None:
+    """They are in use for all we know, and whoever may not read them is told so."""
+    node.network(type="host-local", subnet="10.1.0.0/29")
+    node.result("c1")
+    os.chmod(node.lease("10.1.0.4", "c1 eth0", OLD), 0)
+
+    with modes_count():
+        status = node.run("leases", "-o", output)
+
+    printed = capsys.readouterr()
+    shown = {
+        "table": "k8snet   10.1.0.0/29     1     4      5  ?          0\n",
+        "json": '"unknown": 1',
+        "prometheus": 'state="unknown"} 1\n',
+    }
+    assert shown[output] in printed.out
+    assert status == 1
+    assert printed.err == f"error: network k8snet: leases in {node.memory}/k8snet that cannot be read: 1\nrun this as root\n"
+
+
+@pytest.mark.parametrize("name", ["run", "run/k8snet"])
+@pytest.mark.parametrize("mode", [0o300, 0o600])
+def test_directories_that_cannot_be_read(
+    node: OperatorNode, capsys: pytest.CaptureFixture[str], name: str, mode: int
+) -> None:
+    """An empty table would say that nothing is used."""
+    node.network(type="host-local", subnet="10.1.0.0/29")
+    node.lease("10.1.0.4", "c1 eth0")
+    os.chmod(node.directory / name, mode)
+
+    with modes_count():
+        status = node.run("leases")
+    os.chmod(node.directory / name, 0o700)
+
+    assert (status, capsys.readouterr()) == (
+        1,
+        ("", f"error: {node.directory}/{name} cannot be read: Permission denied\nrun this as root\n"),
+    )
+
+
+def test_broken_configuration(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """It may be the one that names the store: 'no leases' would be too much to say."""
+    node.write("net.d/10-k8snet.conf", "{")
+
+    assert node.run("leases") == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith(f"error: {node.conf}/10-k8snet.conf is not JSON: ")
+    assert node.run("leases", "-o", "json") == 1
+    (trouble,) = json.loads(capsys.readouterr().out)["troubles"]
+    assert trouble["what"].startswith(f"{node.conf}/10-k8snet.conf is not JSON")
+    assert node.run("leases", "k8snet") == 1
+    assert "k8snet.conf is not JSON" in capsys.readouterr().err
+
+
+def test_a_slash_at_the_end(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """It makes no other directory: a store is listed once, and its ranges are known."""
+    node.network(type="host-local", subnet="10.1.0.0/29")
+    node.network("net1", type="host-local", subnet="10.2.0.0/29", dataDir=f"{node.memory}//")
+    for name in ("k8snet", "net1"):
+        node.lease("10.1.0.4", "c1 eth0", network=name)
+
+    for arguments in ((), ("--data-dir", f"{node.memory}/")):
+        assert node.run("leases", "-o", "json", *arguments) == 0
+        found = json.loads(capsys.readouterr().out)["networks"]
+        assert [(each["store"], len(each["ranges"])) for each in found] == [
+            (f"{node.memory}/k8snet", 1),
+            (f"{node.memory}/net1", 1),
+        ]
+
+
+def test_odd_files(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """Pipes and directories where files are expected, and files of odd names and contents, do not stop it."""
+    node.network(type="host-local", subnet="10.1.0.0/29")
+    node.lease("10.1.0.4", "c1 eth0")
+    node.result("c1")
+    os.mkfifo(node.results / "k8snet-c2-eth0")
+    node.make("net.d/20-more.conf")
+    node.write("run/k8snet/last_reserved_ip.\u00b2", "10.1.0.4")
+    (node.memory / "k8snet" / "last_reserved_ip.0").write_bytes(b"\xff\n")
+    for name in ("last_reserved_ip.1", "10.1.0.5"):
+        os.mkfifo(node.memory / "k8snet" / name)
+
+    with deadline.within(10):
+        (network,) = listed(node, capsys).values()
+
+    assert network["lastReserved"] == {"0": "\ufffd"}
+    assert network["leases"] == {"used": 1, "new": 0, "stale": 0, "empty": 0, "unknown": 0}
+
+
+def test_configuration_that_is_a_pipe(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """A runtime would wait for it; we do not."""
+    os.mkfifo(node.conf / "a.conf")
+
+    with deadline.within(10):
+        assert node.run("leases") == 1
+
+    assert f"{node.conf}/a.conf cannot be read: not a regular file" in capsys.readouterr().err
+
+
+def test_remarks_cannot_steer_the_terminal(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nor can the name of a directory, or what is in a file."""
+    node.write("run/\033[2J/10.0.0.1", "c1\r\neth0")
+    node.write("run/\033[2J/last_reserved_ip.0", "\033[2J")
+
+    assert node.run("leases", "--data-dir", str(node.memory)) == 0
+
+    assert "\033" not in capsys.readouterr().out
+
+
 def test_nothing(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
     """A machine without stores is no error; a network that has none is."""
     assert node.run("leases") == 0

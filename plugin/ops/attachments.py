@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+
+from plugin.settings import read_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
 DIRECTORIES = ("/var/lib/cni/results", "/var/lib/cni/cache/results")
 # cachedInfo in libcni/api.go; before CNI 0.8 a file held the bare result, and only its name says whose it is.
 _KIND = "cniCacheV1"
+_LIMIT = 1 << 20  # bytes of a result
 
 
 class Attachments:
@@ -90,12 +94,9 @@ def _read(directory: str, found: Attachments) -> str:
         return "cannot be read"
     for name in names:
         try:
-            with open(os.path.join(directory, name), "rb") as file:
-                found.add(name, file.read())
-        except IsADirectoryError:
-            continue
-        except FileNotFoundError:  # removed at this moment
-            continue
-        except OSError:
-            found.add(name, b"")
+            found.add(name, read_file(os.path.join(directory, name), _LIMIT))
+        except OSError as error:
+            # Removed at this moment, or no file: a directory, a pipe.
+            if error.errno not in (errno.ENOENT, errno.EISDIR, errno.EINVAL):
+                found.add(name, b"")
     return ""

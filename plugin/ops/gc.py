@@ -50,8 +50,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Show or release; the exit status is 1 if something stands in the way."""
     attached = attachments.read(arguments.results_dir)
     found: list[Found] = []
-    troubles: list[CniError] = []
-    for each in usage.survey(arguments, attached, os.environ):
+    usages, troubles = usage.survey(arguments, attached, os.environ)
+    for each in usages:
         trouble = doubt(each, attached, bool(arguments.network))
         if trouble:
             troubles.append(trouble)
@@ -63,9 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
         output.document(_document(found, troubles))
     else:
         _print(found, arguments.yes)
-    for trouble in troubles:
-        output.error(trouble)
-    return output.FOUND if troubles else output.FINE
+    return output.conclude(troubles)
 
 
 def doubt(one: Usage, attached: Attachments, named: bool) -> CniError | None:
@@ -139,5 +137,5 @@ def _print(found: Sequence[Found], asked: bool) -> None:
 def _document(found: Sequence[Found], troubles: Sequence[CniError]) -> dict[str, object]:
     return {
         "leases": [{**usage.record(each.store, each.lease, each.state), "released": each.gone} for each in found],
-        "troubles": [{"what": trouble.msg, "remedy": trouble.details} for trouble in troubles],
+        "troubles": output.listed(troubles),
     }

@@ -34,20 +34,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print what there is."""
+    """Print what there is; the exit status is 1 if that may not be all."""
     attached = attachments.read(arguments.results_dir)
-    usages = usage.survey(arguments, attached, os.environ)
+    usages, troubles = usage.survey(arguments, attached, os.environ)
     if arguments.output == "json":
-        output.document(_document(usages, attached, arguments.all))
+        output.document({**_document(usages, attached, arguments.all), "troubles": output.listed(troubles)})
     elif arguments.output == "prometheus":
         metrics.show(usages)
-    elif not usages:
-        output.note("no leases: host-local has not been used on this machine, or only with another dataDir")
-    else:
+    elif usages:
         (_print_all if arguments.all else _print_ranges)(usages)
         for remark in _remarks(usages, attached):
-            output.line(remark)
-    return output.FINE
+            output.line(output.printable(remark))
+    elif not troubles:
+        output.note("no leases: host-local has not been used on this machine, or only with another dataDir")
+    return output.conclude(troubles)
 
 
 def _print_ranges(usages: Sequence[Usage]) -> None:

@@ -8,6 +8,7 @@ import sys
 from plugin import TYPES, cni, hostlocal, verbs
 from plugin.errors import DECODE_FAILURE, INVALID_CONFIG, CniError
 from plugin.log import Log
+from plugin.settings import read_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -94,27 +95,29 @@ def scan(directory: str) -> tuple[list[Network], list[CniError]]:
     found: list[Network] = []
     troubles = []
     try:
-        names = sorted(os.listdir(directory))
+        entries = sorted(os.scandir(directory), key=lambda entry: entry.name)
     except FileNotFoundError:
-        names = []
+        entries = []
     except OSError as error:
         return [], [CniError(INVALID_CONFIG, f"{directory} cannot be read: {error.strerror}", "run this as root")]
-    for name in names:
-        if name.endswith(_SUFFIXES):
+    for entry in entries:
+        if entry.name.endswith(_SUFFIXES) and not entry.is_dir(follow_symlinks=False):
             try:
-                found += read(os.path.join(directory, name))
+                found += parse(read_file(entry.path, _LIMIT), entry.path)
+            except OSError as error:
+                troubles.append(_unreadable(entry.path, error))
             except CniError as error:
                 troubles.append(error)
     return found, troubles
 
 
 def read(path: str) -> list[Network]:
-    """The networks in a file. Raises CniError."""
+    """The networks in a file that was named, which may be a pipe. Raises CniError."""
     try:
         with open(path, "rb") as file:
             raw = file.read(_LIMIT)
     except OSError as error:
-        raise CniError(INVALID_CONFIG, f"{path} cannot be read: {error.strerror}", "name a CNI configuration") from None
+        raise _unreadable(path, error) from None
     return parse(raw, path)
 
 
@@ -148,6 +151,11 @@ def data_dirs(network: Network, environ: Mapping[str, str], bin_dirs: str) -> li
             pass  # what is wrong is for doctor to say; the leases are where they are
     directory = network.ipam.get("dataDir")
     return [directory if isinstance(directory, str) and directory else hostlocal.DATA_DIR]
+
+
+def _unreadable(path: str, error: OSError) -> CniError:
+    details = "run this as root" if isinstance(error, PermissionError) else "put a CNI configuration there"
+    return CniError(INVALID_CONFIG, f"{path} cannot be read: {error.strerror}", details)
 
 
 def _plugins(value: object, source: str) -> Iterator[dict[str, Any]]:

@@ -91,6 +91,18 @@ def error(failure: CniError) -> None:
         sys.stderr.write(f"{printable(failure.details)}\n")
 
 
+def conclude(troubles: Sequence[CniError]) -> int:
+    """Say what stood in the way; the exit status."""
+    for trouble in troubles:
+        error(trouble)
+    return FOUND if troubles else FINE
+
+
+def listed(troubles: Sequence[CniError]) -> list[dict[str, str]]:
+    """What stood in the way, for a JSON document."""
+    return [{"what": trouble.msg, "remedy": trouble.details} for trouble in troubles]
+
+
 def is_coloured(stream: TextIO) -> bool:
     """Whether to use colour there: a terminal that knows it, and nobody minds (https://no-color.org)."""
     return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and stream.isatty()

@@ -61,7 +61,8 @@ def ranges(store: Store, configured: Sequence[Network], environ: Mapping[str, st
     for network in configured:
         if network.name != store.network or not network.type:
             continue
-        if store.data_dir not in networks.data_dirs(network, environ, bin_dirs):
+        places = [hostlocal.store(each, network.name) for each in networks.data_dirs(network, environ, bin_dirs)]
+        if store.path not in places:
             trouble = "the configurations of this network name another dataDir"
             continue
         known = of_network(network, environ, bin_dirs)

@@ -10,8 +10,9 @@ import time
 
 from plugin import deadline, hostlocal
 from plugin.deadline import DeadlineExceeded
-from plugin.errors import PLUGIN_FAILURE, CniError
+from plugin.errors import IO_FAILURE, PLUGIN_FAILURE, CniError
 from plugin.ops import networks
+from plugin.settings import read_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ class Store:
         return hostlocal.store(self.data_dir, self.network)
 
     def leases(self) -> list[Lease]:
-        """Every lease in it, in the order of their addresses."""
+        """Every lease in it, in the order of their addresses. Raises CniError."""
+        _names(self.path)
         return sorted(hostlocal.leases(self.path), key=lambda lease: _order(lease.address))
 
     def last_reserved(self) -> dict[int, str]:
@@ -58,28 +60,37 @@ class Store:
         found = {}
         for name in _names(self.path):
             index = name[len(_LAST) :]
-            if name.startswith(_LAST) and index.isdigit():
-                with contextlib.suppress(OSError), open(os.path.join(self.path, name), encoding="ascii") as file:
-                    found[int(index)] = file.read(100).strip()
+            if name.startswith(_LAST) and index.isascii() and index.isdigit():
+                with contextlib.suppress(OSError):
+                    text = read_file(os.path.join(self.path, name), 100)
+                    found[int(index)] = text.decode(errors="replace").strip()
         return dict(sorted(found.items()))
 
 
 def find(
     named: Sequence[str], configured: Sequence[Network], environ: Mapping[str, str], bin_dirs: str, network: str = ""
 ) -> list[Store]:
-    """The stores below the data directories that are named or, without any, below all that are known of."""
+    """The stores below the data directories that are named or, without any, below all that are known of.
+
+    Raises CniError when one cannot be looked into.
+    """
     if named:
         directories = list(named)
     else:
         directories = [hostlocal.DATA_DIR]
         for each in configured:
             directories += networks.data_dirs(each, environ, bin_dirs)
-    found = [Store(data_dir, name) for data_dir in dict.fromkeys(directories) for name in sorted(_names(data_dir))]
-    return [store for store in found if network in ("", store.network) and _is_store(store.path)]
+    found: dict[str, Store] = {}
+    for data_dir in directories:
+        for name in sorted(_names(data_dir)):
+            found.setdefault(hostlocal.store(data_dir, name), Store(data_dir, name))
+    return [store for path, store in found.items() if network in ("", store.network) and _is_store(path)]
 
 
 def state(lease: Lease, attached: Attachments) -> str:
     """What a lease is, by what libcni knows."""
+    if not lease.is_readable:
+        return UNKNOWN
     if not lease.container:
         return EMPTY if is_settled(lease) else NEW
     if attached.trouble:
@@ -116,8 +127,11 @@ def locked(store: Store) -> Iterator[None]:
     path = os.path.join(store.path, _LOCK)
     try:
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o640)
-    except OSError as error:
+    except PermissionError as error:
         raise CniError(PLUGIN_FAILURE, f"{path} cannot be opened: {error.strerror}", "run this as root") from None
+    except OSError as error:
+        details = f"see what it is: ls -ld {path}; host-local needs a file there, or nothing"
+        raise CniError(PLUGIN_FAILURE, f"{path} cannot be opened: {error.strerror}", details) from None
     try:
         try:
             with deadline.within(_LOCK_SECONDS):
@@ -141,7 +155,10 @@ def _is_store(path: str) -> bool:
 
 
 def _names(directory: str) -> list[str]:
+    """What is in a directory; nothing where there is none. Raises CniError when that cannot be told."""
     try:
-        return os.listdir(directory)
-    except OSError:
+        return os.listdir(os.path.join(directory, "."))  # the dot needs leave to look at the files, too
+    except (FileNotFoundError, NotADirectoryError):
         return []
+    except OSError as error:
+        raise CniError(IO_FAILURE, f"{directory} cannot be read: {error.strerror}", "run this as root") from None

@@ -6,7 +6,7 @@ import ipaddress
 import os
 
 from plugin import hostlocal
-from plugin.errors import PLUGIN_FAILURE, CniError
+from plugin.errors import IO_FAILURE, PLUGIN_FAILURE, CniError
 from plugin.ops import attachments, networks, recall, stores
 
 TYPE_CHECKING = False
@@ -75,18 +75,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     networks.add_conf_dir(parser)
 
 
-def survey(arguments: argparse.Namespace, attached: Attachments, environ: Mapping[str, str]) -> list[Usage]:
-    """The stores that the arguments ask for. Raises CniError when there is none of that name."""
-    configured, _troubles = networks.scan(arguments.conf_dir)
+def survey(
+    arguments: argparse.Namespace, attached: Attachments, environ: Mapping[str, str]
+) -> tuple[list[Usage], list[CniError]]:
+    """The stores that the arguments ask for, and why there may be more to say. Raises CniError for a wrong name."""
+    configured, troubles = networks.scan(arguments.conf_dir)
     bin_dirs = environ.get("CNI_PATH") or os.pathsep.join(networks.BIN_DIRS)
     found = stores.find(arguments.data_dir, configured, environ, bin_dirs, arguments.network)
     if arguments.network and not found:
+        if troubles:
+            raise troubles[0]
         where = " or ".join(arguments.data_dir) or f"{hostlocal.DATA_DIR} or a dataDir of a CNI configuration"
         details = "name the directory above it with --data-dir; without NETWORK all that there are are shown"
         raise CniError(PLUGIN_FAILURE, f"network {arguments.network} has no leases in {where}", details)
     usages = [Usage(store, recall.ranges(store, configured, environ, bin_dirs), attached) for store in found]
+    troubles += [trouble for each in usages if (trouble := _unreadable(each))]
     # host-local makes a store for every network that it is asked to release something of.
-    return [each for each in usages if each.leases or each.known.spans or arguments.network]
+    return [each for each in usages if each.leases or each.known.spans or arguments.network], troubles
+
+
+def _unreadable(one: Usage) -> CniError | None:
+    count = sum(not lease.is_readable for lease in one.leases)
+    msg = f"network {one.store.network}: leases in {one.store.path} that cannot be read: {count}"
+    return CniError(IO_FAILURE, msg, "run this as root") if count else None
 
 
 def record(store: Store, lease: Lease, state: str) -> dict[str, object]:

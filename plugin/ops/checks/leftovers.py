@@ -64,6 +64,9 @@ def leases(context: Context) -> Finding:
     empty = sum(usage.count(stores.EMPTY) for usage in usages)
     if stale or empty:
         return warn(f"{total} in all, {stale} stale, {empty} empty", "see node-ipam.pyz gc, and gc --yes")
+    unread = sum(not lease.is_readable for usage in usages for lease in usage.leases)
+    if unread:
+        return warn(f"{total} in all, {unread} cannot be read", "run this as root")
     doubt = next((usage.doubt for usage in usages if usage.leases and usage.doubt), "")
     if doubt:
         return ok(f"{total}; whether any is stale cannot be told: {doubt}")
