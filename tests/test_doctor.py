@@ -340,6 +340,43 @@ def test_two_networks_on_one_range(node: OperatorNode, capsys: pytest.CaptureFix
     assert "10.244.1.0/24 is also a range of network k8snet" in report["overlap"]["what"]
 
 
+def test_networks_of_which_no_range_is_known(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """They may have the same ranges: it is not said that no other network has."""
+    node.network("net1", annotation="example.com/net1", dataDir=str(node.make("run1")))
+    node.network("cloud", type="azure-vnet-ipam", dataDir=None)
+
+    line = examine(node, capsys, "k8snet")[1]["overlap"]
+
+    assert line["status"] == "ok"
+    assert line["what"] == (
+        "with no other network on this machine whose ranges are known; not known: "
+        "cloud (azure-vnet-ipam does not keep its leases there); "
+        "net1 (nothing is known of the Node yet, or the cache belongs to another user)"
+    )
+
+
+def test_without_a_name(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """A NetworkAttachmentDefinition may have none: nothing is wrong with that, and leases are not looked for."""
+    config = node.network()
+    del config["name"]
+    node.monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(json.dumps(config).encode())))
+
+    status, report = examine(node, capsys, "-")
+
+    assert status == 0
+    assert report["ranges"]["network"] == networks.UNNAMED
+    assert words(report, "skip") == ["addresses", "leases"]
+
+
+def test_not_ours(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """Standard input is called by its name."""
+    node.monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b'{"name": "lo", "type": "loopback"}')))
+
+    _status, report = examine(node, capsys, "-")
+
+    assert report["configurations"]["what"] == "standard input uses neither kube-node nor node-annotation"
+
+
 @pytest.mark.parametrize("how", ["path", "name", "stdin"])
 def test_conf(node: OperatorNode, capsys: pytest.CaptureFixture[str], how: str) -> None:
     """One configuration can be given as a file, by its network's name, or on standard input."""

@@ -197,6 +197,26 @@ def test_translated_version(node: OperatorNode, capsys: pytest.CaptureFixture[st
     assert found["from"]["cniVersion"] == "standard input says 1.1.0, in which the result is given back"
 
 
+def test_without_a_name(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """A NetworkAttachmentDefinition needs none."""
+    config = node.network()
+    del config["name"]
+    feed(node, config)
+
+    assert explain(node, capsys)["from"]["name"].startswith("Multus, ")
+
+
+def test_keys_cannot_steer_the_terminal(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """A configuration may come from anyone who may write a NetworkAttachmentDefinition."""
+    node.node["metadata"]["annotations"]["example.com/net1"] = "ranges: []"
+    keys: dict[str, str] = {"\033[2J": ""}
+    feed(node, node.network(type="node-annotation", annotation="example.com/net1", **keys))
+
+    assert node.run("explain") == 0
+
+    assert "left out: ipam.dataDir, ipam.annotation, ipam.\\x1b[2J\n" in capsys.readouterr().out
+
+
 def test_no_terminal(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
     """At a terminal, without CONF, the question is asked back rather than waited for."""
     stdin = io.TextIOWrapper(io.BytesIO())
@@ -211,7 +231,7 @@ def test_no_terminal(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> 
     ("config", "what"),
     [
         ({"name": "lo", "type": "loopback"}, "standard input uses neither kube-node nor node-annotation"),
-        ({"ipam": {"type": "kube-node"}}, "missing network name"),
+        ({"name": "", "ipam": {"type": "kube-node"}}, "missing network name"),
         ({"name": "n", "ipam": {"type": "kube-node", "kubeconfig": "/nowhere"}}, "stat /nowhere: missing"),
     ],
 )

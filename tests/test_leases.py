@@ -232,7 +232,10 @@ def test_leases_that_cannot_be_read(node: OperatorNode, capsys: pytest.CaptureFi
     }
     assert shown[output] in printed.out
     assert status == 1
-    assert printed.err == f"error: network k8snet: leases in {node.memory}/k8snet that cannot be read: 1\nrun this as root\n"
+    assert (
+        printed.err
+        == f"error: network k8snet: leases in {node.memory}/k8snet that cannot be read: 1\nrun this as root\n"
+    )
 
 
 @pytest.mark.parametrize("name", ["run", "run/k8snet"])

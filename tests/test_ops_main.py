@@ -49,12 +49,12 @@ def command(monkeypatch: pytest.MonkeyPatch) -> Command:
     return made
 
 
-def start(*arguments: str, stdout: int = subprocess.PIPE, close: bool = False) -> subprocess.CompletedProcess[str]:
+def start(*arguments: str, stdout: int = subprocess.PIPE, close: str = "") -> subprocess.CompletedProcess[str]:
     """Run it as a process of its own."""
     code = "import sys; from plugin.__main__ import main; main(['/opt/cni/bin/node-ipam.pyz', *sys.argv[1:]])"
     argv = [sys.executable, "-c", code, *arguments]
     if close:
-        argv = ["/bin/sh", "-c", 'exec "$@" >&-', "sh", *argv]
+        argv = ["/bin/sh", "-c", f'exec "$@" {close}', "sh", *argv]
     left_out = ("CNI_COMMAND", "PYTHONUNBUFFERED")  # unbuffered, nothing would be left to be written at the end
     environ = {name: value for name, value in os.environ.items() if name not in left_out}
     return subprocess.run(argv, cwd=ROOT, env=environ, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False)
@@ -215,6 +215,15 @@ def test_reader_that_went_away() -> None:
 
 def test_closed_output() -> None:
     """Without a stdout there is nothing to say and nothing to complain about."""
-    done = start("version", close=True)
+    done = start("version", close=">&-")
 
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("arguments", [["explain"], ["doctor", "-"]])
+def test_closed_input(arguments: list[str]) -> None:
+    """Without a stdin there is nothing on it."""
+    done = start(*arguments, close="<&-")
+
+    assert done.returncode == 1
+    assert "standard input is not JSON" in done.stdout + done.stderr

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import TypeVar
 
-    from plugin.ops.networks import Network
-
     Subject = TypeVar("Subject")
 
 EXAMPLE = """\
@@ -68,21 +66,12 @@ def _machine(arguments: argparse.Namespace) -> Machine:
     wanted, source = [each for each in found if each.is_ours], arguments.conf_dir
     if arguments.conf:
         source = networks.STDIN if arguments.conf == "-" else arguments.conf
-        wanted, troubles = _named(arguments)
+        try:
+            wanted, troubles = networks.ours(arguments.conf, arguments.conf_dir), []
+        except CniError as error:
+            wanted, troubles = [], [error]
     attached = attachments.read(arguments.results_dir)
     return Machine(arguments.bin_dir, os.environ, wanted, found, troubles, attached, source)
-
-
-def _named(arguments: argparse.Namespace) -> tuple[list[Network], list[CniError]]:
-    try:
-        found = networks.chosen(arguments.conf, arguments.conf_dir)
-    except CniError as error:
-        return [], [error]
-    wanted = [each for each in found if each.is_ours]
-    details = 'write "ipam": {"type": "kube-node"}'
-    return wanted, [] if wanted else [
-        CniError(0, f"{arguments.conf} uses neither kube-node nor node-annotation", details)
-    ]
 
 
 def _examine(

@@ -41,10 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.conf and sys.stdin.isatty():
         output.error(CniError(INVALID_CONFIG, "which CONF?", "name a file or a network, or give it on standard input"))
         return output.USAGE
-    wanted = [each for each in networks.chosen(arguments.conf or "-", arguments.conf_dir) if each.is_ours]
-    if not wanted:
-        what = f"{arguments.conf or networks.STDIN} uses neither kube-node nor node-annotation"
-        raise CniError(INVALID_CONFIG, what, 'write "ipam": {"type": "kube-node"}')
+    wanted = networks.ours(arguments.conf or "-", arguments.conf_dir)
     explanations = [_within_time(each, arguments) for each in wanted]
     if arguments.output == "json":
         output.document({"networks": explanations})
@@ -76,6 +73,8 @@ def _explained(network: Network, bin_dirs: str, namespace: str) -> dict[str, Any
     config, translated = hostlocal.translate(plan.config) if is_host_local else (plan.config, False)
     origins = Origins(network, settings, overlay, config)
     sources = {key: network.source for key in config if key != "ipam"}
+    if network.is_unnamed:
+        sources["name"] = "Multus, which fills in the name of the NetworkAttachmentDefinition"
     if translated:
         sources["cniVersion"] = f"{network.source} says {request.version}, in which the result is given back"
     sources.update({f"ipam.{key}": origins.of(key) for key in config["ipam"]})
@@ -133,10 +132,11 @@ class Origins:
 
 
 def _print(explanation: dict[str, Any]) -> None:
-    output.line(f"{explanation['program']} would get for network {explanation['network']}:")
+    program = output.printable(explanation["program"])
+    output.line(f"{program} would get for network {explanation['network']}:")
     output.document(explanation["config"])
     output.line()
     output.table(("KEY", "FROM"), list(explanation["from"].items()))
     if explanation["leftOut"]:
-        output.line(f"left out: {', '.join(explanation['leftOut'])}")
+        output.line(f"left out: {output.printable(', '.join(explanation['leftOut']))}")
     output.line()

@@ -28,6 +28,8 @@ def run(argv: Sequence[str]) -> int:
         stream = getattr(sys, name) or os.fdopen(number, "w")  # None: it was closed when Python started
         stream.reconfigure(errors="backslashreplace")
         setattr(sys, name, stream)
+    # Not 0 in place of a closed one: the archive may have got that number.
+    sys.stdin = sys.stdin or os.fdopen(os.open(os.devnull, os.O_RDONLY))
     status = _guarded(argv)
     try:
         sys.stdout.flush()

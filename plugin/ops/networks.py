@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 CONF_DIR = "/etc/cni/net.d"
 STDIN = "standard input"
+UNNAMED = "unnamed"  # in place of the name that Multus fills in
 # Where runtimes and distributions keep their plugins; the first is containerd's, CRI-O's and the kubelet's default.
 BIN_DIRS = ("/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni")
 # libcni.ConfFiles: what a runtime reads of the directory.
@@ -41,6 +42,11 @@ class Network:
         """The network's name; empty where it has none, which Multus fills in."""
         name = self.config.get("name")
         return name if isinstance(name, str) else ""
+
+    @property
+    def is_unnamed(self) -> bool:
+        """Whether its name is still to be filled in, so that nobody knows its leases."""
+        return self.source == STDIN and self.name == UNNAMED
 
     @property
     def ipam(self) -> dict[str, Any]:
@@ -75,10 +81,19 @@ def add_conf(parser: argparse.ArgumentParser, otherwise: str) -> None:
     parser.add_argument("--bin-dir", default=default, metavar="DIR", help=text)
 
 
+def ours(conf: str, directory: str) -> list[Network]:
+    """The networks of ours that CONF means. Raises CniError when there is none."""
+    found = [each for each in chosen(conf, directory) if each.is_ours]
+    if not found:
+        what = f"{STDIN if conf == '-' else conf} uses neither {' nor '.join(TYPES)}"
+        raise CniError(INVALID_CONFIG, what, 'write "ipam": {"type": "kube-node"}')
+    return found
+
+
 def chosen(conf: str, directory: str) -> list[Network]:
     """What CONF means: the networks in that file, of that name, or read from standard input. Raises CniError."""
     if conf == "-":
-        return parse(sys.stdin.buffer.read(_LIMIT), STDIN)
+        return [_named(each) for each in parse(sys.stdin.buffer.read(_LIMIT), STDIN)]
     if "/" in conf or conf.endswith(_SUFFIXES):
         return read(conf)
     found, troubles = scan(directory)
@@ -156,6 +171,11 @@ def data_dirs(network: Network, environ: Mapping[str, str], bin_dirs: str) -> li
 def _unreadable(path: str, error: OSError) -> CniError:
     details = "run this as root" if isinstance(error, PermissionError) else "put a CNI configuration there"
     return CniError(INVALID_CONFIG, f"{path} cannot be read: {error.strerror}", details)
+
+
+def _named(network: Network) -> Network:
+    """A NetworkAttachmentDefinition may do without a name: it gets its own."""
+    return Network({**network.config, "name": network.config.get("name", UNNAMED)}, network.source)
 
 
 def _plugins(value: object, source: str) -> Iterator[dict[str, Any]]:

@@ -65,18 +65,26 @@ def overlap(context: Context) -> Finding:
     """No other network on this machine hands out the same addresses."""
     machine, own = context.machine, context.store
     known = dict(machine.ranges)
+    unknown = {}
     for other in machine.others:
         store = hostlocal.store(str(other.ipam.get("dataDir") or ""), other.name)
-        if store not in known:
-            known[store] = (other.name, recall.of_network(other, machine.environ, machine.bin_dirs).spans)
+        if store in (own, *known) or not other.type:
+            continue
+        found = recall.of_network(other, machine.environ, machine.bin_dirs)
+        known[store] = (other.name, found.spans)
+        if not found.spans:
+            unknown[other.name] = found.trouble
     machine.ranges[own] = (context.network.name, context.spans)
     clashes = [
         (name, span, its)
-        for store, (name, found) in known.items()
-        for its in found
+        for store, (name, theirs) in known.items()
+        for its in theirs
         for span in context.spans
         if store != own and span.overlaps(its)
     ]
+    if not clashes and unknown:
+        told = "; ".join(f"{name} ({trouble})" for name, trouble in unknown.items())
+        return ok(f"with no other network on this machine whose ranges are known; not known: {told}")
     if not clashes:
         return ok("with no other network on this machine")
     name, span, its = clashes[0]
@@ -90,6 +98,8 @@ def free(context: Context) -> Finding:
     """There are addresses left."""
     if not context.spans:
         return skip("no ranges to look at")
+    if context.network.is_unnamed:
+        return skip("needs the name of the network, which Multus fills in")
     directory, network = os.path.split(context.store)
     usage = Usage(stores.Store(directory, network), Known(context.spans, ""), context.machine.attached)
     described = [_described(usage, span) for span in context.spans]

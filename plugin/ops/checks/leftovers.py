@@ -7,7 +7,7 @@ import stat
 
 from plugin import memory, node_annotation
 from plugin.ops import networks, output, recall, stores
-from plugin.ops.checks.finding import ok, warn
+from plugin.ops.checks.finding import ok, skip, warn
 from plugin.ops.recall import Known
 from plugin.ops.usage import Usage
 
@@ -56,6 +56,8 @@ def data_dir(context: Context) -> Finding:
 
 def leases(context: Context) -> Finding:
     """None is stale or empty."""
+    if context.network.is_unnamed:
+        return skip("needs the name of the network, which Multus fills in")
     directories = networks.data_dirs(context.network, context.environ, context.machine.bin_dirs)
     attached = context.machine.attached
     usages = [Usage(stores.Store(each, context.network.name), Known([], ""), attached) for each in directories]
