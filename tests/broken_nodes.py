@@ -262,6 +262,49 @@ def not_ours(node: OperatorNode) -> None:
     archive.place(str(node.bin / archive.FILE), archive.pack({"__main__.py": b"print(1)"}, sys.executable))
 
 
+def not_a_file(node: OperatorNode) -> None:
+    """A pipe: to read it would be to wait."""
+    os.unlink(node.bin / archive.FILE)
+    os.mkfifo(node.bin / archive.FILE)
+
+
+def _with_field(node: OperatorNode, at: int, value: int) -> None:
+    """Change a field of every entry of the directory, PKWARE's APPNOTE section 4.3.12, and of their own headers."""
+    data = bytearray((node.bin / archive.FILE).read_bytes())
+    for signature, offset in ((b"PK\1\2", at), (b"PK\3\4", at - 2)):
+        place = data.find(signature)
+        while place >= 0:
+            data[place + offset] = value
+            place = data.find(signature, place + 4)
+    (node.bin / archive.FILE).write_bytes(data)
+
+
+def encrypted(node: OperatorNode) -> None:
+    """A bit of the flags has changed."""
+    _with_field(node, 8, 1)
+
+
+def unknown_compression(node: OperatorNode) -> None:
+    """The compression method has changed to one that there is not."""
+    _with_field(node, 10, 99)
+
+
+def not_deflated(node: OperatorNode) -> None:
+    """The compression method has changed to another that there is."""
+    _with_field(node, 10, 8)
+
+
+def not_bzipped(node: OperatorNode) -> None:
+    """The compression method has changed to yet another."""
+    _with_field(node, 10, 12)
+
+
+def other_byte_code(node: OperatorNode) -> None:
+    """The Python it was installed for has become a later one."""
+    other = {**sources(), "plugin/__main__.pyc": b"\0\0\r\n"}
+    archive.place(str(node.bin / archive.FILE), archive.pack(other, sys.executable))
+
+
 def mute(node: OperatorNode) -> None:
     """A whole archive that fails when it is run."""
     broken = {**sources(), "plugin/process.py": b"raise SystemError"}

@@ -107,3 +107,35 @@ def test_run_what_cannot_be_entered(root: Root, monkeypatch: pytest.MonkeyPatch)
 
     with pytest.raises(CniError, match="cannot be entered"):
         root.run(["/bin/true"], {})
+
+
+@pytest.mark.parametrize(
+    ("script", "told"),
+    [
+        ("echo no; echo broken >&2; exit 3", "does not answer CNI_COMMAND=VERSION: exit status 3 broken"),
+        ("echo no", "does not answer CNI_COMMAND=VERSION: exit status 0 no"),
+        ("echo '{}'", "does not answer CNI_COMMAND=VERSION: exit status 0 {}"),
+        ("""echo '{"supportedVersions": "1.0.0"}'""", "does not answer"),
+    ],
+)
+def test_no_plugin(tmp_path: Path, script: str, told: str) -> None:
+    """What answers otherwise than a plugin is named, with the last that it said."""
+    program = tmp_path / "plugin"
+    program.write_text(f"#!/bin/sh\n{script}\n", encoding="ascii")
+    with pytest.raises(CniError, match=f"{program} cannot be run: Permission denied"):
+        Root("/").supported_versions(str(program))
+    program.chmod(0o755)
+
+    with pytest.raises(CniError) as error:
+        Root("/").supported_versions(str(program))
+
+    assert error.value.msg.startswith(f"{program} {told}")
+
+
+def test_supported_versions(tmp_path: Path) -> None:
+    """It is asked as a runtime asks."""
+    program = tmp_path / "plugin"
+    program.write_text('#!/bin/sh\ncat > /dev/null\necho "{\\"supportedVersions\\": [\\"$CNI_COMMAND\\"]}"\n')
+    program.chmod(0o755)
+
+    assert Root("/").supported_versions(str(program)) == ["VERSION"]

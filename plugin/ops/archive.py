@@ -66,9 +66,14 @@ def pack(entries: Mapping[str, bytes], interpreter: str = INTERPRETER) -> bytes:
 
 
 def unpack(path: str) -> dict[str, bytes]:
-    """The files in an archive, name to content. Raises OSError, or zipfile.BadZipFile for what is none."""
-    with zipfile.ZipFile(path) as archive:
-        return {name: archive.read(name) for name in archive.namelist()}
+    """The files in an archive, name to content. Raises OSError, or zipfile.BadZipFile for what is none, or damaged."""
+    with open(path, "rb") as file:
+        data = file.read()
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            return {name: archive.read(name) for name in archive.namelist()}
+    except Exception as error:  # RuntimeError, NotImplementedError, zlib.error …: by what the damage looks like
+        raise zipfile.BadZipFile(type(error).__name__) from None
 
 
 def place(path: str, data: bytes, mode: int = 0o755) -> None:
@@ -84,7 +89,7 @@ def place(path: str, data: bytes, mode: int = 0o755) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
-        _remove(temporary)
+        remove(temporary)
         raise
     _sync(folder or ".")
 
@@ -93,24 +98,25 @@ def link(path: str, target: str) -> None:
     """Make path a symbolic link to target; whatever was there before is there until the link is."""
     folder, name = os.path.split(path)
     temporary = os.path.join(folder, f".{name}.{os.getpid()}")
-    _remove(temporary)
+    remove(temporary)
     os.symlink(target, temporary)
     try:
         os.replace(temporary, path)
     except BaseException:
-        _remove(temporary)
+        remove(temporary)
         raise
     _sync(folder or ".")
+
+
+def remove(path: str) -> None:
+    """Remove a file, if it is there."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
 
 
 def _position(name: str) -> tuple[int, str]:
     module = name.rpartition(".")[0]
     return (_FIRST.index(module) if module in _FIRST else len(_FIRST), name)
-
-
-def _remove(path: str) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
 
 
 def _sync(folder: str) -> None:

@@ -2,15 +2,15 @@
 
 The file gets byte code for the interpreter that will run it, and is tried before and after it takes the place of
 the one that is there. Whenever that is interrupted, the one that is there works. A file or link of another program
-under one of the names is kept as NAME.bak; uninstall puts it back.
+under one of the names is kept as NAME.bak, a further one as NAME.bak.2 and so on; uninstall puts the first one back.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
+import stat
 import sys
 import zipfile
 
@@ -18,6 +18,7 @@ from plugin import __version__
 from plugin.errors import PLUGIN_FAILURE, CniError
 from plugin.ops import archive, bindir, interpreter, output
 from plugin.ops.root import Root
+from plugin.settings import read_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     with bindir.changing(folder) as stage:
         _prepare(stage, data)
         _prove(root, stage)
-        changed = [name for name in _NAMES if not _is_same(os.path.join(stage, name), os.path.join(folder, name))]
+        changed = [name for name in _NAMES if not _is_same(root, os.path.join(stage, name), os.path.join(folder, name))]
         kept = _put(root, stage, folder, changed)
     _report(folder, python, changed, kept)
     return output.FINE
@@ -80,28 +81,20 @@ def _prepare(stage: str, data: bytes) -> None:
 def _prove(root: Root, folder: str) -> None:
     """Raise CniError unless both plugins there answer VERSION, run as a runtime runs them."""
     for name in archive.LINKS:
-        path = root.inside(os.path.join(folder, name))
-        trouble, details = "", "everything is as it was"
         try:
-            done = root.run([path], {"CNI_COMMAND": "VERSION"})
-            if done.returncode or not json.loads(done.stdout)["supportedVersions"]:
-                trouble = f"exit status {done.returncode} {_last_line(done.stderr or done.stdout)}".strip()
-        except OSError as error:
-            trouble = error.strerror or type(error).__name__
-            if isinstance(error, PermissionError):
-                details += "; is the file system mounted noexec?"
-        except (ValueError, KeyError, TypeError):
-            trouble = "its answer is not that of a CNI plugin"
-        if trouble:
-            raise CniError(PLUGIN_FAILURE, f"{path} does not answer CNI_COMMAND=VERSION: {trouble}", details)
+            root.supported_versions(root.inside(os.path.join(folder, name)))
+        except CniError as error:
+            details = f"everything is as it was; {error.details}".removesuffix("; ")
+            raise CniError(error.code, error.msg, details) from None
 
 
-def _is_same(new: str, old: str) -> bool:
+def _is_same(root: Root, new: str, old: str) -> bool:
     if os.path.islink(new):
-        return bindir.is_our_link(old)
+        return bindir.is_our_link(root, old)
     try:
-        with open(os.open(old, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file, open(new, "rb") as wanted:
-            return os.fstat(file.fileno()).st_mode & 0o7777 == _MODE and file.read() == wanted.read()
+        with open(new, "rb") as file:
+            wanted = file.read()
+        return os.lstat(old).st_mode == stat.S_IFREG | _MODE and read_file(old, len(wanted) + 1) == wanted
     except OSError:
         return False
 
@@ -117,25 +110,20 @@ def _put(root: Root, stage: str, folder: str, changed: list[str]) -> list[str]:
     with contextlib.ExitStack() as undo:
         for name in changed:
             path, old = os.path.join(folder, name), os.path.join(former, name)
-            backup = path + bindir.BACKUP
             if os.path.lexists(path):
                 _duplicate(path, old, stage)
                 undo.callback(os.replace, old, path)
-                if name in archive.LINKS and not bindir.is_our_link(path) and not os.path.lexists(backup):
+                backup = "" if bindir.is_ours(root, path) else bindir.free_backup(path)
+                if backup:
                     _duplicate(path, backup, stage)
                     undo.callback(os.unlink, backup)
                     kept.append(os.path.basename(backup))
             else:
-                undo.callback(_remove, path)
+                undo.callback(archive.remove, path)
             os.replace(os.path.join(stage, name), path)
         _prove(root, folder)
         undo.pop_all()
     return kept
-
-
-def _remove(path: str) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
 
 
 def _duplicate(path: str, new: str, stage: str) -> None:
@@ -156,7 +144,3 @@ def _report(folder: str, python: interpreter.Interpreter, changed: list[str], ke
     output.line(f"{' and '.join(archive.LINKS)} answer")
     if not os.path.exists(os.path.join(folder, "host-local")):
         output.note(f"no host-local in {folder}: both plugins call it (github.com/containernetworking/plugins)")
-
-
-def _last_line(text: bytes) -> str:
-    return text.decode("utf-8", "replace").strip().rpartition("\n")[2]

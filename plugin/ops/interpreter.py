@@ -10,6 +10,7 @@ import zipfile
 
 from plugin.errors import PLUGIN_FAILURE, CniError
 from plugin.ops import archive
+from plugin.ops.root import last_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ for name in sys.argv[1:] if sys.version_info >= (3, 9) else ():
     except ImportError:
         print(name)
 """
+_MAGIC = "import sys, importlib.util; sys.stdout.buffer.write(importlib.util.MAGIC_NUMBER)"
 
 
 class Interpreter:
@@ -84,10 +86,19 @@ def with_byte_code(entries: Mapping[str, bytes], root: Root, python: Interpreter
         [python.path, "-sSB", "-Wignore", "-c", compiler], {"PYTHONHASHSEED": "0"}, archive.pack(sources), 300.0
     )
     if done.returncode:
-        reason = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
+        reason = last_line(done.stderr)
         raise CniError(PLUGIN_FAILURE, f"{python} cannot compile the plugin: {reason}", "name another: --python PATH")
     with zipfile.ZipFile(io.BytesIO(done.stdout)) as compiled:
         return {**kept, **{name: compiled.read(name) for name in compiled.namelist()}}
+
+
+def takes(root: Root, python: Interpreter, byte_code: bytes) -> bool:
+    """Whether it takes this content of a .pyc; what another version has made it passes over. Raises CniError."""
+    try:
+        done = root.run([python.path, "-ISc", _MAGIC], {})
+    except OSError as error:
+        raise CniError(PLUGIN_FAILURE, f"{python.path} cannot be run: {error.strerror}") from None
+    return bool(done.stdout) and byte_code.startswith(done.stdout)
 
 
 def _probe(root: Root, path: str) -> Interpreter:

@@ -8,6 +8,7 @@ import sys
 from plugin import TYPES, cni, hostlocal, verbs
 from plugin.errors import DECODE_FAILURE, INVALID_CONFIG, CniError
 from plugin.log import Log
+from plugin.ops import output
 from plugin.settings import read_file
 
 TYPE_CHECKING = False
@@ -78,7 +79,7 @@ def add_conf(parser: argparse.ArgumentParser, otherwise: str) -> None:
     add_conf_dir(parser)
     text = f"where the runtime looks for plugins (default: $CNI_PATH, or {BIN_DIRS[0]})"
     default = os.environ.get("CNI_PATH") or BIN_DIRS[0]
-    parser.add_argument("--bin-dir", default=default, metavar="DIR", help=text)
+    parser.add_argument("--bin-dir", default=default, type=output.given, metavar="DIR", help=text)
 
 
 def ours(conf: str, directory: str) -> list[Network]:

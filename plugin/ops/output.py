@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Sequence
     from typing import Any, TextIO
 
@@ -47,6 +47,13 @@ def add_format(parser: argparse.ArgumentParser, *more: str) -> None:
     choices = ("table", "json", *more)
     text = f"how to print it: {', '.join(choices[:-1])} or {choices[-1]} (default: table)"
     parser.add_argument("-o", "--output", choices=choices, default="table", metavar="FORMAT", help=text)
+
+
+def given(text: str) -> str:
+    """An argument that cannot do without a text."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it is empty")
+    return text
 
 
 def worst(words: Sequence[str]) -> int:

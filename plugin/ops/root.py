@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import subprocess
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 _PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 _HOPS = 40  # symbolic links in one path, path_resolution(7)
+_SAID = 200  # characters of what a program has printed
 
 
 class Root:
@@ -83,7 +85,35 @@ class Root:
             details = "a container needs the capability SYS_CHROOT for it"
             raise CniError(PLUGIN_FAILURE, f"{self.path} cannot be entered (chroot)", details) from None
 
+    def supported_versions(self, path: str, seconds: float = 60.0) -> list[str]:
+        """What a plugin of that machine answers to VERSION, run as a runtime runs it. Raises CniError."""
+        try:
+            done = self.run([path], {"CNI_COMMAND": "VERSION"}, b'{"cniVersion": "1.0.0"}', seconds)
+        except OSError as error:
+            details = "is it whole, executable, and for this machine? Is its file system mounted noexec?"
+            raise CniError(PLUGIN_FAILURE, f"{path} cannot be run: {error.strerror}", details) from None
+        versions = _versions(done.stdout)
+        if done.returncode or not versions:
+            said = last_line(done.stderr or done.stdout)[:_SAID]
+            msg = f"{path} does not answer CNI_COMMAND=VERSION: exit status {done.returncode} {said}".strip()
+            raise CniError(PLUGIN_FAILURE, msg)
+        return versions
+
     def _enter(self) -> None:
         if not self.is_own():
             os.chroot(self.path)
         os.chdir("/")
+
+
+def last_line(text: bytes) -> str:
+    """The last line that a program has printed: why it failed, as a rule."""
+    return text.decode("utf-8", "replace").strip().rpartition("\n")[2]
+
+
+def _versions(answer: bytes) -> list[str]:
+    """The versions in an answer to VERSION, https://www.cni.dev/docs/spec/#version-probe-plugin-version-support."""
+    try:
+        versions = json.loads(answer)["supportedVersions"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return []
+    return [str(each) for each in versions] if isinstance(versions, list) else []

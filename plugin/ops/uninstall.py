@@ -21,24 +21,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Uninstall; a link that leads elsewhere, or another program's file, is left alone. Raises CniError."""
-    folder = bindir.find(Root(arguments.root), arguments.bin_dir)
+    root = Root(arguments.root)
+    folder = bindir.find(root, arguments.bin_dir)
     with bindir.changing(folder):
-        done = [line for name in archive.LINKS for line in _remove_link(os.path.join(folder, name))]
-        file = os.path.join(folder, archive.FILE)
-        if os.path.lexists(file):
-            os.unlink(file)
-            done.append(f"removed {file}")
+        names = (*archive.LINKS, archive.FILE)
+        done = [line for name in names for line in _remove(root, os.path.join(folder, name))]
     for line in done or [f"nothing of this program is in {folder}"]:
         output.line(line)
     return output.FINE
 
 
-def _remove_link(path: str) -> list[str]:
-    backup = path + bindir.BACKUP
-    if not bindir.is_our_link(path):
-        return [f"left {path} alone: it is not a link to {archive.FILE}"] if os.path.lexists(path) else []
-    if os.path.lexists(backup):
-        os.replace(backup, path)
-        return [f"restored {path} from {backup}"]
-    os.unlink(path)
-    return [f"removed {path}"]
+def _remove(root: Root, path: str) -> list[str]:
+    """Remove a file, or put back what was there before; what there is to say of it."""
+    if not os.path.lexists(path):
+        return []
+    if not bindir.is_ours(root, path):
+        return [f"left {path} alone: it is another program's"]
+    kept = bindir.kept(path)
+    if not kept:
+        os.unlink(path)
+        return [f"removed {path}"]
+    os.replace(kept[0], path)
+    return [f"restored {path} from {kept[0]}", *(f"left {each}, which came later" for each in kept[1:])]

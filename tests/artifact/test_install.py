@@ -176,22 +176,73 @@ def test_install_over_another_version(folder: Path, newer: str) -> None:
     assert [os.lstat(folder / name).st_ino for name in archive.LINKS] == links
 
 
-def test_other_programs_are_kept_once(folder: Path, newer: str) -> None:
-    """What had one of the names before is kept, is not overwritten by a later one, and comes back with uninstall."""
+def test_other_programs_are_kept(folder: Path, newer: str) -> None:
+    """What had one of the names before is kept, each of several once, and the first comes back with uninstall."""
     (folder / "kube-node").write_bytes(OTHER)
+    (folder / archive.FILE).write_bytes(OTHER)
     os.symlink("/usr/lib/cni/node-annotation", folder / "node-annotation")
 
     printed = install(folder)
-    os.unlink(folder / "kube-node")
-    (folder / "kube-node").write_bytes(b"yet another")
-    install(folder, program=newer)
+    for program in (newer, ARCHIVE):
+        os.unlink(folder / "kube-node")
+        (folder / "kube-node").write_bytes(b"yet another")
+        install(folder, program=program)
 
-    assert "kept what was there as kube-node.bak, node-annotation.bak\n" in printed
+    assert "kept what was there as node-ipam.pyz.bak, kube-node.bak, node-annotation.bak\n" in printed
     assert (folder / "kube-node.bak").read_bytes() == OTHER
-    assert run("uninstall", folder).returncode == 0
-    assert listing(folder) == ["kube-node", "node-annotation"]
-    assert (folder / "kube-node").read_bytes() == OTHER
+    done = run("uninstall", folder)
+    assert f"left {folder}/kube-node.bak.2, which came later\n" in done.stdout
+    assert listing(folder) == sorted([*NAMES, "kube-node.bak.2"])
+    assert (folder / "kube-node").read_bytes() == (folder / archive.FILE).read_bytes() == OTHER
+    assert (folder / "kube-node.bak.2").read_bytes() == b"yet another"
     assert os.readlink(folder / "node-annotation") == "/usr/lib/cni/node-annotation"
+
+
+def test_another_program_with_our_own_name(folder: Path) -> None:
+    """uninstall does not take it for ours."""
+    (folder / archive.FILE).write_bytes(OTHER)
+
+    done = run("uninstall", folder)
+
+    assert listing(folder) == [archive.FILE]
+    assert f"left {folder}/{archive.FILE} alone" in done.stdout
+
+
+@pytest.mark.parametrize("size", [0, 5000])
+def test_half_a_file_is_ours(folder: Path, size: int) -> None:
+    """What a copy that was interrupted has left is no other program; nor is a copy of ours."""
+    install(folder)
+    os.unlink(folder / "kube-node")
+    shutil.copy(folder / archive.FILE, folder / "kube-node")
+    os.truncate(folder / archive.FILE, size)
+
+    install(folder)
+
+    assert listing(folder) == NAMES
+
+
+def test_a_pipe_in_the_way(folder: Path) -> None:
+    """It is not waited for, but kept like another program."""
+    os.mkfifo(folder / archive.FILE)
+
+    install(folder)
+
+    assert listing(folder) == sorted([*NAMES, f"{archive.FILE}.bak"])
+
+
+def test_absolute_links(folder: Path, tmp_path: Path) -> None:
+    """A link to the archive is ours however it is written, and by whatever way the directory is reached."""
+    install(folder)
+    os.symlink(folder, tmp_path / "way")
+    for name in archive.LINKS:
+        os.unlink(folder / name)
+        os.symlink(tmp_path / "way" / archive.FILE, folder / name)
+
+    printed = install(tmp_path / "way")
+    done = run("uninstall", tmp_path / "way")
+
+    assert printed.startswith("already installed: ")
+    assert (done.returncode, listing(folder)) == (0, [])
 
 
 def test_uninstall(folder: Path) -> None:
@@ -444,6 +495,26 @@ def test_left_overs_are_removed(folder: Path) -> None:
     assert listing(folder) == NAMES
 
 
+def test_something_in_the_way(folder: Path) -> None:
+    """What is there under the name of the directory for preparing files is named, with how to be rid of it."""
+    (folder / ".node-ipam.new").touch()
+
+    done = run("install", folder)
+
+    assert done.returncode == 1
+    assert done.stderr == f"error: {folder}/.node-ipam.new is in the way\nremove it: rm -r {folder}/.node-ipam.new\n"
+
+
+@pytest.mark.parametrize("command", ["install", "uninstall", "doctor"])
+def test_no_directory_named(command: str, tmp_path: Path) -> None:
+    """An empty name, as of a variable that is not set, is a mistake in usage; not the directory we are in."""
+    argv = [ARCHIVE, command, "--bin-dir", ""]
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, listing(tmp_path)) == (2, [])
+    assert done.stderr.endswith("error: argument --bin-dir: it is empty\n")
+
+
 def test_many_installs_at_once(folder: Path, newer: str) -> None:
     """Two versions, each installed by two processes at a time: one of the two is there, whole."""
     whole = []
@@ -526,6 +597,17 @@ class TestRoot:
     def test_uninstall(self, node: noderoot.NodeRoot) -> None:
         """And it is found again there."""
         node.run([ARCHIVE, "install", "--root", node.path], os.environ)
+
+        done = node.run([ARCHIVE, "uninstall", "--root", node.path], os.environ)
+
+        assert (done.returncode, listing(Path(node.path, "var/lib/plugins"))) == (0, []), done.stderr
+
+    def test_uninstall_of_absolute_links(self, node: noderoot.NodeRoot) -> None:
+        """They are absolute for that machine."""
+        node.run([ARCHIVE, "install", "--root", node.path], os.environ)
+        for name in archive.LINKS:
+            os.unlink(os.path.join(node.path, "var/lib/plugins", name))
+            os.symlink(f"/opt/cni/bin/{archive.FILE}", os.path.join(node.path, "var/lib/plugins", name))
 
         done = node.run([ARCHIVE, "uninstall", "--root", node.path], os.environ)
 

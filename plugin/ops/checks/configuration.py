@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 
 from plugin import cni, delegate, hostlocal, node_annotation
@@ -67,13 +66,10 @@ def next_plugin(context: Context) -> Finding:
     if os.path.basename(path) != hostlocal.NAME:
         return ok(f"{path}, named by nextipam")
     try:
+        versions = Root("/").supported_versions(path, _SECONDS)
         about = Root("/").run([path], {}, seconds=_SECONDS).stderr.decode("utf-8", "replace")
-        done = Root("/").run([path], {"CNI_COMMAND": "VERSION"}, b'{"cniVersion": "1.0.0"}', _SECONDS)
-        versions = json.loads(done.stdout)["supportedVersions"]
-    except OSError as error:
-        return fail(f"{path} cannot be run: {error.strerror}", "is it whole, executable, and for this machine?")
-    except (ValueError, KeyError, TypeError):
-        return fail(f"{path} does not answer CNI_COMMAND=VERSION", "install the CNI plugins anew")
+    except CniError as error:
+        return fail(error.msg, error.details or "install the CNI plugins anew")
     speaks = "speaks 1.1.0" if cni.NEWEST in versions else f"speaks up to {versions[-1]}, 1.1.0 is translated for it"
     return ok(f"{path}, {_version(about)}, {speaks}")
 

@@ -46,6 +46,7 @@ class Machine:
         self.attached = attached
         self.source = source
         self.interpreter = ""  # the one in the first line of the installed file
+        self.byte_code = b""  # of one of its modules
         self.ranges: dict[str, tuple[str, list[Span]]] = {}  # store -> network and its ranges, as found so far
 
     def folder(self) -> str:
@@ -53,7 +54,7 @@ class Machine:
         folders = [folder for folder in self.bin_dirs.split(os.pathsep) if folder]
         names = (archive.FILE, *archive.LINKS)
         there = [folder for folder in folders if any(os.path.lexists(os.path.join(folder, name)) for name in names)]
-        return (there or folders)[0]
+        return (there or folders or [""])[0]
 
 
 class Context:

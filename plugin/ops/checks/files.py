@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import zipfile
@@ -34,26 +33,29 @@ def archive_file(machine: Machine) -> Finding:
         )
     if not os.path.exists(path):
         return fail(f"there is no {path}", remedy)
+    if not os.path.isfile(path):
+        return fail(f"{path} is not a file", f"remove it, then {remedy}")
     try:
         with open(path, "rb") as file:
             first = file.readline(_LINE)
-        with zipfile.ZipFile(path) as packed:
-            broken = packed.testzip()
-            version = _version(packed.read("plugin/__init__.py"))
-            has_byte_code = "plugin/__main__.pyc" in packed.namelist()
-    except (zipfile.BadZipFile, KeyError, EOFError, ValueError) as error:
-        return fail(f"{path} is damaged or half written ({type(error).__name__})", remedy)
+        entries = archive.unpack(path)
+    except zipfile.BadZipFile as error:
+        return fail(f"{path} is damaged or half written ({error})", remedy)
     except OSError as error:
         return fail(f"{path} cannot be read: {error.strerror}", "run this as root")
-    if broken or not first.startswith(b"#!/"):
-        return fail(f"{path} is damaged: {broken or 'its first line names no interpreter'}", remedy)
+    if "plugin/__init__.py" not in entries:
+        return fail(f"{path} is another program", remedy)
+    if not first.startswith(b"#!/"):
+        return fail(f"{path} is damaged: its first line names no interpreter", remedy)
+    machine.byte_code = entries.get("plugin/__main__.pyc", b"")
     machine.interpreter = os.fsdecode(first[2:].split()[0])
     if not os.access(path, os.X_OK):
         return fail(f"{path} is not executable", f"chmod 755 {path}")
+    version = _version(entries["plugin/__init__.py"])
     if version != __version__:
         return warn(f"{path} is version {version}, this is {__version__}", remedy)
     return ok(
-        f"{path} {version}, " + ("with byte code" if has_byte_code else "as copied; install would make it faster")
+        f"{path} {version}, " + ("with byte code" if machine.byte_code else "as copied; install would make it faster")
     )
 
 
@@ -64,9 +66,12 @@ def interpreter(machine: Machine) -> Finding:
     if not os.path.exists(path):
         return fail(f"{path}, which the first line of {archive.FILE} names, is gone", remedy)
     try:
-        return ok(str(pythons.choose(Root("/"), path)))
+        python = pythons.choose(Root("/"), path)
     except CniError as error:
         return fail(f"{path} will not do: {error.details.partition('. Install one')[0]}", remedy)
+    if machine.byte_code and not pythons.takes(Root("/"), python, machine.byte_code):
+        return warn(f"{python} cannot use the byte code, which is another version's", _INSTALL.format(folder))
+    return ok(str(python))
 
 
 def links(machine: Machine) -> Finding:
@@ -83,10 +88,12 @@ def links(machine: Machine) -> Finding:
 def answer(machine: Machine) -> Finding:
     """Each plugin answers VERSION when it is run as a runtime runs it."""
     folder = machine.folder()
-    for name in archive.LINKS:
-        path = os.path.join(folder, name)
-        if os.path.exists(path) and (trouble := _asked(path)):
-            return fail(f"{path} does not answer CNI_COMMAND=VERSION: {trouble}", _INSTALL.format(folder))
+    paths = [os.path.join(folder, name) for name in archive.LINKS]
+    try:
+        for path in filter(os.path.exists, paths):
+            Root("/").supported_versions(path, _SECONDS)
+    except CniError as error:
+        return fail(error.msg, _INSTALL.format(folder))
     return ok("CNI_COMMAND=VERSION is answered")
 
 
@@ -95,33 +102,9 @@ def _wrong_with(path: str) -> str:
         return f"there is no {path}"
     if not os.path.exists(path):
         return f"{path} is a broken link to {os.readlink(path)}"
-    if bindir.is_our_link(path) or _is_ours(path):
+    if bindir.is_our_link(Root("/"), path) or bindir.is_ours(Root("/"), os.path.realpath(path)):
         return ""
     return f"{path} is another program"
-
-
-def _is_ours(path: str) -> bool:
-    """Whether it is this program under whatever name, linked or copied."""
-    try:
-        with zipfile.ZipFile(path) as packed:
-            return "plugin/__main__.py" in packed.namelist()
-    except (OSError, zipfile.BadZipFile):
-        return False
-
-
-def _asked(path: str) -> str:
-    """What is wrong with its answer."""
-    try:
-        done = Root("/").run([path], {"CNI_COMMAND": "VERSION"}, seconds=_SECONDS)
-        json.loads(done.stdout)["supportedVersions"]
-    except OSError as error:
-        return f"it cannot be run ({error.strerror})"
-    except CniError as error:
-        return error.msg
-    except (ValueError, KeyError, TypeError):
-        said = (done.stderr or done.stdout).decode("utf-8", "replace").strip().rpartition("\n")[2]
-        return f"exit status {done.returncode} {said[:200]}".strip()
-    return ""
 
 
 def _version(source: bytes) -> str:
