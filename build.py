@@ -206,7 +206,7 @@ def main(argv: Sequence[str]) -> int:
             lock()
         else:
             run(f"tests.{options.command}", rest)
-    except (BuildError, FetchError, PermissionError) as error:
+    except (BuildError, FetchError, OSError) as error:
         print(f"build.py: {error}", file=sys.stderr)
         return 1
     return 0

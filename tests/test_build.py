@@ -370,6 +370,14 @@ def test_build_names_what_is_wrong(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     assert capsys.readouterr() == ("", "build.py: pip could not fetch\n")
 
 
+def test_no_place_to_build_in(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file where the folder should be is told in a line."""
+    (tmp_path / "dist").touch()
+
+    assert build.main(["build", "--dist", str(tmp_path / "dist")]) == 1
+    assert capsys.readouterr().err == f"build.py: [Errno 17] File exists: '{tmp_path}/dist'\n"
+
+
 @pytest.mark.parametrize("argv", [[], ["make"], ["build", "--dost", "x"], ["build", "x"], ["lock", "x"]])
 def test_unknown_arguments(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """What build.py does not know it refuses, exit status 2."""
