@@ -137,7 +137,7 @@ def test_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_options() -> None:
     """What is chosen is found where it belongs."""
     found = printed(
-        *("--namespace", "net", "--image", "registry.example/busybox:1", "--bin-dir", "/usr/lib/cni"),
+        *("--namespace", "net", "--image", "registry.example/busybox:1", "--bin-dir", "/usr/lib/cni/"),
         *("--python", "/usr/bin/python3.12", "--service-account", "ranges", "--server", "https://[fd00::1]:6443"),
     )
 
@@ -145,9 +145,9 @@ def test_options() -> None:
     environ = {each["name"]: each.get("value") for container in containers(pod) for each in container["env"]}
     assert {each["metadata"].get("namespace", "net") for each in found.values()} == {"net"}
     assert {each["image"] for each in containers(pod)} == {"registry.example/busybox:1"}
-    assert pod["initContainers"][0]["command"][4:] == ["--bin-dir", "/usr/lib/cni", "--python", "/usr/bin/python3.12"]
-    assert pod["initContainers"][0]["volumeMounts"][1] == {"name": "bin", "mountPath": "/host/usr/lib/cni"}
-    assert pod["volumes"][1]["hostPath"]["path"] == "/usr/lib/cni"
+    assert pod["initContainers"][0]["command"][4:] == ["--bin-dir", "/srv", "--python", "/usr/bin/python3.12"]
+    assert pod["initContainers"][0]["volumeMounts"][1] == {"name": "bin", "mountPath": "/host/srv"}
+    assert pod["volumes"][1]["hostPath"]["path"] == environ["BIN_DIR"] == "/usr/lib/cni"
     assert environ["PYTHONS"] == "/usr/bin/python3.12"
     assert environ["SERVER"] == "https://[fd00::1]:6443"
     assert pod["serviceAccountName"] == found["ServiceAccount"]["metadata"]["name"] == "ranges"
@@ -159,6 +159,10 @@ def test_options() -> None:
     "arguments",
     [
         ["--namespace", "Net"],
+        ["--namespace", "a.b"],
+        ["--namespace", "a" * 64],
+        ["--image", ""],
+        ["--bin-dir", "/"],
         ["--service-account", "a_b"],
         ["--bin-dir", "opt/cni/bin"],
         ["--bin-dir", "/opt/$(x)"],
@@ -179,7 +183,7 @@ def test_server_without_account() -> None:
     """The kubelet's kubeconfig has a server; another cannot be given."""
     done = run("--server", "https://192.0.2.1:6443")
 
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: --server is for --service-account\n")
 
 
@@ -206,12 +210,20 @@ def test_pod_starts_on_any_node(pod: Manifest) -> None:
     assert pod["automountServiceAccountToken"] is False
 
 
+@pytest.mark.parametrize("path", ["/mnt", "/srv"])
+def test_each_mount_has_a_place_of_its_own(path: str) -> None:
+    """Wherever on the node the plugins are."""
+    mounts = printed("--bin-dir", path)["DaemonSet"]["spec"]["template"]["spec"]["initContainers"][0]["volumeMounts"]
+
+    assert len({mount["mountPath"] for mount in mounts}) == len(mounts) == 3
+
+
 def test_pod_may_do_little(pod: Manifest) -> None:
     """No container is privileged, what it has of the node it cannot write but for the places meant."""
     mounts = [mount for container in containers(pod) for mount in container.get("volumeMounts", [])]
     writable = {mount["mountPath"] for mount in mounts if not mount.get("readOnly")}
 
-    assert writable <= {"/host/opt/cni/bin", "/state"}
+    assert writable <= {"/host/srv", "/state"}
     for container in containers(pod):
         context = container["securityContext"]
         assert "privileged" not in context
@@ -300,8 +312,10 @@ class TestPod:
     def node(self, image: Path) -> noderoot.NodeRoot:
         """The node, as the container has it under /host."""
         node = noderoot.NodeRoot(str(image / "host"))
-        node.make("opt/cni/bin")
+        node.make("var/data/cni/bin")
+        os.symlink("/var/data/cni", os.path.join(node.make("opt"), "cni"))  # as it is seen there
         node.make("mnt")
+        node.make("srv")
         return node
 
     def install(self, image: Path, node: noderoot.NodeRoot, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -312,7 +326,11 @@ class TestPod:
         (config / archive.FILE).write_bytes(packed(objects))
         container = objects["DaemonSet"]["spec"]["template"]["spec"]["initContainers"][0]
         variables = {each["name"]: each["value"] for each in container["env"]}
-        mounts = [(str(config), str(image / "host/mnt")), ("/dev", str(image / "dev"))]
+        mounts = [
+            (str(config), str(image / "host/mnt")),
+            (str(image / "host/var/data/cni/bin"), str(image / "host/srv")),
+            ("/dev", str(image / "dev")),
+        ]
         argv = ["/usr/sbin/chroot", str(image), *container["command"]]
         return node.run(argv, {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **variables, **environ}, mounts)
 
@@ -322,14 +340,16 @@ class TestPod:
 
         done = self.install(image, node)
 
-        folder = image / "host/opt/cni/bin"
+        folder = image / "host/var/data/cni/bin"
         assert done.returncode == 0, done.stderr
-        assert done.stdout.startswith("installed ")
+        first, second, *_ = done.stdout.splitlines()
+        assert first == "/opt/cni/bin of the node is /srv in here"
+        assert second.startswith("installed ")
         assert sorted(os.listdir(folder)) == ["kube-node", "node-annotation", "node-ipam.pyz"]
         assert (folder / archive.FILE).read_bytes().startswith(b"#!/usr/bin/python3 -IS")
         subprocess.run([folder / "kube-node"], env={"CNI_COMMAND": "VERSION"}, capture_output=True, check=True)
         assert sorted(path for path, _, _ in os.walk(image / "host")) == before
-        assert os.listdir(image / "host/mnt") == []
+        assert os.listdir(image / "host/mnt") == os.listdir(image / "host/srv") == []
 
     @pytest.mark.parametrize(
         ("environ", "told"),
@@ -347,7 +367,13 @@ class TestPod:
 
         assert (done.returncode, done.stdout) == (1, "")
         assert done.stderr.startswith(told)
-        assert os.listdir(image / "host/opt/cni/bin") == []
+        assert os.listdir(image / "host/var/data/cni/bin") == []
+
+    def test_why_no_python_can_be_run(self, image: Path, node: noderoot.NodeRoot) -> None:
+        """A container that may not enter the node's root says so, not only that there is no Python."""
+        done = self.install(image, node, PYTHONS="/usr/bin/python3.4")
+
+        assert done.stderr.splitlines()[1:] == ["chroot: can't execute '/usr/bin/python3.4': No such file or directory"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("busybox"), reason="needs root and busybox")
@@ -395,7 +421,7 @@ class TestCredentials:
         """Token, CA and kubeconfig are there, for root alone."""
         found = {path.name: path.stat().st_mode & 0o777 for path in (root / "state").iterdir()}
 
-        assert found == {"token": 0o600, "ca.crt": 0o600, "kubeconfig": 0o600}
+        assert found == {"token": 0o600, "ca.crt": 0o600, "kubeconfig": 0o600, "owner": 0o600}
         assert running.poll() is None
 
     def test_kubeconfig(self, root: Path, running: subprocess.Popen[str]) -> None:
@@ -418,7 +444,7 @@ class TestCredentials:
         wait_for(root / "state/token", "second")
 
         assert (root / "state/token").stat().st_ino != before
-        assert sorted(os.listdir(root / "state")) == ["ca.crt", "kubeconfig", "token"]
+        assert sorted(os.listdir(root / "state")) == ["ca.crt", "kubeconfig", "owner", "token"]
         assert running.poll() is None
 
     def test_another_pod_has_written(self, root: Path, running: subprocess.Popen[str]) -> None:
@@ -428,6 +454,41 @@ class TestCredentials:
         wait_for(root / "state/token", "first")
 
         assert running.poll() is None
+
+    def test_a_later_pod(self, root: Path, running: subprocess.Popen[str]) -> None:
+        """Its token is not replaced by that of a pod that is about to go; but when it goes first itself, it is."""
+        (root / "state/owner").write_text("node-ipam-later\n")
+        (root / "state/token").write_text("of the later pod")
+        (root / "credentials/token").write_text("second")
+        time.sleep(0.5)
+        assert (root / "state/token").read_text() == "of the later pod"
+
+        (root / "state/owner").write_text("")
+        wait_for(root / "state/token", "second")
+
+        assert (root / "state/owner").read_text() == "node-ipam-x7k2p\n"
+        assert running.poll() is None
+
+    def test_two_pods(self, root: Path, running: subprocess.Popen[str]) -> None:
+        """The one that started last has its say until it goes; then the other one has."""
+        later = self.start(root, POD="node-ipam-later")
+        wait_for(root / "state/owner", "later")
+        later.terminate()
+        _, told = later.communicate(timeout=10)
+
+        assert (later.returncode, told) == (0, "")
+        wait_for(root / "state/owner", "x7k2p")
+        assert running.poll() is None
+
+    def test_the_former_pod_goes(self, root: Path) -> None:
+        """The later one stays the one that has its say."""
+        former = self.start(root)
+        wait_for(root / "state/kubeconfig")
+        (root / "state/owner").write_text("node-ipam-later\n")
+        former.terminate()
+        former.communicate(timeout=10)
+
+        assert (root / "state/owner").read_text() == "node-ipam-later\n"
 
     @pytest.mark.parametrize(
         ("environ", "server"),

@@ -33,13 +33,15 @@ IMAGE = "busybox:1.36.1"
 _LIMIT = 1 << 20
 _DATE = (1980, 1, 1, 0, 0, 0)
 _PATH = re.compile(r"(/[A-Za-z0-9_+@.-]+)+")
+# https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-label-names
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     add = parser.add_argument
-    add("--namespace", default="kube-system", type=_name, help="it has to exist (default: kube-system)")
-    add("--image", default=IMAGE, help=f"default: {IMAGE}")
+    add("--namespace", default="kube-system", type=_label, help="it has to exist (default: kube-system)")
+    add("--image", default=IMAGE, type=output.given, help=f"default: {IMAGE}")
     text = f"where the runtimes of the nodes look for plugins (default: {bindir.DEFAULT})"
     add("--bin-dir", default=bindir.DEFAULT, type=_path, metavar="DIR", help=text)
     text = "the nodes' interpreter (default: /usr/bin/python3 or a newer one, 3.9 at least)"
@@ -53,7 +55,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the objects as YAML. Raises CniError."""
     if arguments.server and not arguments.service_account:
-        raise CniError(INVALID_CONFIG, "--server is for --service-account", "the kubelet's kubeconfig names its server")
+        details = "the kubelet's kubeconfig names its server"
+        output.error(CniError(INVALID_CONFIG, "--server is for --service-account", details))
+        return output.USAGE
     packed = compressed(install.own_entries())
     if len(packed) > _LIMIT:
         msg = f"the program has {len(packed):,} bytes when compressed; a ConfigMap takes {_LIMIT:,}"
@@ -86,12 +90,19 @@ def compressed(entries: Mapping[str, bytes]) -> bytes:
 
 
 def _name(text: str) -> str:
-    if not is_node_name(text):  # the rule is the same for all names
+    if not is_node_name(text):  # the rule is the same for most names
         raise argparse.ArgumentTypeError(f"{text!r} is no name for a Kubernetes object")
     return text
 
 
+def _label(text: str) -> str:
+    if not _LABEL.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no name for a namespace")
+    return text
+
+
 def _path(text: str) -> str:
+    text = text.rstrip("/")
     if not _PATH.fullmatch(text):
         raise argparse.ArgumentTypeError(f"{text!r} is not an absolute path of letters, digits and _+@.-")
     return text

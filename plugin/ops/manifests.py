@@ -137,14 +137,18 @@ def _install(options: Options, digest: str) -> Manifest:
     return {
         "name": "install",
         "image": options.image,
-        "command": ["/bin/sh", "-c", scripts.INSTALL, "install", "--bin-dir", options.bin_dir, *options.arguments],
-        "env": [_variable("ARCHIVE_SHA256", digest), _variable("PYTHONS", " ".join(options.pythons))],
+        "command": ["/bin/sh", "-c", scripts.INSTALL, "install", "--bin-dir", scripts.BIN, *options.arguments],
+        "env": [
+            _variable("ARCHIVE_SHA256", digest),
+            _variable("PYTHONS", " ".join(options.pythons)),
+            _variable("BIN_DIR", options.bin_dir),
+        ],
         "resources": _resources("10m", "64Mi", "128Mi"),
         # The plugins' directory may belong to another user than root.
         "securityContext": _on_node("SYS_CHROOT", "DAC_OVERRIDE"),
         "volumeMounts": [
             {"name": "host", "mountPath": "/host", "readOnly": True},
-            {"name": "bin", "mountPath": f"/host{options.bin_dir}"},
+            {"name": "bin", "mountPath": f"/host{scripts.BIN}"},
             {"name": "archive", "mountPath": f"/host{scripts.MOUNT}", "readOnly": True},
         ],
     }

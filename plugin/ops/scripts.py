@@ -4,22 +4,31 @@ from __future__ import annotations
 
 from plugin.ops import archive
 
-# /mnt is on every Linux; in the container, and nowhere else, the archive is there.
+# Both are on every Linux; in the container, and nowhere else, the archive and the plugins' directory are there. The
+# latter not under its own path: an absolute link in that would lead out of the node's root.
 MOUNT = "/mnt"
+BIN = "/srv"
 
 # exec: what is printed and the exit status are install's.
 INSTALL = f"""\
 set -eu
+fits() {{
+  chroot /host "$1" -ISc 'import sys, zlib; sys.exit(sys.version_info < (3, 9))'
+}}
 echo "$ARCHIVE_SHA256  /host{MOUNT}/{archive.FILE}" | sha256sum -c > /dev/null 2>&1 || {{
   echo "error: the ConfigMap on this node is not yet, or no longer, the one of this version: trying again" >&2
   exit 1
 }}
 for python in $PYTHONS; do
-  if chroot /host "$python" -ISc 'import sys, zlib; sys.exit(sys.version_info < (3, 9))' 2> /dev/null; then
+  if fits "$python" 2> /dev/null; then
+    echo "$BIN_DIR of the node is {BIN} in here"
     exec chroot /host "$python" -IS {MOUNT}/{archive.FILE} install "$@"
   fi
 done
 echo "error: this node has no Python 3.9 or later; tried $PYTHONS" >&2
+for python in $PYTHONS; do
+  fits "$python" || :
+done
 exit 1
 """
 
@@ -31,10 +40,23 @@ while :; do
 done
 """
 
-# Written beside and renamed: a reader gets the old file or the new one. During an update two pods do that at a time.
+# Written beside and renamed: a reader gets the old file or the new one. During an update there are two pods: the one
+# that started last has its say, and when it goes first, as in an update that is undone, the other takes over.
 REFRESH = """\
 set -eu
 umask 077
+own() {
+  echo "$POD" > "/state/.owner.$POD" && mv -f "/state/.owner.$POD" /state/owner
+}
+owner() {
+  owner=
+  read -r owner 2> /dev/null < /state/owner || :
+}
+leave() {
+  owner
+  [ "$owner" != "$POD" ] || : > /state/owner
+  exit 0
+}
 put() {
   cmp -s "$1" "/state/$2" || { cp "$1" "/state/.$2.$POD" && mv -f "/state/.$2.$POD" "/state/$2"; }
 }
@@ -61,11 +83,16 @@ contexts:
     cluster: node-ipam
     user: node-ipam
 END
-trap 'exit 0' TERM INT
+trap leave TERM INT
+own
 while :; do
-  put /credentials/ca.crt ca.crt
-  put /credentials/token token
-  [ ! -e "/state/.kubeconfig.$POD" ] || mv -f "/state/.kubeconfig.$POD" /state/kubeconfig
+  owner
+  [ "$owner" ] || own
+  if [ "${owner:-$POD}" = "$POD" ]; then
+    put /credentials/ca.crt ca.crt
+    put /credentials/token token
+    [ ! -e "/state/.kubeconfig.$POD" ] || mv -f "/state/.kubeconfig.$POD" /state/kubeconfig
+  fi
   sleep 10 &
   wait $! || :
 done
