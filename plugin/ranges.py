@@ -37,7 +37,7 @@ def from_cidrs(cidrs: object, where: str) -> Ranges:
         raise _wrong(where, "not a list of CIDRs", _FORM)
     if not 1 <= len(cidrs) <= 2:
         raise _wrong(where, f"{len(cidrs)} ranges", _COUNT)
-    networks = [_network(cidr, where) for cidr in cidrs]
+    networks = [network_of(cidr, where) for cidr in cidrs]
     if len(networks) == 2 and networks[0].version == networks[1].version:
         raise _wrong(where, f"two ranges of one family, {networks[0]} and {networks[1]}", _COUNT)
     return [[{"subnet": str(network)}] for network in networks]
@@ -61,55 +61,7 @@ def _family(range_set: object) -> int:
     return found.pop() if len(found) == 1 else 0
 
 
-def check(ranges: object, where: str) -> None:
-    """Raise CniError(PLUGIN_FAILURE) if host-local would refuse or misread this value of `ranges`, written by hand.
-
-    Its rules: Range.Canonicalize, RangeSet.Canonicalize and Overlaps in plugins/ipam/host-local/backend/allocator.
-    """
-    spans = []
-    for range_set in ranges if isinstance(ranges, list) and ranges else [None]:
-        if not isinstance(range_set, list) or not range_set or not all(isinstance(entry, dict) for entry in range_set):
-            raise _wrong(where, "ranges is not a list of lists of objects", 'write [[{"subnet": "10.0.1.0/24"}]]')
-        found = [_span(entry, where) for entry in range_set]
-        if len({version for version, *_ in found}) == 2:
-            raise _wrong(where, "IPv4 and IPv6 in one list of ranges", "give each family a list of its own")
-        spans += found
-    spans.sort()
-    for (version, _, last, one), (following, first, _, other) in zip(spans, spans[1:]):
-        if version == following and first <= last:
-            raise _wrong(where, f"ranges overlap in {one} and {other}", "let each address be in one range only")
-
-
-def _span(entry: dict[str, object], where: str) -> tuple[int, int, int, str]:
-    """(IP version, first address, last address, subnet) that host-local makes of one range."""
-    subnet = entry.get("subnet")
-    network = _network(subnet, where)
-    if network.version == 4 and ":" in str(subnet):
-        raise _wrong(where, f"{_quote(str(subnet))} is IPv4 written as IPv6", f"write {network}")
-    _address(entry, "gateway", where)  # host-local accepts any
-    first = _address(entry, "rangeStart", where) or network[1]
-    last = _address(entry, "rangeEnd", where) or network[-2 if network.version == 4 else -1]
-    # Of these host-local lets pass a start behind the end it sets itself, and then runs into the next network.
-    if first not in network or last not in network or int(first) > int(last):
-        raise _wrong(where, f"no range from {first} to {last} in {network}", "correct its rangeStart and rangeEnd")
-    return network.version, int(first), int(last), str(network)
-
-
-def _address(entry: dict[str, object], key: str, where: str) -> Address | None:
-    """The address under this key of a range; None if there is none. Here host-local reads ::ffff:10.0.0.5 as IPv4."""
-    import ipaddress
-
-    text = entry.get(key)
-    if text is None or text == "":
-        return None
-    try:
-        address = ipaddress.ip_address(text if isinstance(text, str) else "")
-    except ValueError:
-        raise _wrong(where, f"{key} {_quote(str(text))} is not an IP address", "write just the address") from None
-    return getattr(address, "ipv4_mapped", None) or address
-
-
-def _network(cidr: object, where: str) -> Network:
+def network_of(cidr: object, where: str) -> Network:
     """The network that is meant, if it is written properly and host-local can hand it out; else CniError."""
     import ipaddress
 

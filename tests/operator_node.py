@@ -14,7 +14,7 @@ import pytest
 from plugin import hostlocal, identity
 from plugin.kube import places
 from plugin.ops import archive, attachments, main
-from plugin.ops.checks import leftovers
+from plugin.ops.checks import kept
 from tests.apiserver import ApiServer
 from tests.nodes import make_node
 from tests.parts import host_local
@@ -54,7 +54,7 @@ class OperatorNode:
         monkeypatch.setattr(identity, "MACHINE_ID_FILES", (self.write("machine-id", MACHINE_ID + "\n"),))
         monkeypatch.setattr(attachments, "DIRECTORIES", (str(self.results),))
         monkeypatch.setattr(hostlocal, "DATA_DIR", str(directory / "networks"))
-        monkeypatch.setattr(leftovers, "MOUNTS", self.write("mountinfo", MOUNTINFO.format(self.memory)))
+        monkeypatch.setattr(kept, "MOUNTS", self.write("mountinfo", MOUNTINFO.format(self.memory)))
         monkeypatch.setenv("CNI_PATH", str(self.bin))
         monkeypatch.setenv("HOME", str(directory))
         self.make("etc/kubernetes")

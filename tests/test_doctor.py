@@ -17,7 +17,7 @@ import pytest
 from plugin import deadline, kube_node
 from plugin import node as nodes
 from plugin.ops import archive, checks, networks
-from plugin.ops.checks import access, leftovers
+from plugin.ops.checks import access, kept
 from plugin.ops.networks import Network
 from tests import broken_nodes as broken
 from tests.apiserver import ApiServer
@@ -536,16 +536,16 @@ def test_filesystem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, 
     """The mount with the longest path counts, of several on one place the last; blanks are written as \\040."""
     mounts = [("/", "ext4"), ("/run", "ext2"), ("/run", "tmpfs"), (r"/run/a\040b", "xfs"), ("/run/over", "overlay")]
     text = "".join(f"1 1 0:1 / {point} rw shared:1 - {each} dev rw\n" for point, each in mounts)
-    monkeypatch.setattr(leftovers, "MOUNTS", str(tmp_path / "mountinfo"))
+    monkeypatch.setattr(kept, "MOUNTS", str(tmp_path / "mountinfo"))
     (tmp_path / "mountinfo").write_text(text, encoding="ascii")
     monkeypatch.setattr(os.path, "realpath", lambda path: path)
 
-    assert leftovers.filesystem(path) == kind
+    assert kept.filesystem(path) == kind
 
 
 def test_filesystem_of_this_machine() -> None:
     """The kernel's own table is understood."""
-    assert leftovers.filesystem("/proc/self/status") == "proc"
+    assert kept.filesystem("/proc/self/status") == "proc"
 
 
 def remember(node: OperatorNode) -> None:

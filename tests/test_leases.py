@@ -16,9 +16,8 @@ from plugin import node as nodes
 from plugin.cache import Cache
 from plugin.errors import CniError
 from plugin.hostlocal import Lease
-from plugin.ops import attachments, networks, recall, spans, stores
+from plugin.ops import attachments, networks, recall, stores
 from plugin.ops.overlay import Overlay
-from plugin.ops.spans import Span
 from plugin.ops.stores import Store
 from tests.apiserver import ApiServer
 from tests.operator_node import NODE, OperatorNode
@@ -386,59 +385,6 @@ def test_pinned_ranges(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -
 
     assert [each["subnet"] for each in network["ranges"]] == ["10.9.0.0/24"]
     assert network["rangesFrom"] == str(node.memory / kube_node.PINNED)
-
-
-@pytest.mark.parametrize(
-    ("ipam", "expected"),
-    [
-        ({"subnet": "10.0.0.0/24"}, [("10.0.0.0/24", 253)]),
-        ({"subnet": "10.0.0.0/24", "gateway": "10.0.0.254"}, [("10.0.0.0/24", 253)]),
-        ({"subnet": "10.0.0.0/24", "gateway": "10.1.0.1"}, [("10.0.0.0/24", 254)]),
-        ({"ranges": [[{"subnet": "fd00::/120"}]]}, [("fd00::/120", 254)]),
-        (
-            {"ranges": [[{"subnet": "10.0.0.0/24", "rangeStart": "10.0.0.10", "rangeEnd": "10.0.0.19"}]]},
-            [("10.0.0.0/24 10.0.0.10-10.0.0.19", 10)],
-        ),
-        (
-            {"ranges": [[{"subnet": "10.0.0.0/29", "rangeStart": "10.0.0.0", "rangeEnd": "10.0.0.7"}]]},
-            [("10.0.0.0/29 10.0.0.0-10.0.0.7", 7)],
-        ),
-        (
-            {"subnet": "10.0.0.0/30", "ranges": [[{"subnet": "10.1.0.0/30"}, {"subnet": "10.2.0.0/30"}]]},
-            [("10.0.0.0/30", 1), ("10.1.0.0/30", 1), ("10.2.0.0/30", 1)],
-        ),
-        ({"ranges": [[{"subnet": "10.0.0.1/24"}], [{"subnet": "x"}], [{}], [1], {}, None]}, []),
-        ({"ranges": [[{"subnet": "10.0.0.0/24", "rangeStart": "10.0.1.1"}]]}, []),
-        ({"ranges": [[{"subnet": "10.0.0.0/24", "rangeStart": "10.0.0.9", "rangeEnd": "10.0.0.8"}]]}, []),
-        ({"ranges": [[{"subnet": "10.0.0.0/24", "rangeStart": "fd00::1"}]]}, []),
-        (
-            {"ranges": [[{"subnet": "10.0.0.0/24", "rangeStart": "::ffff:10.0.0.250"}]]},
-            [("10.0.0.0/24 10.0.0.250-10.0.0.254", 5)],
-        ),
-        ({"ranges": "10.0.0.0/24"}, []),
-        ({}, []),
-    ],
-)
-def test_spans(ipam: dict[str, Any], expected: list[tuple[str, int]]) -> None:
-    """How many addresses host-local can hand out: not the gateway's, and not of what it refuses."""
-    assert [(str(span), span.total) for span in spans.of_ipam(ipam)] == expected
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "expected"),
-    [
-        ("10.0.0.0/24", "10.0.0.128/25", True),
-        ("10.0.0.128/25", "10.0.0.0/24", True),
-        ("10.0.0.0/25", "10.0.0.128/25", False),
-        ("10.0.0.0/24", "fd00::/64", False),
-        ("::a00:0/120", "10.0.0.0/24", False),
-    ],
-)
-def test_overlaps(one: str, other: str, expected: bool) -> None:
-    """Two ranges overlap when an address of the same family is in both."""
-    first, second = (spans.of_range(0, {"subnet": subnet}) for subnet in (one, other))
-    assert isinstance(first, Span) and isinstance(second, Span)
-    assert first.overlaps(second) is expected
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from plugin import ranges
 from plugin.errors import PLUGIN_FAILURE, CniError
+from plugin.ops import spans
 from tests.budget import examples
 
 WHERE = "annotation example.com/net1 of node vm-002"
@@ -200,67 +201,6 @@ def test_families(found: Any, ipv6: Any, versions: set[int]) -> None:
     assert ranges.families(found) == versions
 
 
-def one(subnet: str, start: object = None, end: object = None, gateway: object = None) -> dict[str, object]:
-    """A range as host-local knows it."""
-    keys = {"subnet": subnet, "rangeStart": start, "rangeEnd": end, "gateway": gateway}
-    return {key: value for key, value in keys.items() if value is not None}
-
-
-@pytest.mark.parametrize(
-    "found",
-    [
-        [V4],
-        [V6, V4],
-        [[one("10.0.0.0/24", "10.0.0.0", "10.0.0.255", "10.9.9.9")]],
-        [[one("10.0.0.0/24", end="10.0.0.99")], [one("10.0.0.0/24", "10.0.0.100")]],
-        [[one("10.0.0.0/24", end="10.0.0.99"), one("10.0.0.0/24", "10.0.0.100")]],
-        [[one("10.0.0.0/24", "10.0.0.7", "10.0.0.7"), one("10.0.0.0/24", "10.0.0.8", "10.0.0.8")]],
-        [[one("10.0.0.0/24", "::ffff:10.0.0.5", "", "fd00::1")]],
-        [[one("4000::16.0.0.0/120", "4000::16.0.0.0", "4000::16.0.0.7")]],
-        [[{"subnet": "10.0.0.0/24", "rangeStart": None, "note": [1]}]],
-    ],
-)
-def test_check_accepts(found: object) -> None:
-    """Ranges written by hand may do all that host-local can."""
-    ranges.check(found, WHERE)
-
-
-@pytest.mark.parametrize(
-    ("found", "what"),
-    [
-        (None, "ranges is not a list of lists of objects"),
-        ([], "ranges is not a list of lists of objects"),
-        ({}, "ranges is not a list of lists of objects"),
-        ([[]], "ranges is not a list of lists of objects"),
-        ([one("10.0.0.0/24")], "ranges is not a list of lists of objects"),
-        ([["10.0.0.0/24"]], "ranges is not a list of lists of objects"),
-        ([[{}]], "NoneType in place of a CIDR"),
-        ([[one("10.0.0.5/24")]], "'10.0.0.5/24' has host bits set"),
-        ([[one("::ffff:10.0.0.0/120")]], "'::ffff:10.0.0.0/120' is IPv4 written as IPv6"),
-        ([[one("64:ff9b::/96")]], "'64:ff9b::/96' begins with a zero byte"),
-        ([[one("10.0.0.0/24", "10.0.0.5/24")]], "rangeStart '10.0.0.5/24' is not an IP address"),
-        ([[one("10.0.0.0/24", "10.0.0.05")]], "rangeStart '10.0.0.05' is not an IP address"),
-        ([[one("10.0.0.0/24", end=167772165)]], "rangeEnd '167772165' is not an IP address"),
-        ([[one("10.0.0.0/24", gateway="router")]], "gateway 'router' is not an IP address"),
-        ([[one("10.0.0.0/24", "10.0.1.0")]], "no range from 10.0.1.0 to 10.0.0.254 in 10.0.0.0/24"),
-        ([[one("10.0.0.0/24", end="10.0.1.0")]], "no range from 10.0.0.1 to 10.0.1.0 in 10.0.0.0/24"),
-        ([[one("10.0.0.0/24", "fd00::1")]], "no range from fd00::1 to 10.0.0.254 in 10.0.0.0/24"),
-        ([[one("10.0.0.0/24", "10.0.0.9", "10.0.0.8")]], "no range from 10.0.0.9 to 10.0.0.8 in 10.0.0.0/24"),
-        ([[*V4, *V6]], "IPv4 and IPv6 in one list of ranges"),
-        ([V4, V4], "ranges overlap in 10.0.1.0/24 and 10.0.1.0/24"),
-        ([[*V4, *V4]], "ranges overlap in 10.0.1.0/24 and 10.0.1.0/24"),
-        ([[one("10.0.0.0/8")], V6, V4], "ranges overlap in 10.0.0.0/8 and 10.0.1.0/24"),
-        ([[one("10.0.0.0/24", end="10.0.0.9")], [one("10.0.0.0/24", "10.0.0.9")]], "ranges overlap in"),
-    ],
-)
-def test_check_refuses(found: object, what: str) -> None:
-    """Ranges that host-local would refuse, or should not be given, are named before it comes to that."""
-    with pytest.raises(CniError, match=re.escape(f"{WHERE}: {what}")) as caught:
-        ranges.check(found, WHERE)
-    assert caught.value.code == PLUGIN_FAILURE
-    assert caught.value.details
-
-
 def network_of(address: Any, bits: int) -> str:
     """The network with so many of the bits of this address."""
     return str(ipaddress.ip_network(f"{address}/{bits}", strict=False))
@@ -296,4 +236,4 @@ def test_any_text(texts: list[str]) -> None:
             assert subnet == network
         assert entry == {"subnet": str(subnet)}
     assert len(found) == len(texts) == len(ranges.families(found))
-    ranges.check(found, WHERE)
+    spans.check(found, WHERE)

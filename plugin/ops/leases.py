@@ -23,8 +23,6 @@ node-ipam.pyz leases
 node-ipam.pyz leases k8snet --all
 node-ipam.pyz leases -o prometheus"""
 
-_HUGE = 10**9  # addresses; from here on nobody counts them
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What this command takes."""
@@ -59,7 +57,8 @@ def _rows(one: Usage) -> Iterator[tuple[object, ...]]:
     network, known = one.store.network, one.known.spans
     for span in known:
         inside = one.inside(span)
-        yield (network, str(span), len(inside), _short(one.free(span)), _short(span.total), *_doubtful(inside))
+        free, total = output.amount(one.free(span)), output.amount(span.total)
+        yield (network, str(span), len(inside), free, total, *_doubtful(inside))
     rest = one.elsewhere()
     if rest or not known:
         yield (network, "elsewhere" if known else "unknown", len(rest), "?", "?", *_doubtful(rest))
@@ -68,10 +67,6 @@ def _rows(one: Usage) -> Iterator[tuple[object, ...]]:
 def _doubtful(states: Sequence[str]) -> tuple[object, int]:
     """How many are stale, and how many empty."""
     return "?" if stores.UNKNOWN in states else states.count(stores.STALE), states.count(stores.EMPTY)
-
-
-def _short(count: int) -> object:
-    return count if count < _HUGE else f"{float(count):.1e}"
 
 
 def _print_all(usages: Sequence[Usage]) -> None:

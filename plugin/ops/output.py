@@ -22,6 +22,7 @@ INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
 
 _GAP = "  "
 _BOLD = "1"
+_HUGE = 10**9
 _UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
 
@@ -118,6 +119,11 @@ def is_coloured(stream: TextIO) -> bool:
 def printable(value: object) -> str:
     """The text of a value without what would steer a terminal: it may come from anyone's annotation or file name."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(value))
+
+
+def amount(count: int) -> int | str:
+    """A number of addresses as it is told: of IPv6 ones nobody counts all."""
+    return count if count < _HUGE else f"{float(count):.1e}"
 
 
 def age(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""What plugin/ranges.py says of host-local is what the real host-local does."""
+"""What plugin/ranges.py and plugin/ops/spans.py say of host-local is what the real host-local does."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from plugin import ranges
 from plugin.errors import CniError
+from plugin.ops import spans
 from tests import parts
 from tests.budget import examples
 
@@ -141,7 +142,7 @@ def runs_away(entry: object) -> bool:
 def test_start_behind_default_end(tmp_path: Any) -> None:
     """The one thing that host-local takes for valid and we do not: it runs into the next network, another node's."""
     with pytest.raises(CniError, match="no range from 10.0.0.255 to 10.0.0.254"):
-        ranges.check([[RUNAWAY]], WHERE)
+        spans.check([[RUNAWAY]], WHERE)
     given_out = [add([[RUNAWAY]], str(tmp_path), container)["ips"][0]["address"] for container in ("c1", "c2")]
     assert given_out == ["10.0.0.255/24", "10.0.1.0/24"]
 
@@ -174,7 +175,7 @@ def test_check_agrees(found: list[Any]) -> None:
     """A `ranges` value passes our check exactly if host-local takes it for valid, whether or not an address is left."""
     assume(not any(runs_away(entry) for each in found for entry in each))
     try:
-        ranges.check(found, WHERE)
+        spans.check(found, WHERE)
         refused = ""
     except CniError as error:
         refused = error.msg

@@ -7,7 +7,7 @@ below, with the checks it cannot do without.
 
 from __future__ import annotations
 
-from plugin.ops.checks import access, addresses, configuration, files, leftovers
+from plugin.ops.checks import access, addresses, configuration, files, kept
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ NETWORK: tuple[tuple[str, Callable[[Context], Finding | None], tuple[str, ...]],
     ("node", access.node, ("permission",)),
     ("ranges", addresses.ranges, ("configuration", "host-local")),
     ("overlap", addresses.overlap, ("ranges",)),
-    ("cache", leftovers.cache, ("configuration",)),
-    ("dataDir", leftovers.data_dir, ("configuration",)),
+    ("cache", kept.cache, ("configuration",)),
+    ("dataDir", kept.data_dir, ("configuration",)),
     ("addresses", addresses.free, ("ranges",)),
-    ("leases", leftovers.leases, ("configuration",)),
+    ("leases", kept.leases, ("configuration",)),
 )

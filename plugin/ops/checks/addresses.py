@@ -5,22 +5,17 @@ from __future__ import annotations
 import os
 
 from plugin import hostlocal, node
-from plugin import ranges as rules
-from plugin.ops import recall, spans, stores
+from plugin.ops import output, recall, spans, stores
 from plugin.ops.checks.finding import fail, ok, skip, warn
 from plugin.ops.recall import Known
 from plugin.ops.usage import Usage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from plugin.ops.checks.context import Context
     from plugin.ops.checks.finding import Finding
-    from plugin.ops.spans import Span
 
 _NEARLY = 0.9  # of a range
-_LEGACY = ("subnet", "rangeStart", "rangeEnd", "gateway")
 
 
 def pinned(context: Context) -> Finding | None:
@@ -44,21 +39,13 @@ def ranges(context: Context) -> Finding:
     if os.path.basename(plan.program) != hostlocal.NAME:
         return ok(f"left to {plan.program}")
     ipam = plan.config["ipam"]
-    rules.check(_all_sets(ipam), _origin(context))
+    spans.check(spans.sets(ipam), _origin(context))
     context.spans = spans.of_ipam(ipam)
     what = f"{', '.join(map(str, context.spans))} from {_origin(context)}"
     if "ipv4-namespaces" in context.network.ipam and not any(span.first.version == 6 for span in context.spans):
         remedy = "give the node an IPv6 range, or leave ipv4-namespaces out"
         return warn(f"{what}: no IPv6, so pods of namespaces not in ipv4-namespaces get no address", remedy)
     return ok(what)
-
-
-def _all_sets(ipam: dict[str, Any]) -> object:
-    """The value of ranges, and the single range of older configurations with it."""
-    listed = ipam.get("ranges", [])
-    if "subnet" not in ipam or not isinstance(listed, list):
-        return listed
-    return [[{key: ipam[key] for key in _LEGACY if key in ipam}], *listed]
 
 
 def overlap(context: Context) -> Finding:
@@ -102,7 +89,7 @@ def free(context: Context) -> Finding:
         return skip("needs the name of the network, which Multus fills in")
     directory, network = os.path.split(context.store)
     usage = Usage(stores.Store(directory, network), Known(context.spans, ""), context.machine.attached)
-    described = [_described(usage, span) for span in context.spans]
+    described = [f"{len(usage.inside(span))} of {output.amount(span.total)} used of {span}" for span in context.spans]
     full = [span for span in context.spans if not usage.free(span)]
     what = "; ".join(described)
     remedy = _remedy(usage)
@@ -111,11 +98,6 @@ def free(context: Context) -> Finding:
     if any(len(usage.inside(span)) >= _NEARLY * span.total for span in context.spans):
         return warn(f"nearly full: {what}", remedy)
     return ok(what)
-
-
-def _described(usage: Usage, span: Span) -> str:
-    total = str(span.total) if span.total < 10**9 else f"{float(span.total):.1e}"
-    return f"{len(usage.inside(span))} of {total} used of {span}"
 
 
 def _remedy(usage: Usage) -> str:
