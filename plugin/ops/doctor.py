@@ -7,6 +7,7 @@ a warning alone leaves it 0.
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 
 from plugin import deadline
 from plugin.deadline import DeadlineExceeded
@@ -29,15 +30,13 @@ node-ipam.pyz doctor k8snet
 kubectl get net-attach-def net1 -o jsonpath={.spec.config} | node-ipam.pyz doctor -"""
 
 
+@dataclass(frozen=True)
 class Line:
     """One line of the answer; network is empty for what concerns the machine."""
 
-    __slots__ = ("check", "finding", "network")
-
-    def __init__(self, network: str, check: str, finding: Finding) -> None:
-        self.network = network
-        self.check = check
-        self.finding = finding
+    network: str
+    check: str
+    finding: Finding
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -8,6 +8,7 @@ nothing of a network that no result speaks of, unless that is named.
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 
 from plugin.errors import PLUGIN_FAILURE, CniError
 from plugin.ops import attachments, output, stores, usage
@@ -27,16 +28,14 @@ node-ipam.pyz gc
 node-ipam.pyz gc --yes"""
 
 
+@dataclass
 class Found:
     """A lease that can go. gone: it has."""
 
-    __slots__ = ("gone", "lease", "state", "store")
-
-    def __init__(self, store: Store, lease: Lease, state: str) -> None:
-        self.store = store
-        self.lease = lease
-        self.state = state
-        self.gone = False
+    store: Store
+    lease: Lease
+    state: str
+    gone: bool = False
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

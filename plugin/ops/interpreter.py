@@ -7,6 +7,7 @@ import os
 import pkgutil
 import sys
 import zipfile
+from dataclasses import dataclass
 
 from plugin.errors import PLUGIN_FAILURE, CniError
 from plugin.ops import archive
@@ -39,12 +40,12 @@ for name in sys.argv[1:] if sys.version_info >= (3, 9) else ():
 _MAGIC = "import sys, importlib.util; sys.stdout.buffer.write(importlib.util.MAGIC_NUMBER)"
 
 
+@dataclass(frozen=True)
 class Interpreter:
     """path: absolute, as the machine that it belongs to knows it. version: major, minor, micro."""
 
-    def __init__(self, path: str, version: tuple[int, ...]) -> None:
-        self.path = path
-        self.version = version
+    path: str
+    version: tuple[int, ...]
 
     def __str__(self) -> str:
         return f"Python {'.'.join(map(str, self.version))} at {self.path}"

@@ -1,4 +1,4 @@
-"""An operator's call: which command is meant, and what its end looks like."""
+"""The operator's command line: choose the command, run it, turn its outcome into an exit status."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _guarded(argv: Sequence[str]) -> int:
-    """Any end of a command as an exit status and, if need be, a sentence."""
+    """Run the command; an exception becomes an error message and an exit status."""
     try:
         status = _dispatch(argv)
         sys.stdout.flush()
@@ -120,7 +120,7 @@ def _version(program: str) -> str:
 
 
 def _about(program: str) -> str:
-    """What every CNI plugin says when it is called without a command, and where an operator goes from here."""
+    """Version and protocol versions, which every CNI plugin prints when called without a command; and where help is."""
     name = _name(program)
     return (
         f"{name} {__version__}: CNI IPAM plugin, ranges from the Kubernetes Node object\n"

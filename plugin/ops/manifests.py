@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from dataclasses import dataclass
 
 from plugin import __version__
 from plugin.ops import archive, scripts
@@ -25,26 +26,17 @@ _LABELS = {"app.kubernetes.io/name": NAME}
 _TOKEN_SECONDS = 3600  # kubelet renews it after 80 % of that
 
 
+@dataclass(frozen=True)
 class Options:
     """What can be chosen; service_account "" means: the plugin uses the kubelet's credentials."""
 
-    def __init__(
-        self,
-        namespace: str,
-        image: str,
-        bin_dir: str,
-        pythons: Sequence[str],
-        arguments: Sequence[str],
-        service_account: str = "",
-        server: str = "",
-    ) -> None:
-        self.namespace = namespace
-        self.image = image
-        self.bin_dir = bin_dir
-        self.pythons = pythons  # where to look for one that can run install
-        self.arguments = arguments  # of install
-        self.service_account = service_account
-        self.server = server
+    namespace: str
+    image: str
+    bin_dir: str
+    pythons: Sequence[str]  # where to look for one that can run install
+    arguments: Sequence[str]  # of install
+    service_account: str = ""
+    server: str = ""
 
 
 def objects(options: Options, packed: bytes) -> list[Manifest]:

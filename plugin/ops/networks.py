@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import dataclass
 
 from plugin import TYPES, cni, hostlocal, verbs
 from plugin.errors import DECODE_FAILURE, INVALID_CONFIG, CniError
@@ -29,14 +30,12 @@ _SUFFIXES = (".conf", ".conflist", ".json")
 _LIMIT = 1 << 20  # bytes of a configuration
 
 
+@dataclass(frozen=True)
 class Network:
     """What one plugin of one network is told: its configuration, and where that was found."""
 
-    __slots__ = ("config", "source")
-
-    def __init__(self, config: dict[str, Any], source: str) -> None:
-        self.config = config
-        self.source = source
+    config: dict[str, Any]
+    source: str
 
     @property
     def name(self) -> str:

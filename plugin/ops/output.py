@@ -1,4 +1,4 @@
-"""The one voice of the operator's commands: tables, status words, colour, JSON, exit statuses."""
+"""What the operator's commands print: tables, status words in colour, JSON, errors; and their exit statuses."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def add_format(parser: argparse.ArgumentParser, *more: str) -> None:
 
 
 def given(text: str) -> str:
-    """An argument that cannot do without a text."""
+    """The type of an argument that must not be empty."""
     if not text.strip():
         raise argparse.ArgumentTypeError("it is empty")
     return text
@@ -87,12 +87,12 @@ def line(text: str = "") -> None:
 
 
 def note(text: str) -> None:
-    """Tell the person at the terminal, in one line or several, what is no part of the output."""
+    """Print a message on stderr that is not part of the output, in one line or several."""
     sys.stderr.write("\n".join(map(printable, text.split("\n"))) + "\n")
 
 
 def error(failure: CniError) -> None:
-    """Say on stderr what went wrong, and what to do about it."""
+    """Print on stderr what went wrong, and what to do about it."""
     word = _painted(FAIL.colour, "error:", is_coloured(sys.stderr))
     sys.stderr.write(f"{word} {printable(failure.msg)}\n")
     if failure.details:
@@ -100,29 +100,29 @@ def error(failure: CniError) -> None:
 
 
 def conclude(troubles: Sequence[CniError]) -> int:
-    """Say what stood in the way; the exit status."""
+    """Print these errors and return the exit status: FOUND if there are any."""
     for trouble in troubles:
         error(trouble)
     return FOUND if troubles else FINE
 
 
 def listed(troubles: Sequence[CniError]) -> list[dict[str, str]]:
-    """What stood in the way, for a JSON document."""
+    """These errors as objects, for a JSON document."""
     return [{"what": trouble.msg, "remedy": trouble.details} for trouble in troubles]
 
 
 def is_coloured(stream: TextIO) -> bool:
-    """Whether to use colour there: a terminal that knows it, and nobody minds (https://no-color.org)."""
+    """Whether to use colour: the stream is a terminal that has it, and NO_COLOR is not set (https://no-color.org)."""
     return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and stream.isatty()
 
 
 def printable(value: object) -> str:
-    """The text of a value without what would steer a terminal: it may come from anyone's annotation or file name."""
+    """The text of a value with control characters escaped: it may come from anyone's annotation or file name."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(value))
 
 
 def amount(count: int) -> int | str:
-    """A number of addresses as it is told: of IPv6 ones nobody counts all."""
+    """A number of addresses, from a billion on in scientific notation."""
     return count if count < _HUGE else f"{float(count):.1e}"
 
 

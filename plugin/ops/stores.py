@@ -7,6 +7,7 @@ import fcntl
 import ipaddress
 import os
 import time
+from dataclasses import dataclass
 
 from plugin import deadline, hostlocal
 from plugin.deadline import DeadlineExceeded
@@ -36,14 +37,12 @@ _LOCK_SECONDS = 10.0
 _LAST = "last_reserved_ip."
 
 
+@dataclass(frozen=True)
 class Store:
     """Where host-local keeps the leases of one network."""
 
-    __slots__ = ("data_dir", "network")
-
-    def __init__(self, data_dir: str, network: str) -> None:
-        self.data_dir = data_dir
-        self.network = network
+    data_dir: str
+    network: str
 
     @property
     def path(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass, field
 
 from plugin import hostlocal, kube_node, verbs
 from plugin.log import Log
@@ -25,29 +26,20 @@ if TYPE_CHECKING:
     from plugin.settings import Settings
 
 
+@dataclass
 class Machine:
     """What concerns all networks. wanted: those to look at; source: where they were looked for."""
 
-    def __init__(
-        self,
-        bin_dirs: str,
-        environ: Mapping[str, str],
-        wanted: Sequence[Network],
-        others: Sequence[Network],
-        troubles: Sequence[CniError],
-        attached: Attachments,
-        source: str,
-    ) -> None:
-        self.bin_dirs = bin_dirs
-        self.environ = environ
-        self.wanted = list(wanted)
-        self.others = list(others)
-        self.troubles = list(troubles)
-        self.attached = attached
-        self.source = source
-        self.interpreter = ""  # the one in the first line of the installed file
-        self.byte_code = b""  # of one of its modules
-        self.ranges: dict[str, tuple[str, list[Span]]] = {}  # store -> network and its ranges, as found so far
+    bin_dirs: str
+    environ: Mapping[str, str]
+    wanted: Sequence[Network]
+    others: Sequence[Network]
+    troubles: Sequence[CniError]
+    attached: Attachments
+    source: str
+    interpreter: str = ""  # the one in the first line of the installed file
+    byte_code: bytes = b""  # of one of its modules
+    ranges: dict[str, tuple[str, list[Span]]] = field(default_factory=dict)  # store -> network and ranges found so far
 
     def folder(self) -> str:
         """The directory of plugins that has ours, or should have."""

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from plugin.ops.output import FAIL, OK, WARN, Status
 
 SKIP = Status("skip", "2")
 
 
+@dataclass(frozen=True)
 class Finding:
     """One line of doctor's answer. remedy: empty where nothing needs doing; may have several lines."""
 
-    __slots__ = ("remedy", "status", "what")
-
-    def __init__(self, status: Status, what: str, remedy: str = "") -> None:
-        self.status = status
-        self.what = what
-        self.remedy = remedy
+    status: Status
+    what: str
+    remedy: str = ""
 
 
 def ok(what: str) -> Finding:

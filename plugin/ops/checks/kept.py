@@ -1,4 +1,4 @@
-"""What is kept on this machine between one pod and the next: the cache, the leases, and where they are."""
+"""What is kept between one pod and the next: the cache, dataDir, and the leases in it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _IN_MEMORY = ("tmpfs", "ramfs")
 
 
 def cache(context: Context) -> Finding:
-    """What was learnt of the Node can be kept; and what has been, so far."""
+    """The cache directory can be used; what it knows of the Node, and how old that is."""
     path = context.settings.cache.path
     trouble, remedy = _unusable(path)
     if trouble:
@@ -40,7 +40,7 @@ def cache(context: Context) -> Finding:
 
 
 def data_dir(context: Context) -> Finding:
-    """Leases go when the pods go, with a reboot."""
+    """dataDir is on a file system that a reboot clears, as it ends all pods."""
     places = networks.data_dirs(context.network, context.environ, context.machine.bin_dirs)
     on_disk = [(place, kind) for place in places if (kind := filesystem(place)) not in _IN_MEMORY]
     if not on_disk:
@@ -55,7 +55,7 @@ def data_dir(context: Context) -> Finding:
 
 
 def leases(context: Context) -> Finding:
-    """None is stale or empty."""
+    """No lease is stale or empty."""
     if context.network.is_unnamed:
         return skip("needs the name of the network, which Multus fills in")
     directories = networks.data_dirs(context.network, context.environ, context.machine.bin_dirs)
@@ -76,7 +76,7 @@ def leases(context: Context) -> Finding:
 
 
 def filesystem(path: str) -> str:
-    """The type of the file system that holds this path, or will hold it."""
+    """The type of the file system that this path is on, or will be."""
     path = os.path.realpath(path)
     best, kind = "", "an unknown file system"
     try:
