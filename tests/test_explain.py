@@ -245,7 +245,7 @@ def test_failures(node: OperatorNode, capsys: pytest.CaptureFixture[str], config
 
 def test_what_hangs(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
     """It has its time and no more, and says what tells where it hangs."""
-    node.monkeypatch.setattr(explanation, "_SECONDS", 0.1)
+    node.monkeypatch.setattr(deadline, "TOTAL", 0.1)
     node.monkeypatch.setattr(explanation, "_explained", lambda *_arguments: time.sleep(60))
     node.network()
 
