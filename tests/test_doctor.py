@@ -168,7 +168,7 @@ CASES: list[tuple[Breakage, str, str, str, str]] = [
     (broken.open_cache, "cache", "warn", "changed by others", "chmod 700"),
     (broken.no_folder, "file", "fail", "there is no directory /nowhere", "--bin-dir DIR"),
     (broken.no_archive, "file", "fail", "there is no", "node-ipam.pyz install"),
-    (broken.archive_is_a_directory, "file", "fail", "cannot be read: Is a directory", "as root"),
+    (broken.archive_is_a_directory, "file", "fail", "node-ipam.pyz is not a file", "remove it"),
     (broken.older_version, "file", "warn", "is version 0.0.", "node-ipam.pyz install"),
     (broken.not_ours, "file", "fail", "node-ipam.pyz is another program", "node-ipam.pyz install"),
     (broken.not_a_file, "file", "fail", "node-ipam.pyz is not a file", "node-ipam.pyz install"),
