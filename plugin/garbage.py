@@ -67,7 +67,8 @@ def stale(store: str, valid: set[tuple[str, str]], started: float) -> list[tuple
     found = {}
     for lease in hostlocal.leases(store):
         in_use = (lease.container, lease.interface) in valid if lease.interface else lease.container in containers
-        if lease.container and not in_use and lease.reserved < started:
+        # What is no container's id, no DEL can name.
+        if cni.is_identifier(lease.container) and not in_use and lease.reserved < started:
             found[lease.container, lease.interface or "eth0"] = True
     return list(found)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from plugin.cni import is_identifier, is_interface
+from plugin.cni import is_interface
 from plugin.settings import read_file
 
 TYPE_CHECKING = False
@@ -33,7 +33,7 @@ class Lease:
 
     def __init__(self, address: str, container: str, interface: str, reserved: float, is_readable: bool = True) -> None:
         self.address = address
-        self.container = container  # empty: host-local was killed before it wrote the id, or the file is damaged
+        self.container = container  # empty: host-local was killed before it wrote the id, or the disk lost it
         self.interface = interface  # empty: written by host-local before 0.8, or damaged
         self.reserved = reserved  # epoch seconds
         self.is_readable = is_readable  # False: whose it is, this user may not see
@@ -87,8 +87,8 @@ def leases(directory: str) -> Iterator[Lease]:
 
 def _holder(text: str) -> tuple[str, str]:
     """Container and interface; after a power failure a file may have the right length, and nothing but zeros in it."""
-    container, interface = map(str.strip, text.strip().partition("\n")[::2])
-    return container if is_identifier(container) else "", interface if is_interface(interface) else ""
+    container, interface = (part.strip(" \t\r\n\0") for part in text.partition("\n")[::2])
+    return container, interface if is_interface(interface) else ""
 
 
 def _is_address(name: str) -> bool:

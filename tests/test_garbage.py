@@ -200,6 +200,7 @@ def test_damaged_leases_hinder_no_other(tmp_path: Path) -> None:
     node.lease("10.9.0.2", "\0" * 70)
     node.lease("10.9.0.3", "old\r\neth0")
     node.lease("10.9.0.4", "zeros\r\n\0\0\0\0")
+    node.lease("10.9.0.5", "no\0container\r\neth0")
     node.collect({KEY: []})
     assert node.freed() == [("old", "eth0"), ("zeros", "eth0")]
 
