@@ -38,7 +38,7 @@ TOOL_TARGETS = [
     Target(f"3.{minor}", machine, glibc=("17", "28")) for minor in range(10, 15) for machine in ("x86_64", "aarch64")
 ]
 CHECKS = (("ruff", "check"), ("ruff", "format", "--check"), ("mypy",), ("pytest",))
-COUNTED = (("tests.measured", MEASURED), ("coverage", "erase"), ("pytest", "-m", "not exact"))
+COUNTED = (("tests.support.measured", MEASURED), ("coverage", "erase"), ("pytest", "-m", "not exact"))
 REPORT = (("coverage", "combine", "--quiet"), ("coverage", "report"))
 
 
@@ -161,7 +161,7 @@ def run(module: str, arguments: Sequence[str]) -> None:
 
 
 def _environ(dist: str) -> dict[str, str]:
-    """The environment in which tests/ uses the archive in this folder: tests/dist.py."""
+    """The environment in which tests/ uses the archive in this folder: tests/support/dist.py."""
     return {**os.environ, "NODE_IPAM_DIST": dist}
 
 

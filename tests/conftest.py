@@ -31,7 +31,7 @@ def caches(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch, caches: Path) -> None:
-    """No variable that the plugins look at, but for CNI_PATH: tests.parts finds host-local by it."""
+    """No variable that the plugins look at, but for CNI_PATH: tests.support.parts finds host-local by it."""
     for name in list(os.environ):
         if name in _NAMES or name.upper().endswith(_ENDS) or (name.startswith("CNI_") and name != "CNI_PATH"):
             monkeypatch.delenv(name)

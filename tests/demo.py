@@ -13,11 +13,11 @@ import time
 
 from plugin import hostlocal
 from plugin.identity import machine_id
-from tests.apiserver import ApiServer, make_node, node_authorizer
-from tests.dist import DIST
-from tests.parts import PartMissing, host_local
-from tests.runtime import Answer, Config, Pod, Runtime
-from tests.screen import Screen
+from tests.support.apiserver import ApiServer, make_node, node_authorizer
+from tests.support.dist import DIST
+from tests.support.parts import PartMissing, host_local
+from tests.support.runtime import Answer, Config, Pod, Runtime
+from tests.support.screen import Screen
 
 NODE = "vm-002"
 POD_CIDRS = ("11.0.1.0/24", "1100:0:0:1::/64")

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from plugin.annotation import MAX_BYTES, MAX_DEPTH, parse
 from plugin.errors import INVALID_CONFIG, CniError
-from tests.budget import examples
+from tests.support.budget import examples
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 NAME = "example.com/ipvlan-ranges"

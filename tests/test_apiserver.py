@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests import makeconfig
-from tests.apiserver import ApiServer, make_node, node_authorizer, rbac_get_nodes_only
+from tests.support import makeconfig
+from tests.support.apiserver import ApiServer, make_node, node_authorizer, rbac_get_nodes_only
 
 SCOPE = 'resource "nodes" in API group "" at the cluster scope'
 

@@ -10,7 +10,7 @@ import pytest
 from tests.bench import report, scenarios
 from tests.bench.measure import Failed, Meter, Sample, Series, checked
 from tests.bench.stage import COPIED, INSTALLED
-from tests.runtime import Call
+from tests.support.runtime import Call
 
 # Name, variant and what a sample of it is, when everything is as it should be.
 GOOD = {

@@ -339,7 +339,7 @@ def test_coverage_runs_on_an_archive_of_its_own(monkeypatch: pytest.MonkeyPatch)
 
     assert build.main(["coverage", "-k", "a b"]) == 1
     assert built == [build.MEASURED]
-    assert [command[0] for command in ran] == ["tests.measured", "coverage", "pytest", "coverage", "coverage"]
+    assert [command[0] for command in ran] == ["tests.support.measured", "coverage", "pytest", "coverage", "coverage"]
     assert ran[2] == ["pytest", "-m", "not exact", "-k", "a b"]
 
 

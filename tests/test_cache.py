@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from plugin import cache, deadline
 from plugin.cache import Cache
-from tests.budget import examples
-from tests.recorder import ROOT
+from tests.support.budget import examples
+from tests.support.recorder import ROOT
 
 BODY = b"the body\nof an entry \0\xff"
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")

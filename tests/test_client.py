@@ -19,9 +19,9 @@ import plugin
 from plugin import deadline
 from plugin.errors import INVALID_CONFIG, PLUGIN_FAILURE, TRY_AGAIN_LATER, CniError, Forbidden, NodeMissing, Unreachable
 from plugin.kube import answers, client
-from tests import makeconfig
-from tests.nodes import make_node
-from tests.pki import Authority
+from tests.support import makeconfig
+from tests.support.nodes import make_node
+from tests.support.pki import Authority
 
 SERVER = "https://192.0.2.1:6443"
 NODE_URL = f"{SERVER}/api/v1/nodes/a"

@@ -13,8 +13,8 @@ import pytest
 from plugin.errors import CniError
 from plugin.kube import credentials, der, files, kubeconfig
 from plugin.kube.credentials import Credentials
-from tests.kubeconfig_cases import FILE_TOKEN, INLINE_TOKEN, PLUGIN_TOKEN, USER, Material, config
-from tests.pki import Authority
+from tests.support.kubeconfig_cases import FILE_TOKEN, INLINE_TOKEN, PLUGIN_TOKEN, USER, Material, config
+from tests.support.pki import Authority
 
 _AUTHORITY = Authority()
 _NODE_CLAIM = {"kubernetes.io": {"node": {"name": "worker-1", "uid": "1"}}}

@@ -15,7 +15,7 @@ import pytest
 
 from plugin import deadline, delegate, process
 from plugin.errors import PLUGIN_FAILURE, TRY_AGAIN_LATER, CniError
-from tests.recorder import DUPLICATE, RESULT, Recorder
+from tests.support.recorder import DUPLICATE, RESULT, Recorder
 
 ENVIRON = {"CNI_COMMAND": "ADD", "CNI_CONTAINERID": "c1", "CNI_IFNAME": "eth0", "CNI_ARGS": "K8S_POD_NAME=x"}
 CONFIG = b'{"name": "net"}'

@@ -22,8 +22,8 @@ import yaml
 
 from plugin.errors import CniError
 from plugin.ops import archive, deploy, install, scripts
-from tests import noderoot, parts
-from tests.dist import ARCHIVE
+from tests.support import noderoot, parts
+from tests.support.dist import ARCHIVE
 
 Manifest = dict[str, Any]
 

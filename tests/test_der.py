@@ -13,7 +13,7 @@ from cryptography.x509.name import _ASN1Type
 from cryptography.x509.oid import NameOID
 
 from plugin.kube import der
-from tests.pki import Authority
+from tests.support.pki import Authority
 
 _UTC = datetime.timezone.utc
 

@@ -19,10 +19,10 @@ from plugin import node as nodes
 from plugin.ops import archive, checks, networks
 from plugin.ops.checks import access, kept
 from plugin.ops.networks import Network
-from tests import broken_nodes as broken
-from tests.apiserver import ApiServer
-from tests.operator_node import NODE, OperatorNode
-from tests.privileges import modes_count
+from tests.support import broken_nodes as broken
+from tests.support.apiserver import ApiServer
+from tests.support.operator_node import NODE, OperatorNode
+from tests.support.privileges import modes_count
 
 Breakage = Callable[[OperatorNode], None]
 Report = dict[str, dict[str, Any]]

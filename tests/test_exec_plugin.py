@@ -16,7 +16,7 @@ from plugin import deadline
 from plugin.errors import PLUGIN_FAILURE, TRY_AGAIN_LATER, CniError, Unreachable
 from plugin.kube import exec_plugin, kubeconfig
 from plugin.kube.kubeconfig import Kubeconfig
-from tests.pki import Authority
+from tests.support.pki import Authority
 
 _VERSION = "client.authentication.k8s.io/v1"
 _ANSWER: dict[str, Any] = {"apiVersion": _VERSION, "kind": "ExecCredential", "status": {"token": "t"}}

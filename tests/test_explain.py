@@ -17,8 +17,8 @@ from plugin import deadline, kube_node
 from plugin import node as nodes
 from plugin.ops import explain as explanation
 from plugin.ops import networks
-from tests.apiserver import ApiServer
-from tests.operator_node import NODE, OperatorNode
+from tests.support.apiserver import ApiServer
+from tests.support.operator_node import NODE, OperatorNode
 
 
 @pytest.fixture

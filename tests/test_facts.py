@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from plugin import facts
-from tests.nodes import make_node
+from tests.support.nodes import make_node
 
 JUNK: list[Any] = [None, True, 0, 1.5, "", "text", [], [None], [[]], {}, {"a": []}]
 

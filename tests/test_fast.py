@@ -17,9 +17,9 @@ from plugin.facts import Facts
 from plugin.log import Log
 from plugin.memory import Memory
 from plugin.settings import Settings
-from tests import recorder
-from tests.recorder import DUPLICATE, RESULT, Called
-from tests.runtime import Answer, Call, Config, Pod, run
+from tests.support import recorder
+from tests.support.recorder import DUPLICATE, RESULT, Called
+from tests.support.runtime import Answer, Call, Config, Pod, run
 
 POD = Pod("web-0")
 OTHER_POD = Pod("web-1")

@@ -14,7 +14,7 @@ from plugin import garbage, process
 from plugin.cni import Request
 from plugin.errors import INVALID_CONFIG, PLUGIN_FAILURE, CniError
 from plugin.log import Log
-from tests.recorder import Recorder
+from tests.support.recorder import Recorder
 
 KEY = "cni.dev/valid-attachments"
 OLD_KEY = "cni.dev/attachments"

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from plugin.ops import stores
-from tests.apiserver import ApiServer
-from tests.operator_node import OperatorNode
-from tests.privileges import modes_count
+from tests.support.apiserver import ApiServer
+from tests.support.operator_node import OperatorNode
+from tests.support.privileges import modes_count
 
 OLD = stores.GRACE + 60
 

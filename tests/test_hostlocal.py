@@ -10,7 +10,7 @@ import pytest
 
 from plugin import hostlocal
 from plugin.cni import VERSIONS, Request
-from tests.privileges import modes_count
+from tests.support.privileges import modes_count
 
 
 def request(**config: Any) -> Request:

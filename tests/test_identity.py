@@ -18,10 +18,10 @@ from plugin.errors import CniError
 from plugin.facts import Facts, from_node
 from plugin.log import Log
 from plugin.settings import Settings
-from tests.apiserver import ApiServer, Handler
-from tests.makeconfig import as_yaml
-from tests.nodes import make_node
-from tests.rules import node_authorizer, rbac_get_nodes_only
+from tests.support.apiserver import ApiServer, Handler
+from tests.support.makeconfig import as_yaml
+from tests.support.nodes import make_node
+from tests.support.rules import node_authorizer, rbac_get_nodes_only
 
 MACHINE = "0123456789abcdef0123456789abcdef"
 OTHER = "f" * 32

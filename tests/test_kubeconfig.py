@@ -13,8 +13,18 @@ import pytest
 from plugin import deadline
 from plugin.errors import DECODE_FAILURE, INVALID_CONFIG, IO_FAILURE, PLUGIN_FAILURE, CniError
 from plugin.kube import credentials, files, kubeconfig, places
-from tests.kubeconfig_cases import CASES, FILE_TOKEN, INLINE_TOKEN, MERGES, PLAIN_HTTP, Case, Material, Merge, config
-from tests.privileges import modes_count
+from tests.support.kubeconfig_cases import (
+    CASES,
+    FILE_TOKEN,
+    INLINE_TOKEN,
+    MERGES,
+    PLAIN_HTTP,
+    Case,
+    Material,
+    Merge,
+    config,
+)
+from tests.support.privileges import modes_count
 
 _PLAIN = config()
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from plugin.kube.later import Module, Pattern, Silence, postponed
-from tests.recorder import ROOT
+from tests.support.recorder import ROOT
 
 
 def test_pattern() -> None:

@@ -19,9 +19,9 @@ from plugin.hostlocal import Lease
 from plugin.ops import attachments, networks, recall, stores
 from plugin.ops.overlay import Overlay
 from plugin.ops.stores import Store
-from tests.apiserver import ApiServer
-from tests.operator_node import NODE, OperatorNode
-from tests.privileges import modes_count
+from tests.support.apiserver import ApiServer
+from tests.support.operator_node import NODE, OperatorNode
+from tests.support.privileges import modes_count
 
 OLD = stores.GRACE + 60
 

@@ -14,9 +14,9 @@ import pytest
 from plugin import __main__ as start
 from plugin import deadline
 from plugin.errors import CniError
-from tests import recorder
-from tests.recorder import Node
-from tests.runtime import Answer, Call, Pod, run
+from tests.support import recorder
+from tests.support.recorder import Node
+from tests.support.runtime import Answer, Call, Pod, run
 
 POD = Pod("web-0")
 SECRET = "hunter2"

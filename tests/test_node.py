@@ -17,7 +17,7 @@ from plugin.identity import Identified
 from plugin.log import Log
 from plugin.memory import Memory
 from plugin.settings import Settings
-from tests.nodes import make_node
+from tests.support.nodes import make_node
 
 LATE = Unreachable("no answer in time", late=True)
 AWAY = Unreachable("connection refused")

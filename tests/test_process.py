@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from plugin import deadline, process
-from tests.recorder import ROOT
+from tests.support.recorder import ROOT
 
 SH = "/bin/sh"
 LS = shutil.which("ls") or ""

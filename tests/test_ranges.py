@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from plugin import ranges
 from plugin.errors import PLUGIN_FAILURE, CniError
 from plugin.ops import spans
-from tests.budget import examples
+from tests.support.budget import examples
 
 WHERE = "annotation example.com/net1 of node vm-002"
 

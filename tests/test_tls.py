@@ -15,7 +15,7 @@ from plugin.errors import INVALID_CONFIG, CniError
 from plugin.kube import tls
 from plugin.kube.credentials import Credentials
 from plugin.kube.kubeconfig import Kubeconfig
-from tests.pki import Authority, Pair, encrypted
+from tests.support.pki import Authority, Pair, encrypted
 
 AUTHORITY = Authority()
 OTHER = Authority("other")

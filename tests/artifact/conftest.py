@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests import recorder
-from tests.dist import ARCHIVE, DIST
-from tests.recorder import Node
-from tests.runtime import Runtime
+from tests.support import recorder
+from tests.support.dist import ARCHIVE, DIST
+from tests.support.recorder import Node
+from tests.support.runtime import Runtime
 
 
 class Built:

@@ -17,7 +17,7 @@ import build
 from plugin import __version__
 from plugin.ops import archive
 from plugin.vendor import wheels
-from tests import parts
+from tests.support import parts
 
 PYTHONS = parts.pythons()
 PINS = {tree: wheels.pins(build._lock(tree)) for tree, _, _ in build.TREES}

@@ -18,9 +18,9 @@ import pytest
 
 from plugin import cni
 from tests.artifact.conftest import Built, files
-from tests.dist import ARCHIVE, DIST
-from tests.recorder import RESULT
-from tests.runtime import Call, Pod, run
+from tests.support.dist import ARCHIVE, DIST
+from tests.support.recorder import RESULT
+from tests.support.runtime import Call, Pod, run
 
 POD = Pod("web-0")
 NAMES = ("kube-node", "node-annotation")

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests import recorder
 from tests.artifact.conftest import Built, files
-from tests.dist import DIST
-from tests.runtime import SECONDS, Answer, Call
+from tests.support import recorder
+from tests.support.dist import DIST
+from tests.support.runtime import SECONDS, Answer, Call
 
 WORKERS = 2
 PLACES = ("/", "/etc/cni", "/opt/cni", "/run/node-ipam", "/var/lib/cni", "/var/lib/cni/networks")

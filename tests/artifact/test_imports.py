@@ -7,10 +7,10 @@ import subprocess
 
 import pytest
 
-from tests import parts
 from tests.artifact.conftest import Built
-from tests.dist import ARCHIVE
-from tests.runtime import Call, Pod
+from tests.support import parts
+from tests.support.dist import ARCHIVE
+from tests.support.runtime import Call, Pod
 
 pytestmark = pytest.mark.exact
 PYTHONS = parts.pythons()

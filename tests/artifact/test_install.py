@@ -17,11 +17,11 @@ from pathlib import Path
 import pytest
 
 from plugin.ops import archive
-from tests import noderoot, parts
-from tests.apiserver import ApiServer
-from tests.dist import ARCHIVE
-from tests.runtime import Pod
-from tests.world import World
+from tests.support import noderoot, parts
+from tests.support.apiserver import ApiServer
+from tests.support.dist import ARCHIVE
+from tests.support.runtime import Pod
+from tests.support.world import World
 
 PYTHONS = parts.pythons()
 NAMES = sorted((archive.FILE, *archive.LINKS))

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from tests import parts, recorder
-from tests.apiserver import ApiServer
 from tests.artifact.conftest import Built
-from tests.dist import DIST
-from tests.recorder import RESULT
-from tests.runtime import Call, Pod, Runtime, run
-from tests.world import World
+from tests.support import parts, recorder
+from tests.support.apiserver import ApiServer
+from tests.support.dist import DIST
+from tests.support.recorder import RESULT
+from tests.support.runtime import Call, Pod, Runtime, run
+from tests.support.world import World
 
 PYTHONS = parts.pythons()
 WAYS = ("by the first line", "as python FILE")

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.dist import DIST
-from tests.recorder import ROOT
+from tests.support.dist import DIST
+from tests.support.recorder import ROOT
 
 
 def start(tmp_path: Path, *command: str, **environ: str) -> subprocess.Popen[str]:

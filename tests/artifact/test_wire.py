@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from tests import faults, makeconfig, parts
-from tests.apiserver import ApiServer, make_node
-from tests.connectproxy import ConnectProxy
-from tests.dist import ARCHIVE
-from tests.pki import Authority
+from tests.support import faults, makeconfig, parts
+from tests.support.apiserver import ApiServer, make_node
+from tests.support.connectproxy import ConnectProxy
+from tests.support.dist import ARCHIVE
+from tests.support.pki import Authority
 
 PYTHONS = parts.pythons()
 # Reads "path seconds" lines, answers each with what came of asking for Node a.

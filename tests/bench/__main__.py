@@ -17,8 +17,8 @@ from tests.bench import report, scenarios
 from tests.bench.measure import Failed, Series
 from tests.bench.scenarios import Row
 from tests.bench.stage import OTHER, Stage
-from tests.dist import ARCHIVE
-from tests.parts import PartMissing
+from tests.support.dist import ARCHIVE
+from tests.support.parts import PartMissing
 
 _ROUNDS = 80
 _RARE = 5  # rows of a hundred processes are measured about so many times

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import IO, NamedTuple
 
 from tests.bench import meter
-from tests.runtime import Answer, Call
+from tests.support.runtime import Answer, Call
 
 _PATIENCE = 60  # seconds; a plugin under way gives up after 15
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from tests.bench.measure import Sample
 from tests.bench.stage import COPIED, INSTALLED, OTHER, Place, Stage
-from tests.runtime import Config, Pod
+from tests.support.runtime import Config, Pod
 
 BARE, HOST_LOCAL, FLOOR = "bare interpreter", "host-local ADD", "floor: the two, in turn"
 WARM, WARM_ANNOTATION = "kube-node ADD, known", "node-annotation ADD, known"

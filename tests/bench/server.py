@@ -7,7 +7,7 @@ import os
 import sys
 
 from plugin.identity import machine_id
-from tests.apiserver import ApiServer, make_node
+from tests.support.apiserver import ApiServer, make_node
 
 NODE = "vm-002"
 POD_CIDRS = ("11.0.1.0/24", "1100:0:0:1::/64")

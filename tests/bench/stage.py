@@ -13,9 +13,9 @@ from plugin import hostlocal
 from plugin.ops import archive
 from tests.bench.measure import Failed, Meter, Sample, Server, checked
 from tests.bench.server import ANNOTATION, POD_CIDRS
-from tests.dist import ARCHIVE
-from tests.parts import host_local
-from tests.runtime import Answer, Call, Config, Pod, Runtime
+from tests.support.dist import ARCHIVE
+from tests.support.parts import host_local
+from tests.support.runtime import Answer, Call, Config, Pod, Runtime
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.apiserver import ApiServer
-from tests.world import World
+from tests.support.apiserver import ApiServer
+from tests.support.world import World
 
 
 @pytest.fixture

@@ -15,10 +15,10 @@ from typing import NamedTuple
 import pytest
 
 from plugin.identity import machine_id
-from tests.apiserver import ApiServer, User, node_authorizer, rbac_get_nodes_only, rbac_nothing
-from tests.clusters import ACCOUNT, Admin, KubeApiServer, RunningCluster
-from tests.runtime import Config
-from tests.world import NODE, World
+from tests.support.apiserver import ApiServer, User, node_authorizer, rbac_get_nodes_only, rbac_nothing
+from tests.support.clusters import ACCOUNT, Admin, KubeApiServer, RunningCluster
+from tests.support.runtime import Config
+from tests.support.world import NODE, World
 
 ANNOTATION = "kube-node.nordix.org/node-ipam-test"
 ASSETS = "KUBEBUILDER_ASSETS"

@@ -16,9 +16,9 @@ from plugin.errors import INVALID_CONFIG, PLUGIN_FAILURE, TRY_AGAIN_LATER, CniEr
 from plugin.kube import client
 from plugin.kube.credentials import Credentials
 from plugin.kube.wire import Wire
-from tests import faults, makeconfig
-from tests.apiserver import ApiServer, make_node
-from tests.asking import AUTHORITY, Kubeconfig, cluster, connect, refusal
+from tests.support import faults, makeconfig
+from tests.support.apiserver import ApiServer, make_node
+from tests.support.asking import AUTHORITY, Kubeconfig, cluster, connect, refusal
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ import threading
 
 import pytest
 
-from tests.apiserver import Handler
-from tests.nodes import make_node
-from tests.runtime import Answer
-from tests.world import NODE, World
+from tests.support.apiserver import Handler
+from tests.support.nodes import make_node
+from tests.support.runtime import Answer
+from tests.support.world import NODE, World
 
 ANNOTATION = "kube-node.nordix.org/net1"
 

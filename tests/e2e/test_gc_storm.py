@@ -18,10 +18,10 @@ from collections.abc import Callable
 import pytest
 
 from plugin.kube_node import PINNED
-from tests.dist import ARCHIVE
-from tests.parts import host_local
-from tests.runtime import Answer, Call, Config, Pod, Runtime, run
-from tests.world import World
+from tests.support.dist import ARCHIVE
+from tests.support.parts import host_local
+from tests.support.runtime import Answer, Call, Config, Pod, Runtime, run
+from tests.support.world import World
 
 SECONDS = float(os.environ.get("NODE_IPAM_STORM_SECONDS", "4"))
 NETWORK = "k8snet"

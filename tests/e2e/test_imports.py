@@ -8,9 +8,9 @@ import subprocess
 
 import pytest
 
-from tests.dist import DIST
-from tests.runtime import Call, Config, Pod
-from tests.world import World
+from tests.support.dist import DIST
+from tests.support.runtime import Call, Config, Pod
+from tests.support.world import World
 
 pytestmark = pytest.mark.exact
 # What requests could do with, and a pod's start cannot.

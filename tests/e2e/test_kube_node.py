@@ -8,8 +8,8 @@ import shutil
 
 import pytest
 
-from tests.runtime import Config, Pod, run
-from tests.world import NODE, PODCIDRS, World
+from tests.support.runtime import Config, Pod, run
+from tests.support.world import NODE, PODCIDRS, World
 
 ANNOTATION = "kube-node.nordix.org/net1"
 

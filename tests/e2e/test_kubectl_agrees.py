@@ -18,7 +18,7 @@ import pytest
 from plugin.errors import CniError
 from plugin.kube import files, kubeconfig
 from plugin.kube.client import Client
-from tests.kubeconfig_cases import CASES, MERGES, PLAIN_HTTP, Case, Material, Merge, config
+from tests.support.kubeconfig_cases import CASES, MERGES, PLAIN_HTTP, Case, Material, Merge, config
 
 _BESIDE = os.path.join(os.path.dirname(sys.executable), "kubectl")
 _KUBECTL = _BESIDE if os.path.exists(_BESIDE) else shutil.which("kubectl")

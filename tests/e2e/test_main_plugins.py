@@ -16,12 +16,12 @@ from typing import Any
 
 import pytest
 
-from tests import otherkernel
-from tests.apiserver import ApiServer
-from tests.netns import Namespace, kernel_has, require
-from tests.rules import rbac_nothing
-from tests.runtime import Answer, Config, Pod
-from tests.world import PODCIDRS, World
+from tests.support import otherkernel
+from tests.support.apiserver import ApiServer
+from tests.support.netns import Namespace, kernel_has, require
+from tests.support.rules import rbac_nothing
+from tests.support.runtime import Answer, Config, Pod
+from tests.support.world import PODCIDRS, World
 
 PLUGINS = ("bridge", "ptp", "macvlan", "ipvlan")
 HERE = [name for name in PLUGINS if not name.endswith("vlan") or kernel_has(name)]

@@ -11,9 +11,9 @@ import pytest
 
 from plugin import deadline
 from plugin.ops import manual
-from tests.nodes import make_node
-from tests.runtime import Answer, Call, Pod, run
-from tests.world import NODE, World
+from tests.support.nodes import make_node
+from tests.support.runtime import Answer, Call, Pod, run
+from tests.support.world import NODE, World
 
 IPVLAN = "example.com/ipvlan-ranges"
 MERIDIO = """"ranges": [

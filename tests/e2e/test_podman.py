@@ -19,10 +19,10 @@ from typing import Any
 
 import pytest
 
-from tests.apiserver import ApiServer
-from tests.netns import Machine, require
-from tests.runtime import Config
-from tests.world import World
+from tests.support.apiserver import ApiServer
+from tests.support.netns import Machine, require
+from tests.support.runtime import Config
+from tests.support.world import World
 
 SECOND = "example.com/second"
 CONTAINERS = """[network]

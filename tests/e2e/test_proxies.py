@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from plugin.errors import INVALID_CONFIG, PLUGIN_FAILURE, TRY_AGAIN_LATER, Unreachable
-from tests import makeconfig
-from tests.apiserver import ApiServer, make_node
-from tests.asking import AUTHORITY, INSECURE, ROOTS, Change, cluster, connect, refusal, trusting
-from tests.connectproxy import ConnectProxy
-from tests.pki import Authority
+from tests.support import makeconfig
+from tests.support.apiserver import ApiServer, make_node
+from tests.support.asking import AUTHORITY, INSECURE, ROOTS, Change, cluster, connect, refusal, trusting
+from tests.support.connectproxy import ConnectProxy
+from tests.support.pki import Authority
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from plugin import ranges
 from plugin.errors import CniError
 from plugin.ops import spans
-from tests import parts
-from tests.budget import examples
+from tests.support import parts
+from tests.support.budget import examples
 
 WHERE = "test"
 

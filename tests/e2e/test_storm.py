@@ -14,8 +14,8 @@ import time
 from contextlib import suppress
 
 from plugin.cache import Cache
-from tests.runtime import Config, Pod
-from tests.world import World
+from tests.support.runtime import Config, Pod
+from tests.support.world import World
 
 SECONDS = float(os.environ.get("NODE_IPAM_STORM_SECONDS", "20"))
 WORKERS = 16

@@ -16,11 +16,11 @@ import pytest
 
 from plugin.errors import PLUGIN_FAILURE, CniError, Unreachable
 from plugin.kube import tls
-from tests import makeconfig, parts
-from tests.apiserver import ApiServer, make_node, node_authorizer
-from tests.asking import AUTHORITY, INSECURE, NAMES, Change, Kubeconfig, cluster, connect, refusal, trusting
-from tests.connectproxy import ConnectProxy
-from tests.pki import Authority, Pair
+from tests.support import makeconfig, parts
+from tests.support.apiserver import ApiServer, make_node, node_authorizer
+from tests.support.asking import AUTHORITY, INSECURE, NAMES, Change, Kubeconfig, cluster, connect, refusal, trusting
+from tests.support.connectproxy import ConnectProxy
+from tests.support.pki import Authority, Pair
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 

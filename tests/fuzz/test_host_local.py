@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plugin.deadline import DeadlineExceeded
-from tests.budget import examples
 from tests.fuzz.anything import JSON, damaged, mangled
 from tests.fuzz.inside import DONE_WORDS, RESULT, Answer, Ending, Inside
-from tests.nodes import make_node
+from tests.support.budget import examples
+from tests.support.nodes import make_node
 
 ERROR: dict[str, Any] = {"cniVersion": "1.0.0", "code": 999, "msg": "No such file or directory", "details": "Not Found"}
 DUPLICATE = {**ERROR, "msg": "10.9.0.2 has been allocated to c1, duplicate allocation is not allowed"}

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from plugin.errors import CniError
 from plugin.kube import document, files, kubeconfig, schema
-from tests.budget import examples
 from tests.fuzz.anything import JSON, damaged, mangled, places
+from tests.support.budget import examples
 
-SAMPLES = sorted((Path(__file__).parent.parent / "kubeconfigs").glob("*.yaml"))
+SAMPLES = sorted((Path(__file__).parent.parent / "support" / "kubeconfigs").glob("*.yaml"))
 # What kubectl takes for a bool and PyYAML for text.
 TEXT = "tag:yaml.org,2002:str"
 MORE_BOOLS = {"y": True, "Y": True, "n": False, "N": False}

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from plugin.errors import CniError
 from plugin.kube import answers
-from tests.budget import examples
 from tests.fuzz.anything import JSON, damaged, mangled
 from tests.fuzz.inside import Inside
-from tests.nodes import make_node
+from tests.support.budget import examples
+from tests.support.nodes import make_node
 from tests.test_annotation import reference
 
 NAME = "vm-002"

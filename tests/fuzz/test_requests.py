@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plugin.cni import COMMANDS
-from tests.budget import examples
 from tests.fuzz.anything import JSON, VARIABLE, damaged, mangled
 from tests.fuzz.inside import CODES, DONE_WORDS, Answer, Inside
-from tests.nodes import make_node
+from tests.support.budget import examples
+from tests.support.nodes import make_node
 
 TYPES = ("kube-node", "node-annotation")
 ANNOTATION = "example.com/ranges"

@@ -15,11 +15,11 @@ from plugin import hostlocal, identity
 from plugin.kube import places
 from plugin.ops import archive, attachments, main
 from plugin.ops.checks import kept
-from tests.apiserver import ApiServer
-from tests.nodes import make_node
-from tests.parts import host_local
-from tests.recorder import ROOT
-from tests.rules import node_authorizer
+from tests.support.apiserver import ApiServer
+from tests.support.nodes import make_node
+from tests.support.parts import host_local
+from tests.support.recorder import ROOT
+from tests.support.rules import node_authorizer
 
 NODE = "vm-002"
 MACHINE_ID = "0123456789abcdef0123456789abcdef"

@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests import measured
-from tests.runtime import Config, Runtime
+from tests.support import measured
+from tests.support.runtime import Config, Runtime
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 # As host-local prints it.
 RESULT = """{

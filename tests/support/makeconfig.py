@@ -8,7 +8,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tests.apiserver import ApiServer
+    from tests.support.apiserver import ApiServer
 
 
 def make(

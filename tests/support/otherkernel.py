@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.netns import require
+from tests.support.netns import require
 
 PROGRAM = "linux.uml"
 _MODULES = "/usr/lib/uml/modules"

@@ -12,9 +12,9 @@ import urllib.error
 import urllib.request
 from typing import Any
 
-from tests import makeconfig
-from tests.apiserver import ApiServer
-from tests.nodes import Node
+from tests.support import makeconfig
+from tests.support.apiserver import ApiServer
+from tests.support.nodes import Node
 
 NAMESPACE = "node-ipam"  # of the service accounts
 ACCOUNT = "node-ipam"  # the one that may get nodes, and nothing else

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 from plugin.ops import archive
-from tests.recorder import ROOT
+from tests.support.recorder import ROOT
 
 _NAME = "NODE_IPAM_DIST"
 

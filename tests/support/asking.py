@@ -12,9 +12,9 @@ import pytest
 from plugin import deadline
 from plugin.errors import CniError
 from plugin.kube import client
-from tests import makeconfig
-from tests.apiserver import ApiServer
-from tests.pki import Authority
+from tests.support import makeconfig
+from tests.support.apiserver import ApiServer
+from tests.support.pki import Authority
 
 AUTHORITY = Authority()
 ROOTS = Authority("roots")

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import tempfile
 
-BUILD = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "build")
+BUILD = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "build")
 PLACES = ("/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni")
 PACKAGE = "containernetworking-plugins"
 _FETCHED = os.path.join(BUILD, "cni")

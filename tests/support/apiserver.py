@@ -16,10 +16,10 @@ import urllib.parse
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from tests import makeconfig
-from tests.nodes import Node, make_node
-from tests.pki import Authority, Pair
-from tests.rules import (
+from tests.support import makeconfig
+from tests.support.nodes import Node, make_node
+from tests.support.pki import Authority, Pair
+from tests.support.rules import (
     ANONYMOUS,
     Rule,
     User,

@@ -14,9 +14,9 @@ from typing import Any
 from plugin import kube_node
 from plugin.ops import archive
 from plugin.ops.checks import access
-from tests.operator_node import NODE, OperatorNode, sources
-from tests.pki import Authority
-from tests.rules import rbac_nothing
+from tests.support.operator_node import NODE, OperatorNode, sources
+from tests.support.pki import Authority
+from tests.support.rules import rbac_nothing
 
 
 def private(node: OperatorNode, name: str, config: dict[str, Any]) -> None:

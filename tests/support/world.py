@@ -8,12 +8,12 @@ import time
 from typing import Any
 
 from plugin.identity import machine_id
-from tests.apiserver import ApiServer
-from tests.dist import DIST
-from tests.nodes import make_node
-from tests.parts import host_local
-from tests.rules import node_authorizer
-from tests.runtime import Answer, Config, Pod, Runtime
+from tests.support.apiserver import ApiServer
+from tests.support.dist import DIST
+from tests.support.nodes import make_node
+from tests.support.parts import host_local
+from tests.support.rules import node_authorizer
+from tests.support.runtime import Answer, Config, Pod, Runtime
 
 NODE = "vm-002"
 PODCIDRS = ("11.0.1.0/24", "1100:0:0:1::/64")

@@ -8,7 +8,7 @@ import struct
 import time
 from collections.abc import Callable
 
-from tests.apiserver import Handler
+from tests.support.apiserver import Handler
 
 Fault = Callable[[Handler], bool]
 

@@ -15,14 +15,14 @@ import sysconfig
 from collections.abc import Callable, Mapping
 from typing import Any
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 _FIRST = "plugin/__init__.py"
 # Not counted is what cannot be: by another version of Python, below a root without our files, in no directory at all.
 _START = """import sys
 if sys.version_info[:2] == {version}:
     sys.path[:0] = {path}
     try:
-        from tests import measured
+        from tests.support import measured
         measured.start({settings!r}, {data!r})
     except (ImportError, FileNotFoundError):
         pass

@@ -8,7 +8,7 @@ import re
 import textwrap
 from typing import NamedTuple
 
-from tests.pki import Authority
+from tests.support.pki import Authority
 
 INLINE_TOKEN = "inline-token"
 FILE_TOKEN = "file-token"

@@ -1,0 +1,1 @@
+"""What the tests are made of: nodes and clusters, servers and parts to run plugins with."""
