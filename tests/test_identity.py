@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from plugin import identity
+from plugin import deadline, identity
 from plugin.cache import Cache
-from plugin.errors import CniError
+from plugin.errors import CniError, Unreachable
 from plugin.facts import Facts, from_node
 from plugin.log import Log
 from plugin.settings import Settings
@@ -240,3 +240,16 @@ def test_token_from_another_machine(server: ApiServer, tmp_path: Path) -> None:
     """A token may have been copied from a pod elsewhere: that Node reports another machine-id, and it is an error."""
     with pytest.raises(CniError, match="token claim says that this is node host-3, whose machineID"):
         found(token_of("host-3", server, tmp_path))
+
+
+@pytest.mark.usefixtures("machine")
+@pytest.mark.parametrize(("name", "expected"), [("host-1", []), ("host-3", ["forgotten"])])
+def test_facts_of_another_node_are_forgotten(server: ApiServer, tmp_path: Path, name: str, expected: list[str]) -> None:
+    """What is known of another Node than is told now goes, though the server may not answer."""
+    made = settings(server, tmp_path, "kubelet", "host-1")
+    server.stop()
+    known = Facts(name, "u", "certificate CN", [], {}, 0.0)
+    forgotten: list[str] = []
+    with deadline.within(2.0), pytest.raises(Unreachable):
+        identity.identify(made, known, lambda _node: True, lambda: forgotten.append("forgotten"))
+    assert forgotten == expected

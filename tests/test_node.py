@@ -124,6 +124,15 @@ def test_clear_no(server: Server, refusal: Refusal) -> None:
             node.facts(server.settings(), POD_CIDRS)
 
 
+def test_clear_no_is_repeated_to_status(server: Server) -> None:
+    """Within a period STATUS says what the server said, without asking it again."""
+    server.fails = Refusal(PLUGIN_FAILURE, "no", "why not")
+    for _ in range(3):
+        with pytest.raises(Refusal) as raised:
+            node.facts(server.settings(sparing=True))
+    assert (raised.value.code, raised.value.details, server.asked) == (PLUGIN_FAILURE, "why not", 1)
+
+
 def test_failure_of_this_machine_is_no_clear_no(server: Server) -> None:
     """A kubeconfig that cannot be read is an error, but says nothing about the Node, and is not kept."""
     node.facts(server.settings(), POD_CIDRS)

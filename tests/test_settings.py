@@ -122,6 +122,14 @@ def test_cache_directory_of_the_environment() -> None:
     assert read({DIRECTORY_VARIABLE: "/elsewhere"}).cache.path == "/elsewhere"
 
 
+@pytest.mark.parametrize(("cache_dir", "expected"), [("/here", "/here"), (None, DIRECTORY), ("relative", DIRECTORY)])
+def test_lenient(cache_dir: str | None, expected: str) -> None:
+    """For a DEL only the cache directory matters, and a bad one is as good as none."""
+    found = settings.lenient({}, {"cacheDir": cache_dir, "kubeconfig": 5, "cacheSeconds": "soon"}, "ipam.kubeconfig")
+
+    assert (found.cache.path, found.kubeconfig, found.log.file) == (expected, "", "")
+
+
 @pytest.mark.parametrize("key", ["kubeconfig", "cacheDir", "logfile"])
 def test_paths_are_absolute(key: str) -> None:
     """The directory a plugin runs in is the runtime's: a relative path is refused."""

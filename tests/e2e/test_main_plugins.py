@@ -165,7 +165,7 @@ def test_ipvlan(tmp_path: Path) -> None:
     """Where this kernel has no ipvlan its tests run on one that has, as a process of this machine."""
     names = [test.__name__ for test in (test_pods_reach_each_other, test_delete_without_server)]
     tests = [f"{__file__}::{name}[ipvlan]" for name in names]
-    command = [sys.executable, "-m", "pytest", "-o", "cache_dir=/tmp/pytest", "--color=no", *tests]
+    command = [sys.executable, "-m", "pytest", "-o", "cache_dir=/run/tmp/pytest", "--color=no", *tests]
     status, printed = otherkernel.run(command, ("veth", "ipvlan"), str(tmp_path))
 
     assert (status, f"{len(tests)} passed in" in printed) == (0, True), printed

@@ -152,6 +152,9 @@ def test_release_by_a_plugin_that_has_moved(world: World) -> None:
     world.addresses(config)
     os.mkdir(world.path("elsewhere"))
     os.rename(recorder, world.path("elsewhere/recorder"))
+    world.annotated("mynet", IPVLAN, nextipam=5)
+    answer = world.delete(config)
+    assert (answer.status, "recorder is in none of the directories" in answer.document()["msg"]) == (1, True)
     world.annotated("mynet", IPVLAN, nextipam=world.path("elsewhere/recorder"))
 
     assert world.delete(config).status == 0

@@ -94,7 +94,8 @@ def test_what_travels_on(inside: Inside, keys: dict[str, Any], more: dict[str, A
     """Keys nobody knows reach host-local as they are; of ipam our own are gone and the ranges are this node's."""
     special = {key.casefold() for key in (*FULL, *FULL["ipam"], "ranges", "subnet", "gateway")}
     unknown, inner = ({f"x{key}": value for key, value in each.items()} for each in (keys, more))
-    config = {**unknown, **FULL, "ipam": {**inner, **FULL["ipam"]}}
+    cache = {"cacheDir": str(inside.directory / "cache")}
+    config = {**unknown, **FULL, "ipam": {**inner, **FULL["ipam"], **cache}}
     assert not {key.casefold() for key in (*unknown, *inner)} & special
     inside.afresh()
     inside.node = node()

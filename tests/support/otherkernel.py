@@ -17,13 +17,14 @@ from tests.support.netns import require
 
 PROGRAM = "linux.uml"
 _MODULES = "/usr/lib/uml/modules"
+_TMP = "/run/tmp"
 _BOOT = "mem=1G rootfstype=hostfs rootflags=/ ro con=null con0=fd:0,fd:1 quiet"
-# As process 1 of that kernel: nothing of this machine can be written to, what programs write to is memory.
+# As process 1 of that kernel: nothing of this machine can be written to; TMPDIR, in memory, is for what has to be.
 _INIT = """#!/bin/sh
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
-for directory in /tmp /run /var/lib /dev; do mount -t tmpfs -o mode=1777 tmpfs $directory; done
-mkdir /dev/shm
+for directory in /run /dev; do mount -t tmpfs tmpfs $directory; done
+mkdir /dev/shm {tmp}
 mknod -m 666 /dev/null c 1 3
 mknod -m 666 /dev/urandom c 1 9
 for module in {modules}; do busybox insmod $module; done
@@ -56,10 +57,11 @@ def run(command: Sequence[str], modules: Sequence[str], directory: str) -> tuple
 
 
 def _init(command: Sequence[str], modules: Sequence[str], directory: str) -> str:
-    environ = {"PATH": os.environ["PATH"], "HOME": "/tmp", "PYTHONDONTWRITEBYTECODE": "1"}
+    environ = {"PATH": os.environ["PATH"], "HOME": _TMP, "TMPDIR": _TMP, "PYTHONDONTWRITEBYTECODE": "1"}
     environ.update({name: value for name, value in os.environ.items() if name in ("CI", "CNI_PATH", "NODE_IPAM_DIST")})
     files = [path for module in modules for path in _needed(module)]
     return _INIT.format(
+        tmp=_TMP,
         modules=shlex.join(dict.fromkeys(files)),
         directory=shlex.quote(directory),
         environ=shlex.join(f"{name}={value}" for name, value in environ.items()),
