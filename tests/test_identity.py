@@ -214,6 +214,15 @@ def test_wanted_field_that_the_watch_cache_lacks(server: ApiServer, tmp_path: Pa
     assert server.count() == 2
 
 
+def test_machine_and_node_without_an_id(server: ApiServer, tmp_path: Path, machine: Path) -> None:
+    """Nothing is no machine-id to agree in: a Node of this host's name that reports none may be another machine's."""
+    machine.write_text("")
+    server.add(make_node("host-1"))["status"]["nodeInfo"].pop("machineID")
+    with pytest.raises(CniError, match="this machine's Node cannot be told") as raised:
+        found(settings(server, tmp_path))
+    assert "its machineID is unknown, this machine's is unknown" in raised.value.details
+
+
 def token_of(node: str, server: ApiServer, path: Path) -> Settings:
     """The settings with the token of a pod on this node."""
     claims = {"kubernetes.io": {"node": {"name": node}}}
