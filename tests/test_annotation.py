@@ -272,7 +272,7 @@ def key_printed(draw: Any, key: str) -> str:
     return json.dumps(key, ensure_ascii=draw(st.booleans()))
 
 
-@examples(200)
+@examples(120)
 @given(st.data(), OBJECTS, st.booleans())
 def test_any_object(data: st.DataObject, expected: dict[str, object], braces: bool) -> None:
     """Any JSON object is read as it was meant, in whichever of the allowed ways it is written."""

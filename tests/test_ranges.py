@@ -215,7 +215,7 @@ TEXTS = st.text("0123456789abcdefF:./% ,\n\u0663", max_size=45) | st.text()
 TEXTS |= st.builds(str.format, st.sampled_from(FORMS), ADDRESSES, LENGTHS) | CIDRS | MAPPED
 
 
-@examples(1000)
+@examples(600)
 @given(st.lists(TEXTS, min_size=1, max_size=3) | st.lists(CIDRS | MAPPED, min_size=1, max_size=2))
 @example(["::ffff:10.0.0.0/120", "fd00::/64"])
 def test_any_text(texts: list[str]) -> None:

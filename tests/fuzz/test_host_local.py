@@ -52,7 +52,7 @@ def added(inside: Inside, version: str, ending: Ending | BaseException, warm: bo
     return inside.ask(inside.environ("ADD"), config(version))
 
 
-@examples(400)
+@examples(200)
 @given(VERSIONS, ENDINGS, st.booleans())
 def test_add(inside: Inside, version: str, ending: Ending | BaseException, warm: bool) -> None:
     """A result or an error of its own comes back as it is; of all else nothing is left behind, and it is an error."""
@@ -72,7 +72,7 @@ def test_add(inside: Inside, version: str, ending: Ending | BaseException, warm:
     assert all(each.config == inside.calls[0].config for each in inside.calls)
 
 
-@examples(200)
+@examples(100)
 @given(VERSIONS, ENDINGS)
 def test_both_ways_agree(inside: Inside, version: str, ending: Ending | BaseException) -> None:
     """A request seen before is answered as one that was not, whatever host-local says this time."""
@@ -84,7 +84,7 @@ def test_both_ways_agree(inside: Inside, version: str, ending: Ending | BaseExce
     assert json.loads(short[0].printed) == json.loads(ordinary[0].printed)
 
 
-@examples(400)
+@examples(200)
 @given(VERSIONS, st.sampled_from(["DEL", "CHECK"]), ENDINGS)
 def test_release(inside: Inside, version: str, command: str, ending: Ending | BaseException) -> None:
     """DEL and CHECK succeed when host-local's do, and a failed DEL never sounds as if there were nothing to free."""

@@ -94,7 +94,7 @@ def keys_are_text(value: Any) -> bool:
     return all(map(keys_are_text, value)) if isinstance(value, list) else True
 
 
-@examples(400)
+@examples(200)
 @given(VALUES, STYLES)
 def test_written_by_pyyaml(value: Any, style: dict[str, Any]) -> None:
     """What PyYAML writes, in whatever style, is read as it was meant."""
@@ -106,7 +106,7 @@ def test_written_by_pyyaml(value: Any, style: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: str(path.name))
-@examples(40)
+@examples(25)
 @given(st.data())
 def test_mangled(sample: Path, data: st.DataObject) -> None:
     """A damaged file means to us what it means to PyYAML, or is refused by both."""
@@ -157,7 +157,7 @@ EXEC: dict[str, Any] = {
 WITH_EXEC = {**WHOLE, "users": [{"name": "u", "user": {"exec": EXEC}}]}
 
 
-@examples(300)
+@examples(150)
 @given(damaged(WHOLE) | damaged(WITH_EXEC))
 def test_any_json(inside_file: Path, config: Any) -> None:
     """Any JSON in any place gives a server to go to or an error of ours, which repeats no secret."""
@@ -173,7 +173,7 @@ def test_any_json(inside_file: Path, config: Any) -> None:
 
 
 @pytest.mark.parametrize("config", [WHOLE, WITH_EXEC], ids=["token", "exec"])
-@examples(200)
+@examples(100)
 @given(st.data())
 def test_types_are_kept_to(config: Any, data: st.DataObject) -> None:
     """A value of another kind is refused in every key that client-go reads, and passed over in the others."""

@@ -56,7 +56,7 @@ def below(value: Any, *keys: str) -> Any:
     return value
 
 
-@examples(500)
+@examples(250)
 @given(damaged(small(), LEAVES, 3))
 def test_pod_cidrs(inside: Inside, node: Any) -> None:
     """host-local gets spec.podCIDRs, or spec.podCIDR where that is all there is, or the pod an error."""
@@ -77,7 +77,7 @@ def test_pod_cidrs(inside: Inside, node: Any) -> None:
         assert inside.calls == []
 
 
-@examples(300)
+@examples(150)
 @given(damaged(small(), LEAVES, 2))
 def test_annotation_of_cidrs(inside: Inside, node: Any) -> None:
     """The same for a list of CIDRs in an annotation."""
@@ -96,7 +96,7 @@ def test_annotation_of_cidrs(inside: Inside, node: Any) -> None:
         assert inside.calls == []
 
 
-@examples(300)
+@examples(150)
 @given(damaged(small('ranges: [[{"subnet": "10.9.0.0/24"}]]'), JSON | TEXTS, 2))
 def test_annotation_of_configuration(inside: Inside, node: Any) -> None:
     """node-annotation hands on what the text means to a reader written otherwise; what that refuses is code 7."""
@@ -122,7 +122,7 @@ HEADERS = st.dictionaries(st.sampled_from(["Location", "Retry-After", "Content-T
 STATUSES = st.sampled_from([200, 201, 204, 206, 301, 302, 400, 401, 403, 404, 410, 418, 429, 500, 501, 503, 504, 999])
 
 
-@examples(500)
+@examples(250)
 @given(STATUSES, HEADERS, damaged(small()).map(json.dumps).map(str.encode) | mangled(BODY, PIECES) | st.binary())
 def test_answer_of_a_server(status: int, headers: dict[str, str], body: bytes) -> None:
     """What any HTTP answer gives is the Node asked for, or an error of ours in printable words."""

@@ -67,7 +67,7 @@ def holds_to_the_contract(answer: Answer, command: str, inside: Inside) -> None:
         assert isinstance(json.loads(answer.printed), dict)
 
 
-@examples(400)
+@examples(200)
 @given(damaged(FULL, most=4), ENVIRONS, st.sampled_from(COMMANDS), st.sampled_from(TYPES))
 def test_configuration(inside: Inside, config: Any, environ: dict[str, str], command: str, name: str) -> None:
     """Any JSON in place of parts of a configuration, and odd variables, with every command of both types."""
@@ -78,7 +78,7 @@ def test_configuration(inside: Inside, config: Any, environ: dict[str, str], com
     holds_to_the_contract(answer, command, inside)
 
 
-@examples(300)
+@examples(150)
 @given(mangled(json.dumps(FULL).encode(), PIECES) | st.binary(), st.sampled_from(COMMANDS), st.sampled_from(TYPES))
 def test_bytes(inside: Inside, raw: bytes, command: str, name: str) -> None:
     """Any bytes on standard input."""
@@ -88,7 +88,7 @@ def test_bytes(inside: Inside, raw: bytes, command: str, name: str) -> None:
     holds_to_the_contract(inside.ask(inside.environ(command), raw, name), command, inside)
 
 
-@examples(300)
+@examples(150)
 @given(st.dictionaries(st.text(max_size=10), JSON, max_size=3), st.dictionaries(st.text(max_size=10), JSON, max_size=3))
 def test_what_travels_on(inside: Inside, keys: dict[str, Any], more: dict[str, Any]) -> None:
     """Keys nobody knows reach host-local as they are; of ipam our own are gone and the ranges are this node's."""
@@ -109,7 +109,7 @@ def test_what_travels_on(inside: Inside, keys: dict[str, Any], more: dict[str, A
     assert called.environ == inside.environ("ADD")
 
 
-@examples(300)
+@examples(150)
 @given(damaged({**FULL, "cniVersion": "1.0.0"}, most=4), ENVIRONS)
 def test_delete_goes_through(inside: Inside, config: Any, environ: dict[str, str]) -> None:
     """With container, interface, network and version as they should be, nothing else can keep a lease from being freed.
@@ -128,7 +128,7 @@ def test_delete_goes_through(inside: Inside, config: Any, environ: dict[str, str
     assert (called.command, called.config["name"], called.config["ipam"]["dataDir"]) == ("DEL", "net", kept["dataDir"])
 
 
-@examples(200)
+@examples(100)
 @given(damaged(FULL, most=1), damaged(FULL, most=2), ENVIRONS)
 def test_short_way(inside: Inside, first: Any, second: Any, environ: dict[str, str]) -> None:
     """After one request, another gets from the short way what the ordinary way would have given it."""
