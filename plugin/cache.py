@@ -9,7 +9,7 @@ from plugin.process import to_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 DIRECTORY = "/run/node-ipam"
 DIRECTORY_VARIABLE = "NODE_IPAM_CACHE"  # another place, as the environment says it
@@ -70,6 +70,10 @@ class Cache:
         self.path = path
         self.trouble = ""  # why nothing is kept, for a person
         self._directory = -1
+
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
+        if self._directory >= 0:
+            close(self._directory)
 
     def read(self, name: str) -> bytes | None:
         """What was last written under this name; None when there is nothing whole."""
