@@ -18,7 +18,7 @@ import pytest
 
 from tests.support import otherkernel
 from tests.support.apiserver import ApiServer
-from tests.support.netns import Namespace, kernel_has, require
+from tests.support.netns import NEEDS_ROOT, Namespace, kernel_has, require
 from tests.support.rules import rbac_nothing
 from tests.support.runtime import Answer, Config, Pod
 from tests.support.world import PODCIDRS, World
@@ -160,7 +160,8 @@ def test_delete_without_server(cluster: Cluster, plugin: str) -> None:
     assert {link for link in cluster.node.links() if link.startswith("veth")} == set()
 
 
-@pytest.mark.skipif("ipvlan" in HERE, reason="it is among those that are tested here")
+@pytest.mark.skipif(os.geteuid() != 0, reason=NEEDS_ROOT)
+@pytest.mark.skipif(os.geteuid() == 0 and "ipvlan" in HERE, reason="it is among those that are tested here")
 def test_ipvlan(tmp_path: Path) -> None:
     """Where this kernel has no ipvlan its tests run on one that has, as a process of this machine."""
     names = [test.__name__ for test in (test_pods_reach_each_other, test_delete_without_server)]

@@ -14,6 +14,8 @@ import pytest
 
 T = TypeVar("T")
 
+NEEDS_ROOT = "needs root, to make network namespaces"
+
 _libc = ctypes.CDLL(None, use_errno=True)
 # Reaps whoever is left to it (as process 1 it has to) and ends when its input does.
 _HOLD = ("sh", "-c", "trap '' CHLD; echo; exec cat")
@@ -22,7 +24,7 @@ _HOLD = ("sh", "-c", "trap '' CHLD; echo; exec cat")
 def require(*programs: str) -> None:
     """Skip without root or leave to make namespaces, or without these programs: in CI, which installs them, fail."""
     if os.geteuid() != 0:
-        pytest.skip("needs root, to make network namespaces")
+        pytest.skip(NEEDS_ROOT)
     missing = [name for name in ("ip", "nsenter", "unshare", *programs) if not shutil.which(name)]
     if missing:
         give_up = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
