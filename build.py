@@ -12,7 +12,7 @@ import subprocess
 import sys
 
 from plugin import __version__
-from plugin.ops import archive
+from plugin.ops.install import archive
 from plugin.vendor import bundle, wheels
 from plugin.vendor.wheels import FetchError, Target
 

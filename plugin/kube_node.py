@@ -78,11 +78,11 @@ def plan(request: Request, chosen: settings.Settings) -> Plan:
     if pinned is not None:
         made, until, whose = {**keys.kept, **pinned}, time.time() + chosen.cache_seconds, file
     else:
-        from plugin import node
+        from plugin.node import freshness
 
         facts, found = _ranges(keys.annotation, chosen)
         made, until, whose = {**keys.kept, "ranges": found}, facts.asked + chosen.cache_seconds, f"node {facts.name}"
-        files += node.rests_on(chosen, facts)
+        files += freshness.rests_on(chosen, facts)
     made["type"] = hostlocal.NAME
     made["ranges"] = _limit_ipv4(request, keys.ipv4_namespaces, made["ranges"], whose)
     program = delegate.find(hostlocal.NAME, request.directories())
@@ -113,12 +113,13 @@ def data_dirs(request: Request, _chosen: settings.Settings) -> list[str]:
 
 def _ranges(annotation: str, chosen: settings.Settings) -> tuple[Facts, Ranges]:
     """What is known of this node, and the ranges in its annotation, or in its podCIDRs where none is named."""
-    from plugin import node, ranges  # which DEL can do without
+    from plugin import ranges
+    from plugin.node import freshness
 
     if annotation:
-        facts, text = node.annotation(chosen, annotation)
+        facts, text = freshness.annotation(chosen, annotation)
         return facts, ranges.from_text(text, f"annotation {annotation} of node {facts.name}")
-    facts = node.pod_cidrs(chosen)
+    facts = freshness.pod_cidrs(chosen)
     return facts, ranges.from_cidrs(facts.pod_cidrs, f"spec.podCIDRs of node {facts.name}")
 
 

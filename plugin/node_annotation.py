@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 
-from plugin import annotation, delegate, hostlocal, node, settings
+from plugin import annotation, delegate, hostlocal, settings
 from plugin.cache import attachment, digest, signature
 from plugin.cni import decode
 from plugin.errors import INVALID_CONFIG, CniError
+from plugin.node import freshness
 from plugin.plan import Plan
 
 TYPE_CHECKING = False
@@ -48,11 +49,11 @@ def plan(request: Request, chosen: settings.Settings) -> Plan:
     file = config_file(request.environ)
     files = [(file, signature(file))]
     program = next_plugin(request.environ, _config(request), request.program)
-    facts, text = node.annotation(chosen, name)
+    facts, text = freshness.annotation(chosen, name)
     ipam = {"type": os.path.basename(program), **annotation.parse(text, name)}
     used = _remember_use(chosen, program, ipam)
     until = facts.asked + chosen.cache_seconds
-    files += node.rests_on(chosen, facts)
+    files += freshness.rests_on(chosen, facts)
     return Plan(program, {**request.config, "ipam": ipam}, until, files, used)
 
 
@@ -177,7 +178,7 @@ def _last_known(request: Request, chosen: settings.Settings) -> dict[str, Any] |
     """What an ADD would use now, by what is known without asking anyone."""
     try:
         name = _annotation_name(request)
-        facts = node.last_known(chosen)
+        facts = freshness.last_known(chosen)
         text = facts.annotations.get(name) if facts else None
         program = next_plugin(request.environ, _config(request), request.program)
         return {"program": program, "ipam": annotation.parse(text, name)} if text else None

@@ -12,7 +12,7 @@ import tempfile
 import time
 
 from plugin import hostlocal
-from plugin.identity import machine_id
+from plugin.node.identity import machine_id
 from tests.support.apiserver import ApiServer, make_node, node_authorizer
 from tests.support.dist import DIST
 from tests.support.parts import PartMissing, host_local

@@ -15,7 +15,7 @@ from plugin import cache, fast, process, verbs
 from plugin.cache import Cache, digest
 from plugin.facts import Facts
 from plugin.log import Log
-from plugin.memory import Memory
+from plugin.node.memory import Memory
 from plugin.settings import Settings
 from tests.support import recorder
 from tests.support.recorder import DUPLICATE, RESULT, Called

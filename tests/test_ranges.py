@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from plugin import ranges
 from plugin.errors import PLUGIN_FAILURE, CniError
-from plugin.ops import spans
+from plugin.ops.networks import spans
 from tests.support.budget import examples
 
 WHERE = "annotation example.com/net1 of node vm-002"

@@ -15,8 +15,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-# Each is the module of that name in this package: add_arguments(parser), run(arguments), EXAMPLE; its docstring helps.
-COMMANDS = ("install", "uninstall", "deploy", "doctor", "leases", "gc", "explain")
+# Each module has add_arguments(parser), run(arguments) and EXAMPLE; its docstring is the help text.
+COMMANDS = {
+    "install": "plugin.ops.install.install",
+    "uninstall": "plugin.ops.install.uninstall",
+    "deploy": "plugin.ops.deploy.deploy",
+    "doctor": "plugin.ops.doctor.doctor",
+    "leases": "plugin.ops.leases.leases",
+    "gc": "plugin.ops.leases.gc",
+    "explain": "plugin.ops.networks.explain",
+}
 _VERSION = ("version", "--version", "-version", "-V")
 _HELP = ("help", "--help", "-help", "-h")
 _ANNOTATION = "node-annotation"
@@ -82,7 +90,7 @@ def _dispatch(argv: Sequence[str]) -> int:
 
 
 def _command(program: str, name: str, arguments: Sequence[str]) -> int:
-    module = importlib.import_module(f"plugin.ops.{name}")
+    module = importlib.import_module(COMMANDS[name])
     parser = argparse.ArgumentParser(
         prog=f"{program} {name}",
         description=module.__doc__,
@@ -107,8 +115,8 @@ def _overview(program: str) -> str:
         "",
         "commands:",
     ]
-    for name in COMMANDS:
-        text = importlib.import_module(f"plugin.ops.{name}").__doc__ or ""
+    for name, module in COMMANDS.items():
+        text = importlib.import_module(module).__doc__ or ""
         lines.append(f"  {name:<10} {text.strip().splitlines()[0]}")
     lines += [f"  {'version':<10} Print the version.", "", f"{program} COMMAND --help tells the rest."]
     return "\n".join(lines)

@@ -6,8 +6,9 @@ import json
 import os
 import sys
 
-from plugin import cni, deadline, identity, node_annotation, process, verbs
+from plugin import cni, deadline, node_annotation, process, verbs
 from plugin.errors import INVALID_CONFIG, PLUGIN_FAILURE, CniError
+from plugin.node import identity
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import pytest
 
 import build
 from plugin import __version__
-from plugin.ops import archive
+from plugin.ops.install import archive
 from plugin.vendor import wheels
 from tests.support import parts
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from plugin.ops import archive
+from plugin.ops.install import archive
 from tests.support import noderoot, parts
 from tests.support.apiserver import ApiServer
 from tests.support.dist import ARCHIVE

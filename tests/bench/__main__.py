@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 
-from plugin.ops.archive import INTERPRETER
+from plugin.ops.install.archive import INTERPRETER
 from tests.bench import report, scenarios
 from tests.bench.measure import Failed, Series
 from tests.bench.scenarios import Row

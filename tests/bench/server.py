@@ -6,7 +6,7 @@ import json
 import os
 import sys
 
-from plugin.identity import machine_id
+from plugin.node.identity import machine_id
 from tests.support.apiserver import ApiServer, make_node
 
 NODE = "vm-002"

@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Sequence
 
 from plugin import hostlocal
-from plugin.ops import archive
+from plugin.ops.install import archive
 from tests.bench.measure import Failed, Meter, Sample, Server, checked
 from tests.bench.server import ANNOTATION, POD_CIDRS
 from tests.support.dist import ARCHIVE

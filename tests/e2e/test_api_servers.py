@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import pytest
 
-from plugin.identity import machine_id
+from plugin.node.identity import machine_id
 from tests.support.apiserver import ApiServer, User, node_authorizer, rbac_get_nodes_only, rbac_nothing
 from tests.support.clusters import ACCOUNT, Admin, KubeApiServer, RunningCluster
 from tests.support.runtime import Config

@@ -45,6 +45,6 @@ def test_known(world: World) -> None:
     seen = imported(world, world.config())
 
     assert unseen & (NETWORK | HEAVY | {"plugin.kube"}) == set()
-    assert "plugin.node" in unseen
+    assert "plugin.node.freshness" in unseen
     assert "plugin.fast" in seen
     assert seen & {"json", "os", "re", "plugin.cni", "plugin.verbs"} == set()

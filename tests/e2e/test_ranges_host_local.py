@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from plugin import ranges
 from plugin.errors import CniError
-from plugin.ops import spans
+from plugin.ops.networks import spans
 from tests.support import parts
 from tests.support.budget import examples
 

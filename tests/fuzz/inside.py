@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from plugin import __main__ as start
-from plugin import deadline, identity, process
+from plugin import deadline, process
+from plugin.node import identity
 
 CODES = {1, 4, 5, 6, 7, 11, 50, 100}
 DONE_WORDS = ("not found", "no such file or directory")

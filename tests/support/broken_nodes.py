@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from plugin import kube_node
-from plugin.ops import archive
-from plugin.ops.checks import access
+from plugin.ops.doctor import access
+from plugin.ops.install import archive
 from tests.support.operator_node import NODE, OperatorNode, sources
 from tests.support.pki import Authority
 from tests.support.rules import rbac_nothing

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-from plugin.ops import archive
+from plugin.ops.install import archive
 from tests.support.recorder import ROOT
 
 _NAME = "NODE_IPAM_DIST"

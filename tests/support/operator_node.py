@@ -11,10 +11,13 @@ from typing import Any
 
 import pytest
 
-from plugin import hostlocal, identity
+from plugin import hostlocal
 from plugin.kube import places
-from plugin.ops import archive, attachments, main
-from plugin.ops.checks import kept
+from plugin.node import identity
+from plugin.ops import main
+from plugin.ops.doctor import state
+from plugin.ops.install import archive
+from plugin.ops.leases import attachments
 from tests.support.apiserver import ApiServer
 from tests.support.nodes import make_node
 from tests.support.parts import host_local
@@ -54,7 +57,7 @@ class OperatorNode:
         monkeypatch.setattr(identity, "MACHINE_ID_FILES", (self.write("machine-id", MACHINE_ID + "\n"),))
         monkeypatch.setattr(attachments, "DIRECTORIES", (str(self.results),))
         monkeypatch.setattr(hostlocal, "DATA_DIR", str(directory / "networks"))
-        monkeypatch.setattr(kept, "MOUNTS", self.write("mountinfo", MOUNTINFO.format(self.memory)))
+        monkeypatch.setattr(state, "MOUNTS", self.write("mountinfo", MOUNTINFO.format(self.memory)))
         monkeypatch.setenv("CNI_PATH", str(self.bin))
         monkeypatch.setenv("HOME", str(directory))
         self.make("etc/kubernetes")

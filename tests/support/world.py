@@ -7,7 +7,7 @@ import os
 import time
 from typing import Any
 
-from plugin.identity import machine_id
+from plugin.node.identity import machine_id
 from tests.support.apiserver import ApiServer
 from tests.support.dist import DIST
 from tests.support.nodes import make_node

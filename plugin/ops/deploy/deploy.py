@@ -1,0 +1,116 @@
+"""Print what kubectl needs to put this program on every node.
+
+That is a ConfigMap with the program, compressed, and a DaemonSet whose pods run "install" with the node's own Python
+(chroot) and then idle. The image only has to have a shell, chroot and the usual small tools; where the cluster has a
+registry of its own, --image names BusyBox there.
+
+The plugin reads its Node with the kubelet's credentials, which need no RBAC. With --service-account it gets some of
+its own: an account that may get nodes and nothing else, and on each node, kept fresh by the pod there,
+/var/lib/node-ipam/kubeconfig, which the "kubeconfig" of a CNI configuration then has to name.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import re
+import zipfile
+
+from plugin.errors import INVALID_CONFIG, PLUGIN_FAILURE, CniError
+from plugin.ops import output
+from plugin.ops.deploy import manifests, yamltext
+from plugin.ops.install import bindir, install, interpreter
+from plugin.settings import is_node_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+EXAMPLE = """
+node-ipam.pyz deploy | kubectl apply --server-side -f -
+node-ipam.pyz deploy --service-account | kubectl apply --server-side -f -
+"""
+IMAGE = "busybox:1.36.1"
+# All of a ConfigMap's data, https://kubernetes.io/docs/concepts/configuration/configmap/#motivation.
+_LIMIT = 1 << 20
+_DATE = (1980, 1, 1, 0, 0, 0)
+_PATH = re.compile(r"(/[A-Za-z0-9_+@.-]+)+")
+# https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-label-names
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the command."""
+    add = parser.add_argument
+    add("--namespace", default="kube-system", type=_label, help="it has to exist (default: kube-system)")
+    add("--image", default=IMAGE, type=output.given, help=f"default: {IMAGE}")
+    text = f"where the runtimes of the nodes look for plugins (default: {bindir.DEFAULT})"
+    add("--bin-dir", default=bindir.DEFAULT, type=_path, metavar="DIR", help=text)
+    text = "the nodes' interpreter (default: /usr/bin/python3 or a newer one, 3.9 at least)"
+    add("--python", type=_path, metavar="PATH", help=text)
+    text = f"use an account of its own instead of the kubelet's credentials (default name: {manifests.NAME})"
+    add("--service-account", nargs="?", const=manifests.NAME, type=_name, metavar="NAME", help=text)
+    text = "with --service-account: the API server as the nodes reach it (default: the cluster's own address of it)"
+    add("--server", type=_server, metavar="URL", help=text)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the objects as YAML. Raises CniError."""
+    if arguments.server and not arguments.service_account:
+        details = "the kubelet's kubeconfig names its server"
+        output.error(CniError(INVALID_CONFIG, "--server is for --service-account", details))
+        return output.USAGE
+    packed = compressed(install.own_entries())
+    if len(packed) > _LIMIT:
+        msg = f"the program has {len(packed):,} bytes when compressed; a ConfigMap takes {_LIMIT:,}"
+        raise CniError(PLUGIN_FAILURE, msg, "copy the file to the nodes in another way and run install there")
+    wanted = arguments.python
+    options = manifests.Options(
+        arguments.namespace,
+        arguments.image,
+        arguments.bin_dir,
+        [wanted] if wanted else interpreter.USUAL,
+        ["--python", wanted] if wanted else [],
+        arguments.service_account or "",
+        arguments.server or "",
+    )
+    output.line("# kubectl apply --server-side -f -    (without --server-side it is too large for kubectl's own notes)")
+    if options.service_account:
+        output.line(f'# The CNI configuration then needs, in "ipam": "kubeconfig": "{manifests.STATE}/kubeconfig"')
+    for manifest in manifests.objects(options, packed):
+        output.line("---\n" + yamltext.dump(manifest).rstrip("\n"))
+    return output.FINE
+
+
+def compressed(entries: Mapping[str, bytes]) -> bytes:
+    """An archive of these files that any Python can run as it is; without byte code, which install makes."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as packed:
+        for name in sorted(name for name in entries if not name.endswith(".pyc")):
+            packed.writestr(zipfile.ZipInfo(name, _DATE), entries[name], zipfile.ZIP_DEFLATED, 9)
+    return stream.getvalue()
+
+
+def _name(text: str) -> str:
+    if not is_node_name(text):  # the rule is the same for most names
+        raise argparse.ArgumentTypeError(f"{text!r} is no name for a Kubernetes object")
+    return text
+
+
+def _label(text: str) -> str:
+    if not _LABEL.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no name for a namespace")
+    return text
+
+
+def _path(text: str) -> str:
+    text = text.rstrip("/")
+    if not _PATH.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not an absolute path of letters, digits and _+@.-")
+    return text
+
+
+def _server(text: str) -> str:
+    if not re.fullmatch(r"https://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9_./-]*)?", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not like https://192.0.2.1:6443")
+    return text

@@ -1,0 +1,209 @@
+"""The Kubernetes objects that put the archive on every node and, if asked for, a ServiceAccount's credentials.
+
+https://kubernetes.io/docs/reference/kubernetes-api/
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import dataclass
+
+from plugin import __version__
+from plugin.ops.deploy import scripts
+from plugin.ops.install import archive
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    Manifest = dict[str, Any]
+
+NAME = "node-ipam"
+# Where the node keeps the credentials of the ServiceAccount.
+STATE = "/var/lib/node-ipam"
+_LABELS = {"app.kubernetes.io/name": NAME}
+_TOKEN_SECONDS = 3600  # kubelet renews it after 80 % of that
+
+
+@dataclass(frozen=True)
+class Options:
+    """What can be chosen; service_account "" means: the plugin uses the kubelet's credentials."""
+
+    namespace: str
+    image: str
+    bin_dir: str
+    pythons: Sequence[str]  # where to look for one that can run install
+    arguments: Sequence[str]  # of install
+    service_account: str = ""
+    server: str = ""
+
+
+def objects(options: Options, packed: bytes) -> list[Manifest]:
+    """The objects in the order in which they are to be made; packed is an archive small enough for a ConfigMap."""
+    access = _access(options) if options.service_account else []
+    return [*access, _config_map(options, packed), _daemon_set(options, hashlib.sha256(packed).hexdigest())]
+
+
+def _metadata(name: str, namespace: str = "") -> Manifest:
+    where = {"namespace": namespace} if namespace else {}
+    return {"name": name, **where, "labels": {**_LABELS, "app.kubernetes.io/version": __version__}}
+
+
+def _access(options: Options) -> list[Manifest]:
+    """A ServiceAccount that may get Nodes. RBAC cannot say: its own."""
+    account, api = options.service_account, "rbac.authorization.k8s.io"
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "ServiceAccount",
+            "metadata": _metadata(account, options.namespace),
+            "automountServiceAccountToken": False,
+        },
+        {
+            "apiVersion": f"{api}/v1",
+            "kind": "ClusterRole",
+            "metadata": _metadata(account),
+            "rules": [{"apiGroups": [""], "resources": ["nodes"], "verbs": ["get"]}],
+        },
+        {
+            "apiVersion": f"{api}/v1",
+            "kind": "ClusterRoleBinding",
+            "metadata": _metadata(account),
+            "roleRef": {"apiGroup": api, "kind": "ClusterRole", "name": account},
+            "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": options.namespace}],
+        },
+    ]
+
+
+def _config_map(options: Options, packed: bytes) -> Manifest:
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": _metadata(NAME, options.namespace),
+        "binaryData": {archive.FILE: base64.b64encode(packed).decode()},
+    }
+
+
+def _daemon_set(options: Options, digest: str) -> Manifest:
+    # A token dies with its pod: the new pod has to be there, with its own, before the old one goes.
+    gentle = {"maxSurge": "10%", "maxUnavailable": 0} if options.service_account else {"maxUnavailable": "10%"}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "DaemonSet",
+        "metadata": _metadata(NAME, options.namespace),
+        "spec": {
+            "selector": {"matchLabels": _LABELS},
+            "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": gentle},
+            "minReadySeconds": 5,
+            "revisionHistoryLimit": 3,
+            "template": {"metadata": {"labels": _LABELS}, "spec": _pod(options, digest)},
+        },
+    }
+
+
+def _pod(options: Options, digest: str) -> Manifest:
+    account = {"serviceAccountName": options.service_account} if options.service_account else {}
+    volumes = [
+        {"name": "host", "hostPath": {"path": "/", "type": "Directory"}},
+        {"name": "bin", "hostPath": {"path": options.bin_dir, "type": "Directory"}},
+        {"name": "archive", "configMap": {"name": NAME}},
+    ]
+    return {
+        **account,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "hostNetwork": True,  # it has to start where no plugin is installed yet
+        "priorityClassName": "system-node-critical",
+        "nodeSelector": {"kubernetes.io/os": "linux"},
+        "tolerations": [{"operator": "Exists"}],
+        "terminationGracePeriodSeconds": 5,
+        "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
+        "initContainers": [_install(options, digest)],
+        "containers": [_refresh(options) if options.service_account else _idle(options)],
+        "volumes": volumes + (_credential_volumes() if options.service_account else []),
+    }
+
+
+def _install(options: Options, digest: str) -> Manifest:
+    return {
+        "name": "install",
+        "image": options.image,
+        "command": ["/bin/sh", "-c", scripts.INSTALL, "install", "--bin-dir", scripts.BIN, *options.arguments],
+        "env": [
+            _variable("ARCHIVE_SHA256", digest),
+            _variable("PYTHONS", " ".join(options.pythons)),
+            _variable("BIN_DIR", options.bin_dir),
+        ],
+        "resources": _resources("10m", "64Mi", "128Mi"),
+        # The plugins' directory may belong to another user than root.
+        "securityContext": _on_node("SYS_CHROOT", "DAC_OVERRIDE"),
+        "volumeMounts": [
+            {"name": "host", "mountPath": "/host", "readOnly": True},
+            {"name": "bin", "mountPath": f"/host{scripts.BIN}"},
+            {"name": "archive", "mountPath": f"/host{scripts.MOUNT}", "readOnly": True},
+        ],
+    }
+
+
+def _idle(options: Options) -> Manifest:
+    return {
+        "name": "idle",
+        "image": options.image,
+        "command": ["/bin/sh", "-c", scripts.IDLE],
+        "resources": _resources("1m", "8Mi", "32Mi"),
+        "securityContext": {**_confined(), "runAsNonRoot": True, "runAsUser": 65534},
+    }
+
+
+def _refresh(options: Options) -> Manifest:
+    server = [_variable("SERVER", options.server)] if options.server else []
+    return {
+        "name": "credentials",
+        "image": options.image,
+        "command": ["/bin/sh", "-c", scripts.REFRESH],
+        "env": [
+            _variable("STATE", STATE),
+            {"name": "POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+            *server,
+        ],
+        "resources": _resources("1m", "8Mi", "32Mi"),
+        "securityContext": _on_node(),
+        "volumeMounts": [
+            {"name": "credentials", "mountPath": "/credentials", "readOnly": True},
+            {"name": "state", "mountPath": "/state"},
+        ],
+    }
+
+
+def _credential_volumes() -> list[Manifest]:
+    """A token that kubelet renews, and the CA that every namespace has in a ConfigMap."""
+    token = {"serviceAccountToken": {"path": "token", "expirationSeconds": _TOKEN_SECONDS}}
+    authority = {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}}
+    return [
+        {"name": "credentials", "projected": {"sources": [token, authority]}},
+        {"name": "state", "hostPath": {"path": STATE, "type": "DirectoryOrCreate"}},
+    ]
+
+
+def _confined(*capabilities: str) -> Manifest:
+    add = {"add": list(capabilities)} if capabilities else {}
+    return {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"], **add},
+    }
+
+
+def _on_node(*capabilities: str) -> Manifest:
+    """For a container that writes to the node; SELinux, where a node has it, forbids that to the usual type."""
+    return {**_confined(*capabilities), "runAsUser": 0, "seLinuxOptions": {"type": "spc_t"}}
+
+
+def _resources(processor: str, memory: str, limit: str) -> Manifest:
+    return {"requests": {"cpu": processor, "memory": memory}, "limits": {"memory": limit}}
+
+
+def _variable(name: str, value: str) -> Manifest:
+    return {"name": name, "value": value}

@@ -1,0 +1,1 @@
+"""doctor: the command, its table of checks, and the checks by subject."""

@@ -1,0 +1,112 @@
+"""The program itself: is it there, whole, linked, and does it run?"""
+
+from __future__ import annotations
+
+import os
+import re
+import zipfile
+
+from plugin import __version__
+from plugin.errors import CniError
+from plugin.ops.doctor.finding import fail, ok, warn
+from plugin.ops.install import archive, bindir
+from plugin.ops.install import interpreter as pythons
+from plugin.ops.install.root import Root
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from plugin.ops.doctor.context import Machine
+    from plugin.ops.doctor.finding import Finding
+
+_INSTALL = "install it: node-ipam.pyz install --bin-dir {}"
+_SECONDS = 20.0  # for a program to say its version
+_LINE = 4096  # bytes of a first line at most
+
+
+def archive_file(machine: Machine) -> Finding:
+    """The archive is whole, and of this version."""
+    folder = machine.folder()
+    path, remedy = os.path.join(folder, archive.FILE), _INSTALL.format(folder)
+    if not os.path.isdir(folder):
+        return fail(
+            f"there is no directory {folder}", "name the one where the runtime looks for plugins: --bin-dir DIR"
+        )
+    if not os.path.exists(path):
+        return fail(f"there is no {path}", remedy)
+    if not os.path.isfile(path):
+        return fail(f"{path} is not a file", f"remove it, then {remedy}")
+    try:
+        with open(path, "rb") as file:
+            first = file.readline(_LINE)
+        entries = archive.unpack(path)
+    except zipfile.BadZipFile as error:
+        return fail(f"{path} is damaged or half written ({error})", remedy)
+    except OSError as error:
+        return fail(f"{path} cannot be read: {error.strerror}", "run this as root")
+    if "plugin/__init__.py" not in entries:
+        return fail(f"{path} is another program", remedy)
+    if not first.startswith(b"#!/"):
+        return fail(f"{path} is damaged: its first line names no interpreter", remedy)
+    machine.byte_code = entries.get("plugin/__main__.pyc", b"")
+    machine.interpreter = os.fsdecode(first[2:].split()[0])
+    if not os.access(path, os.X_OK):
+        return fail(f"{path} is not executable", f"chmod 755 {path}")
+    version = _version(entries["plugin/__init__.py"])
+    if version != __version__:
+        return warn(f"{path} is version {version}, this is {__version__}", remedy)
+    return ok(
+        f"{path} {version}, " + ("with byte code" if machine.byte_code else "as copied; install would make it faster")
+    )
+
+
+def interpreter(machine: Machine) -> Finding:
+    """The interpreter that the first line names is there and will do."""
+    path, folder = machine.interpreter, machine.folder()
+    remedy = f"install again with one that is there: python3 node-ipam.pyz install --bin-dir {folder} --python PATH"
+    if not os.path.exists(path):
+        return fail(f"{path}, which the first line of {archive.FILE} names, is gone", remedy)
+    try:
+        python = pythons.choose(Root("/"), path)
+    except CniError as error:
+        return fail(f"{path} will not do: {error.details.partition('. Install one')[0]}", remedy)
+    if machine.byte_code and not pythons.takes(Root("/"), python, machine.byte_code):
+        return warn(f"{python} cannot use the byte code, which is another version's", _INSTALL.format(folder))
+    return ok(str(python))
+
+
+def links(machine: Machine) -> Finding:
+    """The two names that configurations use lead to the archive."""
+    folder = machine.folder()
+    needed = {network.type for network in machine.wanted}
+    troubles = {name: trouble for name in archive.LINKS if (trouble := _wrong_with(os.path.join(folder, name)))}
+    if not troubles:
+        return ok(f"{' and '.join(archive.LINKS)} in {folder}")
+    what, remedy = "; ".join(troubles.values()), _INSTALL.format(folder)
+    return fail(what, remedy) if needed & troubles.keys() or not needed else warn(what, remedy)
+
+
+def answer(machine: Machine) -> Finding:
+    """Each plugin answers VERSION when it is run as a runtime runs it."""
+    folder = machine.folder()
+    paths = [os.path.join(folder, name) for name in archive.LINKS]
+    try:
+        for path in filter(os.path.exists, paths):
+            Root("/").supported_versions(path, _SECONDS)
+    except CniError as error:
+        return fail(error.msg, _INSTALL.format(folder))
+    return ok("CNI_COMMAND=VERSION is answered")
+
+
+def _wrong_with(path: str) -> str:
+    if not os.path.lexists(path):
+        return f"there is no {path}"
+    if not os.path.exists(path):
+        return f"{path} is a broken link to {os.readlink(path)}"
+    if bindir.is_our_link(Root("/"), path) or bindir.is_ours(Root("/"), os.path.realpath(path)):
+        return ""
+    return f"{path} is another program"
+
+
+def _version(source: bytes) -> str:
+    found = re.search(rb'__version__ = "([^"]*)"', source)
+    return found[1].decode() if found else "unknown"

@@ -1,0 +1,1 @@
+"""install and uninstall: the archive, the directory of plugins, the interpreter in its first line."""

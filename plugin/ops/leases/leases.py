@@ -1,0 +1,145 @@
+"""Show the addresses in use: how many of each range are used and free, and which leases are stale.
+
+A lease older than ten minutes is stale when no result of libcni names its container.
+"""
+
+from __future__ import annotations
+
+import os
+
+from plugin.ops import output
+from plugin.ops.leases import attachments, metrics, stores, usage
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator, Sequence
+    from typing import Any
+
+    from plugin.ops.leases.attachments import Attachments
+    from plugin.ops.leases.usage import Usage
+
+EXAMPLE = """\
+node-ipam.pyz leases
+node-ipam.pyz leases k8snet --all
+node-ipam.pyz leases -o prometheus"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What this command takes."""
+    usage.add_arguments(parser)
+    parser.add_argument("--all", action="store_true", help="every lease: address, container, interface, age, state")
+    output.add_format(parser, "prometheus")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print what there is; the exit status is 1 if that may not be all."""
+    attached = attachments.read(arguments.results_dir)
+    usages, troubles = usage.survey(arguments, attached, os.environ)
+    if arguments.output == "json":
+        output.document({**_document(usages, attached, arguments.all), "troubles": output.listed(troubles)})
+    elif arguments.output == "prometheus":
+        metrics.show(usages)
+    elif usages:
+        (_print_all if arguments.all else _print_ranges)(usages)
+        for remark in _remarks(usages, attached):
+            output.line(output.printable(remark))
+    elif not troubles:
+        output.note("no leases: host-local has not been used on this machine, or only with another dataDir")
+    return output.conclude(troubles)
+
+
+def _print_ranges(usages: Sequence[Usage]) -> None:
+    headings = ("NETWORK", "RANGE", "USED", "FREE", "TOTAL", "STALE", "EMPTY")
+    output.table(headings, [row for each in usages for row in _rows(each)])
+
+
+def _rows(one: Usage) -> Iterator[tuple[object, ...]]:
+    network, known = one.store.network, one.known.spans
+    for span in known:
+        inside = one.inside(span)
+        free, total = output.amount(one.free(span)), output.amount(span.total)
+        yield (network, str(span), len(inside), free, total, *_doubtful(inside))
+    rest = one.elsewhere()
+    if rest or not known:
+        yield (network, "elsewhere" if known else "unknown", len(rest), "?", "?", *_doubtful(rest))
+
+
+def _doubtful(states: Sequence[str]) -> tuple[object, int]:
+    """How many are stale, and how many empty."""
+    return "?" if stores.UNKNOWN in states else states.count(stores.STALE), states.count(stores.EMPTY)
+
+
+def _print_all(usages: Sequence[Usage]) -> None:
+    rows = [
+        (
+            each.store.network,
+            lease.address,
+            lease.container or "-",
+            lease.interface or "-",
+            output.age(stores.age(lease)),
+            _word(state),
+        )
+        for each in usages
+        for lease, state in zip(each.leases, each.states)
+    ]
+    output.table(("NETWORK", "ADDRESS", "CONTAINER", "INTERFACE", "AGE", "STATE"), rows)
+
+
+def _word(state: str) -> str:
+    return output.Status(state, output.WARN.colour) if state in (stores.STALE, stores.EMPTY) else state
+
+
+def _remarks(usages: Sequence[Usage], attached: Attachments) -> Iterator[str]:
+    """What the table has no room for."""
+    for each in usages:
+        network, known = each.store.network, each.known
+        if not known.spans:
+            last = ", ".join(each.store.last_reserved().values())
+            yield f"{network}: range not known ({known.trouble})" + (f"; last handed out: {last}" if last else "")
+        elif each.elsewhere():
+            yield f"{network}: leases elsewhere are of ranges that it no longer has, by {known.source}"
+        empty = [lease.address for lease in each.in_state(stores.EMPTY)]
+        if empty:
+            told = f"{network}: empty lease files in {each.store.path}: {', '.join(empty)}"
+            yield told if each.doubt else f"{told} (gc removes them)"
+        if each.doubt and not attached.trouble:
+            yield f"{network}: in use or stale, that cannot be told: {each.doubt}; see --results-dir"
+    if attached.trouble and any(each.count(stores.UNKNOWN) for each in usages):
+        yield f"in use or stale, that cannot be told: {attached.trouble}; see --results-dir"
+
+
+def _document(usages: Sequence[Usage], attached: Attachments, every: bool) -> dict[str, Any]:
+    return {
+        "networks": [_described(each, every) for each in usages],
+        "results": {"directories": attached.directories, "count": attached.count, "trouble": attached.trouble or None},
+    }
+
+
+def _described(one: Usage, every: bool) -> dict[str, Any]:
+    known = one.known
+    value: dict[str, Any] = {
+        "network": one.store.network,
+        "store": one.store.path,
+        "rangesFrom": known.source if known.spans else None,
+        "rangesUnknown": None if known.spans else known.trouble,
+        "ranges": [
+            {
+                "subnet": span.subnet,
+                "first": str(span.first),
+                "last": str(span.last),
+                "used": len(one.inside(span)),
+                "free": one.free(span),
+                "total": span.total,
+            }
+            for span in known.spans
+        ],
+        "elsewhere": len(one.elsewhere()),
+        "lastReserved": {str(index): address for index, address in one.store.last_reserved().items()},
+        "statesUnknown": one.doubt or None,
+        "leases": {state: one.count(state) for state in stores.STATES},
+        "empty": [lease.address for lease in one.in_state(stores.EMPTY)],
+    }
+    if every:
+        value["entries"] = [usage.record(one.store, lease, state) for lease, state in zip(one.leases, one.states)]
+    return value

@@ -1,0 +1,113 @@
+"""How the addresses of each store are used."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+
+from plugin import hostlocal
+from plugin.errors import IO_FAILURE, PLUGIN_FAILURE, CniError
+from plugin.ops.leases import attachments, stores
+from plugin.ops.networks import known_ranges, networks
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping
+
+    from plugin.hostlocal import Lease
+    from plugin.ops.leases.attachments import Attachments
+    from plugin.ops.leases.stores import Store
+    from plugin.ops.networks.known_ranges import Known
+    from plugin.ops.networks.spans import Span
+
+
+class Usage:
+    """One store: its leases, the state of each (stores.STATES), and the ranges they come from.
+
+    doubt: why some of the states are unknown; empty when they are not.
+    """
+
+    __slots__ = ("_addresses", "doubt", "known", "leases", "states", "store")
+
+    def __init__(self, store: Store, known: Known, attached: Attachments) -> None:
+        self.store = store
+        self.known = known
+        self.leases = store.leases()
+        states = [stores.state(lease, attached) for lease in self.leases]
+        self.doubt = stores.doubt(store, states, attached)
+        self.states = [stores.UNKNOWN if self.doubt and each == stores.STALE else each for each in states]
+        self._addresses = [ipaddress.ip_address(lease.address) for lease in self.leases]
+
+    def count(self, state: str) -> int:
+        """How many leases are in this state."""
+        return self.states.count(state)
+
+    def in_state(self, state: str) -> list[Lease]:
+        """The leases in this state."""
+        return [lease for lease, its in zip(self.leases, self.states) if its == state]
+
+    def inside(self, span: Span) -> list[str]:
+        """The states of the leases of one range."""
+        return [state for address, state in zip(self._addresses, self.states) if address in span]
+
+    def elsewhere(self) -> list[str]:
+        """The states of the leases that are in no range: of all of them, when no range is known."""
+        pairs = zip(self._addresses, self.states)
+        return [state for address, state in pairs if not any(address in span for span in self.known.spans)]
+
+    def free(self, span: Span) -> int:
+        """How many addresses of one range are left; the gateway's is no pod's, but may be leased on request."""
+        return max(span.total - len(self.inside(span)), 0)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Give a command NETWORK, --data-dir, --results-dir and --conf-dir."""
+    parser.add_argument("network", nargs="?", default="", metavar="NETWORK", help="only the network of this name")
+    parser.add_argument(
+        "--data-dir",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="where host-local keeps its leases, in a directory for each network; may be given more than once "
+        f"(default: {hostlocal.DATA_DIR} and every dataDir that a CNI configuration names)",
+    )
+    attachments.add_results_dir(parser)
+    networks.add_conf_dir(parser)
+
+
+def survey(
+    arguments: argparse.Namespace, attached: Attachments, environ: Mapping[str, str]
+) -> tuple[list[Usage], list[CniError]]:
+    """The stores that the arguments ask for, and why there may be more to say. Raises CniError for a wrong name."""
+    configured, troubles = networks.scan(arguments.conf_dir)
+    bin_dirs = environ.get("CNI_PATH") or os.pathsep.join(networks.BIN_DIRS)
+    found = stores.find(arguments.data_dir, configured, environ, bin_dirs, arguments.network)
+    if arguments.network and not found:
+        if troubles:
+            raise troubles[0]
+        where = " or ".join(arguments.data_dir) or f"{hostlocal.DATA_DIR} or a dataDir of a CNI configuration"
+        details = "name the directory above it with --data-dir; without NETWORK all that there are are shown"
+        raise CniError(PLUGIN_FAILURE, f"network {arguments.network} has no leases in {where}", details)
+    usages = [Usage(store, known_ranges.ranges(store, configured, environ, bin_dirs), attached) for store in found]
+    troubles += [trouble for each in usages if (trouble := _unreadable(each))]
+    # host-local makes a store for every network that it is asked to release something of.
+    return [each for each in usages if each.leases or each.known.spans or arguments.network], troubles
+
+
+def _unreadable(one: Usage) -> CniError | None:
+    count = sum(not lease.is_readable for lease in one.leases)
+    msg = f"network {one.store.network}: leases in {one.store.path} that cannot be read: {count}"
+    return CniError(IO_FAILURE, msg, "run this as root") if count else None
+
+
+def record(store: Store, lease: Lease, state: str) -> dict[str, object]:
+    """A lease as an object."""
+    return {
+        "network": store.network,
+        "address": lease.address,
+        "container": lease.container or None,
+        "interface": lease.interface or None,
+        "age": round(stores.age(lease)),
+        "state": state,
+    }

@@ -1,0 +1,1 @@
+"""The networks that CNI configurations define, their ranges, and explain."""

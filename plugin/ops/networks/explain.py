@@ -1,0 +1,144 @@
+"""Show the configuration that the next plugin would get for a pod, and where each part of it comes from.
+
+Nothing is allocated, and nothing is kept for the next pod.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from plugin import deadline, hostlocal, kube_node, node_annotation, verbs
+from plugin.deadline import DeadlineExceeded
+from plugin.errors import INVALID_CONFIG, PLUGIN_FAILURE, CniError
+from plugin.kube import kubeconfig
+from plugin.node import freshness, memory
+from plugin.ops import output
+from plugin.ops.networks import known_ranges, networks
+from plugin.ops.networks.overlay import Overlay
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from typing import Any
+
+    from plugin.ops.networks.networks import Network
+    from plugin.settings import Settings
+
+EXAMPLE = """\
+node-ipam.pyz explain k8snet
+node-ipam.pyz explain --namespace old-application < /etc/cni/net.d/10-k8snet.conf"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What this command takes."""
+    networks.add_conf(parser, "standard input")
+    text = "the pod's namespace, which matters where ipv4-namespaces is configured"
+    parser.add_argument("--namespace", default="", metavar="NAME", help=text)
+    output.add_format(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the configurations. Raises CniError when there is none."""
+    if not arguments.conf and sys.stdin.isatty():
+        output.error(CniError(INVALID_CONFIG, "which CONF?", "name a file or a network, or give it on standard input"))
+        return output.USAGE
+    wanted = networks.ours(arguments.conf or "-", arguments.conf_dir)
+    explanations = [_within_time(each, arguments) for each in wanted]
+    if arguments.output == "json":
+        output.document({"networks": explanations})
+    else:
+        for explanation in explanations:
+            _print(explanation)
+    return output.FINE
+
+
+def _within_time(network: Network, arguments: argparse.Namespace) -> dict[str, Any]:
+    deadline.start(deadline.TOTAL)
+    try:
+        return _explained(network, arguments.bin_dir, arguments.namespace)
+    except DeadlineExceeded:
+        what = f"network {network.name}: no answer within {deadline.TOTAL:.0f} seconds"
+        raise CniError(PLUGIN_FAILURE, what, "node-ipam.pyz doctor tells where it hangs") from None
+    finally:
+        deadline.stop()
+
+
+def _explained(network: Network, bin_dirs: str, namespace: str) -> dict[str, Any]:
+    arguments = f"IgnoreUnknown=1;K8S_POD_NAMESPACE={namespace}" if namespace else "IgnoreUnknown=1"
+    request = networks.request(network, "ADD", {**os.environ, "CNI_ARGS": arguments}, bin_dirs)
+    plugin = verbs.type_of(request)
+    settings = plugin.setup(request)
+    settings.cache = overlay = Overlay(settings.cache)
+    plan = plugin.plan(request, settings)
+    is_host_local = os.path.basename(plan.program) == hostlocal.NAME
+    config, translated = hostlocal.translate(plan.config) if is_host_local else (plan.config, False)
+    origins = Origins(network, settings, overlay, config)
+    sources = {key: network.source for key in config if key != "ipam"}
+    if network.is_unnamed:
+        sources["name"] = "Multus, which fills in the name of the NetworkAttachmentDefinition"
+    if translated:
+        sources["cniVersion"] = f"{network.source} says {request.version}, in which the result is given back"
+    sources.update({f"ipam.{key}": origins.of(key) for key in config["ipam"]})
+    return {
+        "network": network.name,
+        "program": plan.program,
+        "config": config,
+        "from": sources,
+        "leftOut": [f"ipam.{key}" for key in network.ipam if key not in config["ipam"]],
+    }
+
+
+class Origins:
+    """Where each key of the IPAM part comes from."""
+
+    def __init__(self, network: Network, settings: Settings, overlay: Overlay, config: dict[str, Any]) -> None:
+        self._network = network
+        self._settings = settings
+        self._overlay = overlay
+        self._ipam = config["ipam"]
+
+    def of(self, key: str) -> str:
+        """The file, field or program that one key comes from."""
+        if self._network.type == node_annotation.NAME:
+            return self._next_plugin() if key == "type" else self._field()
+        if key == "type":
+            return f"{kube_node.NAME} always hands over to {hostlocal.NAME}"
+        pinned = known_ranges.pinned_file(self._network)
+        if os.path.exists(pinned) and (key == "ranges" or self._ipam[key] != self._network.ipam.get(key)):
+            return pinned
+        if key != "ranges":
+            return self._network.source
+        limited = "ipv4-namespaces" in self._network.ipam
+        return self._field() + (", ordered and limited by ipv4-namespaces" if limited else "")
+
+    def _next_plugin(self) -> str:
+        environ = self._settings.environ
+        if "nextipam" in node_annotation.read_config(environ):
+            return f"nextipam in {node_annotation.config_file(environ)}"
+        return f"{node_annotation.NAME} hands over to {hostlocal.NAME} unless nextipam is configured"
+
+    def _field(self) -> str:
+        """The field of the Node, how that was found to be this machine's, and since when it is known."""
+        settings, known = self._settings, freshness.last_known(self._settings)
+        assert known  # or else there were no ranges
+        annotation = self._network.ipam.get("annotation")
+        field = f"annotation {annotation}" if annotation else "spec.podCIDRs"
+        if self._overlay.has_new(memory.PREFIX):
+            config = kubeconfig.find(settings.kubeconfig, settings.environ, settings.label)
+            since = f"asked just now by {config.path} ({config.why})"
+        else:
+            names = [each.name for each in known_ranges.learnt(self._overlay) if each.facts.asked == known.asked]
+            since = f"{output.age(known.age())} old in {os.path.join(self._overlay.path, *names[:1])}"
+        return f"{field} of node {known.name} (by {known.how}), {since}"
+
+
+def _print(explanation: dict[str, Any]) -> None:
+    program = output.printable(explanation["program"])
+    output.line(f"{program} would get for network {explanation['network']}:")
+    output.document(explanation["config"])
+    output.line()
+    output.table(("KEY", "FROM"), list(explanation["from"].items()))
+    if explanation["leftOut"]:
+        output.line(f"left out: {output.printable(', '.join(explanation['leftOut']))}")
+    output.line()

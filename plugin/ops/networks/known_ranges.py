@@ -1,0 +1,127 @@
+"""The ranges of a network as far as they are known on this machine, without asking anyone."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from plugin import hostlocal, kube_node, verbs
+from plugin.errors import CniError
+from plugin.log import Log
+from plugin.node import memory
+from plugin.ops.networks import networks, spans
+from plugin.ops.networks.overlay import Overlay
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from plugin.cache import Cache
+    from plugin.cni import Request
+    from plugin.facts import Facts
+    from plugin.ops.leases.stores import Store
+    from plugin.ops.networks.networks import Network
+    from plugin.ops.networks.spans import Span
+    from plugin.settings import Settings
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """What was learnt of the Node, and by which way of finding it. name: of the file in the cache."""
+
+    name: str
+    facts: Facts
+    way: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Known:
+    """Ranges, and who says so. When nobody knows them: why."""
+
+    spans: list[Span]
+    source: str
+    trouble: str = ""
+
+
+def learnt(cache: Cache) -> list[Learnt]:
+    """Everything that is remembered of Nodes, the newest first."""
+    return sorted(_learnt(cache), key=lambda each: each.facts.asked, reverse=True)
+
+
+def learnt_for(settings: Settings) -> Learnt | None:
+    """What the runtime's last ADD with this configuration learnt."""
+    same = (settings.kubeconfig, settings.node_name)
+    fitting = [each for each in learnt(settings.cache) if (each.way["kubeconfig"], each.way["nodeName"]) == same]
+    # A time in the future is no age: the clock was set back.
+    return next((each for each in fitting if each.facts.age() < float("inf")), None)
+
+
+def ranges(store: Store, configured: Sequence[Network], environ: Mapping[str, str], bin_dirs: str) -> Known:
+    """The ranges that a store's addresses come from, by the first configuration of it that tells."""
+    trouble = "no CNI configuration names this network"
+    for network in configured:
+        if network.name != store.network or not network.type:
+            continue
+        places = [hostlocal.store(each, network.name) for each in networks.data_dirs(network, environ, bin_dirs)]
+        if store.path not in places:
+            trouble = "the configurations of this network name another dataDir"
+            continue
+        known = of_network(network, environ, bin_dirs)
+        if known.spans:
+            return known
+        trouble = known.trouble
+    return Known([], "", trouble)
+
+
+def of_network(network: Network, environ: Mapping[str, str], bin_dirs: str) -> Known:
+    """The ranges of one configured network."""
+    if network.is_ours:
+        try:
+            return _remembered(network, environ, bin_dirs)
+        except CniError as error:
+            return Known([], "", error.msg)
+    if network.type != hostlocal.NAME:
+        return Known([], "", f"{network.type or 'no IPAM plugin'} does not keep its leases there")
+    found = spans.of_ipam(network.ipam)
+    return Known(found, network.source, "" if found else f"{network.source} names no range")
+
+
+def pinned_file(network: Network) -> str:
+    """The file by which an operator says the ranges of a kube-node network himself."""
+    return kube_node.pinned_file(str(network.ipam.get("dataDir") or ""), network.name)
+
+
+def _remembered(network: Network, environ: Mapping[str, str], bin_dirs: str) -> Known:
+    """What an ADD would hand over by what is in the cache. Raises CniError."""
+    asked = networks.request(network, "STATUS", environ, bin_dirs)
+    plugin = verbs.type_of(asked)
+    settings = plugin.setup(asked)
+    settings.log = Log()
+    pinned = network.type == kube_node.NAME and os.path.exists(pinned_file(network))
+    source = pinned_file(network)
+    if not pinned:
+        last = learnt_for(settings)
+        if last is None:
+            return Known([], "", "nothing is known of the Node yet, or the cache belongs to another user")
+        _adopt(last, asked, settings)
+        source = f"node {last.facts.name}"
+    found = spans.of_ipam(plugin.plan(asked, settings).config["ipam"])
+    return Known(found, source, "" if found else f"{source} holds no range that host-local takes")
+
+
+def _adopt(last: Learnt, asked: Request, settings: Settings) -> None:
+    """Ask as the runtime did, whose variables may not be this shell's: the answer is what is remembered."""
+    asked.environ = settings.environ = {**asked.environ, **memory.variables(last.way)}
+    settings.cache = Overlay(settings.cache)
+    settings.cache_seconds = float("inf")
+    settings.sparing = True
+
+
+def _learnt(cache: Cache) -> Iterator[Learnt]:
+    for name, _age in cache.names():
+        body = cache.read(name) if name.startswith(memory.PREFIX) else None
+        if body:
+            try:
+                yield Learnt(name, *memory.decode(body))
+            except (ValueError, TypeError, KeyError):
+                continue  # another version's

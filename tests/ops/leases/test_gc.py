@@ -1,0 +1,318 @@
+"""gc releases what nobody uses, and nothing else, whatever happens beside it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plugin.ops.leases import stores
+from tests.support.apiserver import ApiServer
+from tests.support.operator_node import OperatorNode
+from tests.support.privileges import modes_count
+
+OLD = stores.GRACE + 60
+
+
+@pytest.fixture
+def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OperatorNode]:
+    """A node with one network and a lease of each kind in it."""
+    made = OperatorNode(tmp_path, ApiServer(), monkeypatch)
+    made.network()
+    made.result("live")
+    made.result("legacy")
+    made.lease("10.244.1.2", "live eth0", OLD)
+    made.lease("10.244.1.3", "live net1", OLD)
+    made.lease("10.244.1.4", "legacy", OLD)
+    made.lease("10.244.1.5", "young eth0", stores.GRACE - 30)
+    made.lease("10.244.1.6", "", stores.GRACE - 30)
+    made.lease("10.244.1.7", "gone eth0", OLD)
+    made.lease("10.244.1.8", "gone", OLD)
+    made.lease("10.244.1.9", "", OLD)
+    for name in ("lock", "last_reserved_ip.0", "kube-node.json"):
+        os.utime(made.write(f"run/k8snet/{name}", "10.244.1.9"), (0, 0))
+    yield made
+
+
+KEPT = [
+    "10.244.1.2",
+    "10.244.1.3",
+    "10.244.1.4",
+    "10.244.1.5",
+    "10.244.1.6",
+    "kube-node.json",
+    "last_reserved_ip.0",
+    "lock",
+]
+FREED = ["10.244.1.7", "10.244.1.8", "10.244.1.9"]
+
+
+def files(node: OperatorNode, network: str = "k8snet") -> list[str]:
+    """What is in the store."""
+    return sorted(os.listdir(node.memory / network))
+
+
+def collect(node: OperatorNode, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[str, Any]]:
+    """Exit status, and what -o json says."""
+    status = node.run("gc", "-o", "json", *arguments)
+    return status, json.loads(capsys.readouterr().out)
+
+
+def test_without_yes(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """What would go is shown, and stays."""
+    assert node.run("gc") == 0
+
+    assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
+        ["NETWORK", "ADDRESS", "CONTAINER", "INTERFACE", "AGE", "STATE"],
+        ["k8snet", "10.244.1.7", "gone", "eth0", "11m", "stale"],
+        ["k8snet", "10.244.1.8", "gone", "-", "11m", "stale"],
+        ["k8snet", "10.244.1.9", "-", "-", "11m", "empty"],
+        ["leases", "that", "nobody", "uses:", "3;", "gc", "--yes", "releases", "them"],
+    ]
+    assert files(node) == sorted(KEPT + FREED)
+
+
+def test_with_yes(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """Stale and empty leases go; new ones, those of containers with a result, and all other files stay."""
+    assert node.run("gc", "--yes") == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "leases that nobody uses: 3; released: 3"
+    assert files(node) == KEPT
+    assert (node.memory / "k8snet" / "last_reserved_ip.0").read_text(encoding="ascii") == "10.244.1.9"
+
+    assert node.run("gc", "--yes") == 0
+    assert capsys.readouterr().out == "nothing to release\n"
+    assert files(node) == KEPT
+
+
+def test_json(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """The schema that scripts rely on."""
+    status, document = collect(node, capsys, "--yes")
+
+    assert status == 0
+    assert document["troubles"] == []
+    assert [each["address"] for each in document["leases"]] == FREED
+    first = document["leases"][0]
+    assert first.pop("age") in (OLD, OLD + 1)
+    assert first == {
+        "network": "k8snet",
+        "address": "10.244.1.7",
+        "container": "gone",
+        "interface": "eth0",
+        "state": "stale",
+        "released": True,
+    }
+
+
+@pytest.mark.parametrize("arguments", [(), ("k8snet",), ("--yes",), ("k8snet", "--yes")])
+@pytest.mark.parametrize("directory", ["empty", "absent"])
+def test_no_results(
+    node: OperatorNode, capsys: pytest.CaptureFixture[str], directory: str, arguments: tuple[str, ...]
+) -> None:
+    """Where libcni has left no results nothing is released, empty leases neither, and the exit status tells."""
+    for path in node.results.iterdir():
+        path.unlink()
+    if directory == "absent":
+        node.results.rmdir()
+
+    assert node.run("gc", *arguments) == 1
+
+    printed = capsys.readouterr()
+    assert printed.out == "nothing to release\n"
+    assert "which leases are in use cannot be told: there are no results in" in printed.err
+    assert "--results-dir" in printed.err
+    assert files(node) == sorted(KEPT + FREED)
+
+
+def test_a_named_directory_without_results(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """Results in the usual place do not make up for a directory that was named and has none."""
+    status, document = collect(node, capsys, "--yes", "--results-dir", str(node.directory / "nowhere"))
+
+    assert status == 1
+    assert "nowhere is absent" in document["troubles"][0]["what"]
+    assert files(node) == sorted(KEPT + FREED)
+
+
+def test_results_elsewhere_count_too(node: OperatorNode) -> None:
+    """A result in any directory keeps a container's leases."""
+    node.write("more/k8snet-gone-eth0", '{"kind": "cniCacheV1", "containerId": "gone", "ifName": "eth0"}')
+
+    assert node.run("gc", "--yes", "--results-dir", str(node.directory / "more")) == 0
+
+    assert files(node) == sorted([*KEPT, "10.244.1.7", "10.244.1.8"])
+
+
+@pytest.fixture
+def virtual(node: OperatorNode) -> OperatorNode:
+    """A second network, whose only lease has no result."""
+    node.network("vms", type="host-local", subnet="10.5.0.0/24")
+    node.lease("10.5.0.2", "vm-1 eth0", OLD, network="vms")
+    return node
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_a_network_that_no_result_speaks_of(
+    virtual: OperatorNode, capsys: pytest.CaptureFixture[str], named: bool
+) -> None:
+    """A store none of whose containers has a result may be another program's: it has to be named."""
+    status = virtual.run("gc", "--yes", *(["vms"] if named else []))
+
+    assert status == (0 if named else 1)
+    assert ("10.5.0.2" not in files(virtual, "vms")) is named
+    assert ("no result of libcni names it" in capsys.readouterr().err) is not named
+    assert ("10.244.1.7" in files(virtual)) is named
+
+
+@pytest.mark.parametrize("helps", [False, True])
+def test_results_of_another_network(virtual: OperatorNode, helps: bool) -> None:
+    """Naming a directory of results does not name a network: its results have to be in there."""
+    network = "vms" if helps else "k8snet"
+    cached = {"kind": "cniCacheV1", "containerId": "vm-2", "networkName": network}
+    virtual.write("more/vm-2", json.dumps(cached))
+
+    status = virtual.run("gc", "--yes", "--results-dir", str(virtual.directory / "more"))
+
+    assert status == (0 if helps else 1)
+    assert ("10.5.0.2" not in files(virtual, "vms")) is helps
+    assert files(virtual) == KEPT
+
+
+def test_a_network_with_results_but_no_live_lease(node: OperatorNode) -> None:
+    """A result that names the network shows that its results are here."""
+    node.network("vms", type="host-local", subnet="10.5.0.0/24")
+    node.lease("10.5.0.2", "vm-1 eth0", OLD, network="vms")
+    node.result("vm-2", network="vms")
+
+    assert node.run("gc", "--yes") == 0
+
+    assert files(node, "vms") == ["lock"]
+
+
+def test_data_dir(node: OperatorNode) -> None:
+    """--data-dir says where to look, and nothing else is touched."""
+    (node.make("other/k8snet") / "10.0.0.2").write_text("gone\r\neth0", encoding="ascii")
+    os.utime(node.directory / "other/k8snet/10.0.0.2", (1, 1))
+
+    assert node.run("gc", "--yes", "k8snet", "--data-dir", str(node.directory / "other")) == 0
+
+    assert os.listdir(node.directory / "other/k8snet") == ["lock"]
+    assert files(node) == sorted(KEPT + FREED)
+
+
+def test_waits_for_host_local(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """While host-local holds its lock nothing is released; a lock that is held for ever is an error."""
+    node.monkeypatch.setattr(stores, "_LOCK_SECONDS", 0.2)
+    with open(node.memory / "k8snet" / "lock", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+
+        assert node.run("gc", "--yes") == 1
+        assert "lock has been held by another process" in capsys.readouterr().err
+        assert files(node) == sorted(KEPT + FREED)
+
+    assert node.run("gc", "--yes") == 0
+    assert files(node) == KEPT
+
+
+def test_the_look_that_counts_is_under_the_lock(node: OperatorNode) -> None:
+    """A stale lease whose address was given out again before the lock was had is not stale any more."""
+    locked = stores.locked
+    path = node.memory / "k8snet" / "10.244.1.7"
+
+    def reused_before(store: stores.Store) -> Any:
+        path.unlink(missing_ok=True)
+        path.write_text("gone\r\neth0", encoding="ascii")
+        return locked(store)
+
+    node.monkeypatch.setattr(stores, "locked", reused_before)
+
+    assert node.run("gc", "--yes") == 0
+
+    assert files(node) == sorted([*KEPT, "10.244.1.7"])
+
+
+def test_what_cannot_be_removed(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file that cannot be removed is named, and the others are gone on with."""
+    os.chmod(node.memory / "k8snet", 0o500)
+    with modes_count():
+        status, document = collect(node, capsys, "--yes")
+    os.chmod(node.memory / "k8snet", 0o700)
+
+    assert status == 1
+    assert [each["released"] for each in document["leases"]] == [False] * 3
+    assert len(document["troubles"]) == 3
+
+
+def test_what_cannot_be_read(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """A lease of which it cannot be told whose it is stays, and the operator is told."""
+    os.chmod(node.memory / "k8snet" / "10.244.1.7", 0)
+    with modes_count():
+        status, document = collect(node, capsys, "--yes")
+
+    assert status == 1
+    assert document["troubles"] == [
+        {"what": f"network k8snet: leases in {node.memory}/k8snet that cannot be read: 1", "remedy": "run this as root"}
+    ]
+    assert files(node) == sorted([*KEPT, "10.244.1.7"])
+
+
+def test_broken_configuration(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """A configuration that cannot be read may name another store: the exit status says that this may not be all."""
+    node.write("net.d/20-more.conflist", "{")
+
+    status, document = collect(node, capsys, "--yes")
+
+    assert (status, files(node)) == (1, KEPT)
+    assert [trouble["what"].partition(":")[0] for trouble in document["troubles"]] == [
+        f"{node.conf}/20-more.conflist is not JSON"
+    ]
+
+
+def test_lock_that_is_none(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """A directory in its place is no matter of rights."""
+    os.unlink(node.memory / "k8snet" / "lock")
+    node.make("run/k8snet/lock")
+
+    assert node.run("gc", "--yes") == 1
+
+    assert "lock cannot be opened: Is a directory\nsee what it is: ls -ld " in capsys.readouterr().err
+
+
+def test_what_fails_to_go(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """One failure is told, and the rest is still released."""
+    unlink = os.unlink
+
+    def refuse(path: str, **options: Any) -> None:
+        if str(path).endswith("10.244.1.7"):
+            raise PermissionError(1, "Operation not permitted", path)
+        unlink(path, **options)
+
+    node.monkeypatch.setattr(os, "unlink", refuse)
+
+    status, document = collect(node, capsys, "--yes")
+
+    assert status == 1
+    assert [each["released"] for each in document["leases"]] == [False, True, True]
+    assert "10.244.1.7 cannot be removed: Operation not permitted" in document["troubles"][0]["what"]
+
+
+def test_a_network_with_new_leases_alone(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """There is nothing to release, so it does not matter that no result speaks of it."""
+    node.network("vms", type="host-local", subnet="10.5.0.0/24")
+    node.lease("10.5.0.2", "vm-1 eth0", network="vms")
+
+    assert node.run("gc", "--yes") == 0
+    assert (capsys.readouterr().err, files(node, "vms")) == ("", ["10.5.0.2", "lock"])
+
+
+def test_a_network_without_leases(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a store that is empty nothing needs to be known, not even whether there are results."""
+    node.write("run/vms/lock", "")
+    for path in node.results.iterdir():
+        path.unlink()
+
+    assert node.run("gc", "vms", "--yes") == 0
+    assert capsys.readouterr().err == ""

@@ -1,0 +1,253 @@
+"""explain shows what the next plugin would be told, and whose word each part of it is."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plugin import deadline, kube_node
+from plugin.node import freshness as nodes
+from plugin.ops.networks import explain as explanation
+from plugin.ops.networks import networks
+from tests.support.apiserver import ApiServer
+from tests.support.operator_node import NODE, OperatorNode
+
+
+@pytest.fixture
+def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OperatorNode]:
+    """A node whose host-local is never run."""
+    with ApiServer() as server:
+        made = OperatorNode(tmp_path, server, monkeypatch)
+        (made.bin / "host-local").touch()
+        yield made
+
+
+def explain(node: OperatorNode, capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
+    """What -o json says of the one network."""
+    status = node.run("explain", "-o", "json", *arguments)
+    printed = capsys.readouterr()
+    assert (status, printed.err) == (0, "")
+    (network,) = json.loads(printed.out)["networks"]
+    return dict(network)
+
+
+def feed(node: OperatorNode, config: object) -> None:
+    """Put a configuration on standard input."""
+    node.monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(json.dumps(config).encode())))
+
+
+def test_pod_cidrs(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """Ranges come from a field of the Node, all else from the configuration; our own keys are left out."""
+    config = node.network(routes=[{"dst": "0.0.0.0/0"}], kubeconfig=node.kubeconfig, cacheSeconds=5)
+    source = str(node.conf / "10-k8snet.conflist")
+
+    found = explain(node, capsys, "k8snet")
+
+    ipam = {
+        "type": "host-local",
+        "dataDir": str(node.memory),
+        "routes": [{"dst": "0.0.0.0/0"}],
+        "ranges": [[{"subnet": "10.244.1.0/24"}], [{"subnet": "fd00:10:244:1::/64"}]],
+    }
+    assert found == {
+        "network": "k8snet",
+        "program": str(node.bin / "host-local"),
+        "config": {**config, "ipam": ipam},
+        "from": {
+            "type": source,
+            "name": source,
+            "cniVersion": source,
+            "ipam.type": "kube-node always hands over to host-local",
+            "ipam.dataDir": source,
+            "ipam.routes": source,
+            "ipam.ranges": f"spec.podCIDRs of node {NODE} (by certificate CN), asked just now by {node.kubeconfig} "
+            "(ipam.kubeconfig)",
+        },
+        "leftOut": ["ipam.kubeconfig", "ipam.cacheSeconds"],
+    }
+
+
+def test_text(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """The configuration as JSON, then a table of where its parts come from."""
+    feed(node, node.network(kubeconfig=node.kubeconfig))
+
+    assert node.run("explain") == 0
+
+    head, _, table = capsys.readouterr().out.partition("\n}\n\n")
+    first, _, text = head.partition("\n")
+    assert first == f"{node.bin}/host-local would get for network k8snet:"
+    assert json.loads(text + "}")["ipam"]["type"] == "host-local"
+    assert [line.split()[:3] for line in table.splitlines()[:3]] == [
+        ["KEY", "FROM"],
+        ["cniVersion", "standard", "input"],
+        ["name", "standard", "input"],
+    ]
+    assert table.splitlines()[-2] == "left out: ipam.kubeconfig"
+
+
+def test_from_the_cache(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """What an ADD would take from the cache is taken from there, with its file and age; the server is not asked."""
+    node.network()
+    request = networks.request(networks.chosen("k8snet", str(node.conf))[0], "STATUS", os.environ, str(node.bin))
+    with deadline.within(10):
+        nodes.facts(kube_node.setup(request))
+    node.server.requests.clear()
+    (name,) = (name for name in os.listdir(os.environ["NODE_IPAM_CACHE"]) if name.startswith("node-"))
+
+    found = explain(node, capsys, "k8snet")
+
+    origin = found["from"]["ipam.ranges"]
+    assert origin.startswith(f"spec.podCIDRs of node {NODE} (by certificate CN), ")
+    assert origin.endswith(f"s old in {os.environ['NODE_IPAM_CACHE']}/{name}")
+    assert node.server.requests == []
+
+
+def test_nothing_is_kept(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """The next ADD finds everything as it was."""
+    node.network()
+    before = sorted(str(path) for path in node.directory.rglob("*"))
+
+    explain(node, capsys, "k8snet")
+
+    assert sorted(str(path) for path in node.directory.rglob("*")) == before
+    assert not os.path.exists(os.environ["NODE_IPAM_CACHE"])
+
+
+@pytest.mark.parametrize(("namespace", "families"), [("old-application", [6, 4]), ("default", [6]), ("", [6])])
+def test_namespace(node: OperatorNode, capsys: pytest.CaptureFixture[str], namespace: str, families: list[int]) -> None:
+    """With ipv4-namespaces the pod's namespace decides; without one there is no IPv4."""
+    config = node.network()
+    config["ipam"]["ipv4-namespaces"] = ["old-application"]
+    feed(node, config)
+
+    found = explain(node, capsys, "-", *(("--namespace", namespace) if namespace else ()))
+
+    assert [6 if ":" in each[0]["subnet"] else 4 for each in found["config"]["ipam"]["ranges"]] == families
+    assert found["from"]["ipam.ranges"].endswith(", ordered and limited by ipv4-namespaces")
+
+
+def test_annotation(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """Ranges of an annotation are said to be."""
+    node.node["metadata"]["annotations"]["example.com/net1"] = "172.20.0.0/24"
+    node.network("net1", annotation="example.com/net1")
+
+    found = explain(node, capsys, "net1")
+
+    assert found["config"]["ipam"]["ranges"] == [[{"subnet": "172.20.0.0/24"}]]
+    assert found["from"]["ipam.ranges"].startswith(f"annotation example.com/net1 of node {NODE}")
+
+
+def test_pinned(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """What an operator's file says is said to be from there, and no server is asked."""
+    node.network(routes=[])
+    pinned = node.write(f"run/{kube_node.PINNED}", '{"ranges": [[{"subnet": "10.9.0.0/24"}]], "resolvConf": "/etc/r"}')
+
+    found = explain(node, capsys, "k8snet")
+
+    assert found["config"]["ipam"]["ranges"] == [[{"subnet": "10.9.0.0/24"}]]
+    origins = found["from"]
+    assert (origins["ipam.ranges"], origins["ipam.resolvConf"]) == (pinned, pinned)
+    assert origins["ipam.routes"] == str(node.conf / "10-k8snet.conflist")
+    assert node.server.requests == []
+
+
+def test_node_annotation(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of node-annotation's IPAM part everything is the annotation's but the type, and nothing of the old one stays."""
+    node.node["metadata"]["annotations"]["example.com/net1"] = 'ranges: [[{subnet: "172.20.0.0/24"}]]'
+    node.network("net1", type="node-annotation", annotation="example.com/net1")
+
+    found = explain(node, capsys, "net1")
+
+    assert found["config"]["ipam"] == {"type": "host-local", "ranges": [[{"subnet": "172.20.0.0/24"}]]}
+    assert found["from"]["ipam.ranges"].startswith(f"annotation example.com/net1 of node {NODE}")
+    assert found["from"]["ipam.type"] == "node-annotation hands over to host-local unless nextipam is configured"
+    assert found["leftOut"] == ["ipam.dataDir", "ipam.annotation"]
+
+
+def test_next_plugin(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """nextipam is named as the source of the type; another plugin is told the version as it is."""
+    node.node["metadata"]["annotations"]["example.com/net1"] = "ranges: []"
+    path = node.write("nacfg", json.dumps({"nextipam": "/bin/cat", "kubeconfig": node.kubeconfig}))
+    node.monkeypatch.setenv("NODE_ANNOTATION_CFG", path)
+    config = node.network("net1", type="node-annotation", annotation="example.com/net1")
+    feed(node, {**config, "cniVersion": "1.1.0"})
+
+    found = explain(node, capsys)
+
+    assert found["program"] == "/bin/cat"
+    assert found["config"]["cniVersion"] == "1.1.0"
+    assert found["from"]["ipam.type"] == f"nextipam in {path}"
+
+
+def test_translated_version(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """host-local is told 1.0.0 in place of 1.1.0, and it is said why."""
+    feed(node, {**node.network(), "cniVersion": "1.1.0"})
+
+    found = explain(node, capsys)
+
+    assert found["config"]["cniVersion"] == "1.0.0"
+    assert found["from"]["cniVersion"] == "standard input says 1.1.0, in which the result is given back"
+
+
+def test_without_a_name(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """A NetworkAttachmentDefinition needs none."""
+    config = node.network()
+    del config["name"]
+    feed(node, config)
+
+    assert explain(node, capsys)["from"]["name"].startswith("Multus, ")
+
+
+def test_keys_cannot_steer_the_terminal(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """A configuration may come from anyone who may write a NetworkAttachmentDefinition."""
+    node.node["metadata"]["annotations"]["example.com/net1"] = "ranges: []"
+    keys: dict[str, str] = {"\033[2J": ""}
+    feed(node, node.network(type="node-annotation", annotation="example.com/net1", **keys))
+
+    assert node.run("explain") == 0
+
+    assert "left out: ipam.dataDir, ipam.annotation, ipam.\\x1b[2J\n" in capsys.readouterr().out
+
+
+def test_no_terminal(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """At a terminal, without CONF, the question is asked back rather than waited for."""
+    stdin = io.TextIOWrapper(io.BytesIO())
+    node.monkeypatch.setattr(stdin, "isatty", lambda: True)
+    node.monkeypatch.setattr(sys, "stdin", stdin)
+
+    assert node.run("explain") == 2
+    assert "which CONF?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("config", "what"),
+    [
+        ({"name": "lo", "type": "loopback"}, "standard input uses neither kube-node nor node-annotation"),
+        ({"name": "", "ipam": {"type": "kube-node"}}, "missing network name"),
+        ({"name": "n", "ipam": {"type": "kube-node", "kubeconfig": "/nowhere"}}, "stat /nowhere: missing"),
+    ],
+)
+def test_failures(node: OperatorNode, capsys: pytest.CaptureFixture[str], config: object, what: str) -> None:
+    """What would fail an ADD fails here, in words and with exit status 1."""
+    feed(node, config)
+
+    assert node.run("explain") == 1
+    assert what in capsys.readouterr().err
+
+
+def test_what_hangs(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """It has its time and no more, and says what tells where it hangs."""
+    node.monkeypatch.setattr(deadline, "TOTAL", 0.1)
+    node.monkeypatch.setattr(explanation, "_explained", lambda *_arguments: time.sleep(60))
+    node.network()
+
+    assert node.run("explain", "k8snet") == 1
+    assert capsys.readouterr().err.startswith("error: network k8snet: no answer within 0 seconds\nnode-ipam.pyz doctor")
