@@ -9,9 +9,10 @@ from plugin.kube import address, der, document, files, places, rules, schema
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
+    Search = Callable[[str, Mapping[str, str], str], tuple[list[str], str]]
     Entry = tuple[str, dict[str, Any]]
 
 _NOTHING = "no configuration has been provided"
@@ -65,14 +66,17 @@ class Kubeconfig:
         return f"<Kubeconfig {self.path} context {self.context!r} user {self.user_name!r} server {self.server}>"
 
 
-def find(explicit: str, environ: Mapping[str, str], label: str = "ipam.kubeconfig") -> Kubeconfig:
+def find(
+    explicit: str, environ: Mapping[str, str], label: str = "ipam.kubeconfig", search: Search | None = None
+) -> Kubeconfig:
     """Find and read the kubeconfig. explicit: a path from the configuration (label: which key), "" for none.
 
+    search: the function of places.py that names the files; by default places.search.
     Files half-written are read again for up to a second. Raises CniError; no message holds a secret.
     """
 
     def attempt() -> Kubeconfig:
-        paths, why = places.search(explicit, environ, label)
+        paths, why = (search or places.search)(explicit, environ, label)
         return _checked(_in_cluster(paths, environ) if why == places.IN_CLUSTER else _merged(paths, why))
 
     return files.settled(attempt)

@@ -44,17 +44,41 @@ def search(explicit: str, environ: Mapping[str, str], label: str) -> tuple[list[
         if not state:
             return [path], why
         looked.append(f"{path}: {state}")
-    account = [f"{ROOT}{SERVICE_ACCOUNT}/{name}" for name in ("token", "ca.crt")]
-    state = next(filter(None, map(_state, account)), "")
-    # Both: thick Multus has the variables without the files.
-    if not state and environ.get("KUBERNETES_SERVICE_HOST") and environ.get("KUBERNETES_SERVICE_PORT"):
+    account, state = _service_account(environ)
+    if not state:
         return account, IN_CLUSTER
-    looked.append(f"{ROOT}{SERVICE_ACCOUNT}: {state or 'there, but no $KUBERNETES_SERVICE_HOST and _PORT'}")
+    looked.append(f"{ROOT}{SERVICE_ACCOUNT}: {state}")
     raise CniError(
         PLUGIN_FAILURE,
         "no kubeconfig; looked at " + ", ".join(looked),
         f"write the path of one that may get nodes into {label}",
     )
+
+
+def search_as_kubectl(explicit: str, environ: Mapping[str, str], label: str) -> tuple[list[str], str]:
+    """Return the files that kubectl would read, and why these: the kubelet's own are not among them."""
+    path = f"{environ.get('HOME') or ROOT + _home()}/.kube/config"
+    if explicit or _listed(environ):
+        return search(explicit, environ, label)
+    if not _state(path):
+        return [path], "~/.kube/config"
+    account, state = _service_account(environ)
+    if state:
+        looked = f"$KUBECONFIG: not set, {path}: {_state(path)}, {ROOT}{SERVICE_ACCOUNT}: {state}"
+        raise CniError(PLUGIN_FAILURE, f"no kubeconfig; looked at {looked}", f"name one with {label}")
+    return account, IN_CLUSTER
+
+
+def _service_account(environ: Mapping[str, str]) -> tuple[list[str], str]:
+    """The files of a pod's service account, and why they cannot be used, or "".
+
+    Both are needed, files and variables: thick Multus has the variables without the files.
+    """
+    account = [f"{ROOT}{SERVICE_ACCOUNT}/{name}" for name in ("token", "ca.crt")]
+    state = next(filter(None, map(_state, account)), "")
+    if not state and not (environ.get("KUBERNETES_SERVICE_HOST") and environ.get("KUBERNETES_SERVICE_PORT")):
+        state = "there, but no $KUBERNETES_SERVICE_HOST and _PORT"
+    return account, state
 
 
 def _listed(environ: Mapping[str, str]) -> list[str]:
