@@ -1,7 +1,14 @@
 #!/usr/bin/env python3
-"""Pack node-ipam into one file, show it, test it, measure it: python3 build.py --help."""
+"""Build, show, test, measure and release node-ipam: python3 build.py --help."""
 
-from __future__ import annotations
+import sys
+
+# Above all other imports, and in syntax that Python 3.6 parses.
+if sys.version_info < (3, 9):
+    sys.exit(
+        "build.py: Python 3.10 or later is needed (3.9 for build and demo); %s is Python %d.%d"
+        % ((sys.executable,) + sys.version_info[:2])
+    )
 
 import argparse
 import hashlib
@@ -9,16 +16,14 @@ import importlib.util
 import os
 import shutil
 import subprocess
-import sys
+from collections.abc import Iterator, Mapping, Sequence
 
 from plugin import __version__
 from plugin.ops.install import archive
-from plugin.vendor import bundle, wheels
+from plugin.vendor import bundle, release, wheels
+from plugin.vendor.release import ReleaseError
 from plugin.vendor.wheels import FetchError, Target
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+from tests.bench import options as bench_options
 
 ROOT = os.path.dirname(os.path.abspath(__file__))
 SCRATCH = os.path.join(ROOT, "build")
@@ -29,25 +34,29 @@ TOOLS = os.path.join(ROOT, "tests", "requirements.txt")
 VENV = os.path.join(SCRATCH, "venv")
 VENV_PYTHON = os.path.join(VENV, "bin", "python")
 LICENSE = "Apache-2.0"
-# For `python3 node-ipam.pyz`: in the syntax of any Python 3, as plugin/__init__.py, which tells an old one off.
+# For `python3 node-ipam.pyz`. Any Python 3 parses it and plugin/__init__.py, which rejects an old one.
 MAIN = b"from plugin import go\n\ngo()\n"
 
-# vendor/TREE of the archive, the Pythons that use it, and the oldest of them, which the wheels are chosen for.
+# vendor/TREE of the archive, the Pythons that use it, and the oldest of them, for which the wheels are chosen.
 TREES = (("common", ">=3.9", Target("3.9")), ("py310", ">=3.10", Target("3.10")), ("py39", "==3.9.*", Target("3.9")))
 TOOL_TARGETS = [
-    Target(f"3.{minor}", machine, glibc=("17", "28")) for minor in range(10, 15) for machine in ("x86_64", "aarch64")
+    Target(f"3.{minor}", machine, glibc=("17", "24", "28"))
+    for minor in range(10, 15)
+    for machine in ("x86_64", "aarch64")
 ]
-CHECKS = (("ruff", "check"), ("ruff", "format", "--check"), ("mypy",), ("pytest",))
+# A name with a slash is a program of the virtual environment, the others are modules.
+ZIZMOR = ("bin/zizmor", "--offline", "--quiet", "--strict-collection", ".github")
+CHECKS = (("ruff", "check"), ("ruff", "format", "--check"), ("mypy",), ZIZMOR, ("pytest",))
 COUNTED = (("tests.support.measured", MEASURED), ("coverage", "erase"), ("pytest", "-m", "not exact"))
 REPORT = (("coverage", "combine", "--quiet"), ("coverage", "report"))
 
 
 class BuildError(Exception):
-    """What stands in the way, in one sentence for whoever runs this."""
+    """Why a command cannot run, in one sentence."""
 
 
 def build(dist: str) -> None:
-    """Write the archive and the links to it into a folder, and print its size and SHA-256."""
+    """Write the archive and the links to it into a directory, and print its size and SHA-256."""
     packages = [
         bundle.read(tree, python, pin, wheel)
         for tree, python, target in TREES
@@ -66,7 +75,7 @@ def build(dist: str) -> None:
 
 
 def _own_files() -> dict[str, bytes]:
-    """Our own part of the archive: plugin/ but for what only builds, and the licence."""
+    """Return our own files of the archive: plugin/ without what only builds, and the licence."""
     found = {}
     for path in _sources(os.path.join(ROOT, "plugin")):
         name = os.path.relpath(path, ROOT)
@@ -87,14 +96,14 @@ def _lock(tree: str) -> str:
 
 
 def lock() -> None:
-    """Bring the hashes in all lock files up to the versions they name."""
+    """Write the hashes for the versions in all lock files."""
     for tree, _, target in TREES:
         wheels.relock(_lock(tree), [target], _pip())
     wheels.relock(TOOLS, TOOL_TARGETS, _pip())
 
 
 def _pip() -> list[str]:
-    """The pip of the running Python or, where it has none, the one a virtual environment brings along."""
+    """Return the command of pip: the running Python's, or if it has none, that of the virtual environment."""
     if importlib.util.find_spec("pip"):
         return [sys.executable, "-m", "pip"]
     if not os.path.exists(os.path.join(VENV, "bin", "pip")):
@@ -110,30 +119,30 @@ def _make_venv() -> None:
 
 
 def tools() -> str:
-    """The Python of build/venv, which holds what tests/requirements.txt names; made anew when that file changes."""
+    """Return the Python of build/venv, which has the packages of tests/requirements.txt; remade when that changes."""
     if sys.version_info < (3, 10):
-        raise BuildError("the tools need Python 3.10 or later (build, and the plugin itself, do with 3.9)")
-    stamp = os.path.join(VENV, "made-from")  # written last: without it, the environment is half made
+        raise BuildError("the tests need Python 3.10 or later (build, demo and the plugin run on 3.9)")
+    stamp = os.path.join(VENV, "made-from")  # written last: without it, the environment is incomplete
     wanted = hashlib.sha256(_read(TOOLS) + sys.version.encode()).hexdigest().encode()
     if not os.path.exists(stamp) or _read(stamp) != wanted:
         print("making build/venv from tests/requirements.txt", flush=True)
         _make_venv()
         command = [VENV_PYTHON, "-m", "pip", "install", "--quiet", "--require-hashes", wheels.ONLY_WHEELS, "-r", TOOLS]
         if subprocess.call(command):
-            raise BuildError("pip could not install tests/requirements.txt: is the package index within reach?")
+            raise BuildError("pip could not install tests/requirements.txt: is the package index reachable?")
         archive.place(stamp, wanted, 0o644)
     return VENV_PYTHON
 
 
 def test(arguments: Sequence[str]) -> int:
-    """Run every check; arguments are pytest's. The exit status is that of the first one to fail."""
+    """Run every check and return the exit status of the first that fails. The arguments are pytest's."""
     python = tools()
     build(DIST)
     return _run_each(python, CHECKS, arguments, _environ(DIST))
 
 
 def coverage(arguments: Sequence[str]) -> int:
-    """Run the tests, and tell what of plugin/ and build.py none of their processes reached; exit status as above."""
+    """Run the tests and print what of plugin/ and build.py none of their processes reached; return as test()."""
     python = tools()
     build(MEASURED)
     start, data = os.path.join(ROOT, ".coveragerc"), os.path.join(SCRATCH, ".coverage")
@@ -148,20 +157,28 @@ def _run_each(
     for command in commands:
         print("+", *command, flush=True)
         more = arguments if command[0] == "pytest" else ()
-        statuses.append(subprocess.call([python, "-m", *command, *more], cwd=ROOT, env=environ))
+        program = [os.path.join(VENV, command[0])] if "/" in command[0] else [python, "-m", command[0]]
+        statuses.append(subprocess.call([*program, *command[1:], *more], cwd=ROOT, env=environ))
     return next((status for status in statuses if status), 0)
 
 
-def run(module: str, arguments: Sequence[str]) -> None:
-    """Become a module of tests/ that shows the built archive at work."""
-    python = tools()
+def make_release() -> None:
+    """Build the files of a release in dist/. Raises ReleaseError if the checkout is not ready for one."""
+    release.check(ROOT, __version__)
+    build(DIST)
+    for name in release.write_extras(DIST):
+        print(os.path.relpath(os.path.join(DIST, name)))
+
+
+def run(python: str, module: str, arguments: Sequence[str]) -> None:
+    """Replace this process by a module of tests/ that runs the built archive."""
     build(DIST)
     os.chdir(ROOT)
     os.execve(python, [python, "-m", module, *arguments], _environ(DIST))
 
 
 def _environ(dist: str) -> dict[str, str]:
-    """The environment in which tests/ uses the archive in this folder: tests/support/dist.py."""
+    """Return an environment in which tests/ uses the archive in this directory; see tests/support/dist.py."""
     return {**os.environ, "NODE_IPAM_DIST": dist}
 
 
@@ -170,32 +187,43 @@ def _read(path: str) -> bytes:
         return file.read()
 
 
+_TEST = """\
+All other arguments go to pytest: build.py {name} -k ranges -x, build.py {name} tests/kube.
+build/venv/bin/python -m pytest --help lists its options. Variables: FUZZ=N runs N times as many
+examples; KUBEBUILDER_ASSETS=DIR (with etcd and kube-apiserver) adds a real API server.
+A run leaves build/ (once 250 MB), dist/, and in the system's temporary directory the files of
+failed tests of the last run.
+"""
+
+
 def _parser() -> argparse.ArgumentParser:
+    raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(prog="build.py", description=__doc__, allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def add(name: str, does: str, epilog: str = "") -> argparse.ArgumentParser:
-        return commands.add_parser(name, help=does, description=does, epilog=epilog, allow_abbrev=False)
+    def add(name: str, does: str, epilog: str = "", **more: str) -> argparse.ArgumentParser:
+        more.update(help=does, description=does, epilog=epilog)
+        return commands.add_parser(name, allow_abbrev=False, formatter_class=raw, **more)  # type: ignore[arg-type]
 
-    make = add("build", "pack plugin/ and the packages it needs into dist/node-ipam.pyz")
-    make.add_argument("--dist", default=DIST, metavar="DIR", help="where to (default: dist/ beside build.py)")
-    add("demo", "build, then watch both plugins serve pods against a throw-away API server")
-    add("test", "build, then run ruff, mypy and pytest", "All arguments go to pytest: build.py test -k ranges -x")
-    add("coverage", "run the tests, and show the lines and branches that none of them reaches", "The same arguments.")
-    add(
-        "bench",
-        "build, then measure what a request costs",
-        "Options: --rounds N, --vs COMMAND, -o json, --python PATH, --nodes N",
-    )
-    add("lock", "write the hashes for the versions that the lock files name, after changing those")
+    make = add("build", "build dist/node-ipam.pyz from plugin/ and the packages it needs")
+    make.add_argument("--dist", default=DIST, metavar="DIR", help="the directory to write to (default: dist/)")
+    add("demo", "build, then show both plugins at work on a test API server; leaves only build/ and dist/")
+    for name, does in (
+        ("test", "build, then run ruff, mypy, zizmor and pytest"),
+        ("coverage", "run the tests, and print the lines and branches that no test reaches"),
+    ):
+        add(name, does, _TEST.format(name=name), usage=f"build.py {name} [PYTEST-ARGUMENT ...]")
+    bench_options.add(add("bench", "build, then measure what a request costs", "Leaves only build/ and dist/."))
+    add("lock", "write the hashes for the versions in the lock files, after a change of these")
+    add("release", "build node-ipam.pyz, bom.cdx.json and SHA256SUMS in dist/ from a clean checkout")
     return parser
 
 
 def main(argv: Sequence[str]) -> int:
-    """Do what the command line asks for; the exit status."""
+    """Run the command and return the exit status."""
     parser = _parser()
     options, rest = parser.parse_known_args(argv)
-    if rest and options.command in ("build", "lock"):
+    if rest and options.command not in ("test", "coverage"):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
         if options.command in ("test", "coverage"):
@@ -204,9 +232,13 @@ def main(argv: Sequence[str]) -> int:
             build(options.dist)
         elif options.command == "lock":
             lock()
+        elif options.command == "release":
+            make_release()
+        elif options.command == "demo":
+            run(sys.executable, "tests.demo", ())
         else:
-            run(f"tests.{options.command}", rest)
-    except (BuildError, FetchError, OSError) as error:
+            run(tools(), "tests.bench", argv[1:])
+    except (BuildError, FetchError, ReleaseError, OSError) as error:
         print(f"build.py: {error}", file=sys.stderr)
         return 1
     return 0

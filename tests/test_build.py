@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import io
 import os
@@ -13,7 +14,9 @@ from pathlib import Path
 import pytest
 
 import build
-from plugin.vendor import bundle, wheels
+from plugin import __version__
+from plugin.ops.install import archive
+from plugin.vendor import bundle, release, wheels
 from plugin.vendor.wheels import FetchError, Pin, Target
 
 TARGET = Target("3.9")
@@ -295,7 +298,8 @@ def test_lock_covers_every_list(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("statuses", "expected"), [((0, 0, 0, 0), 0), ((0, 0, 0, 5), 5), ((0, 3, 0, 1), 3), ((2, 0, 0, 0), 2)]
+    ("statuses", "expected"),
+    [((0, 0, 0, 0, 0), 0), ((0, 0, 0, 0, 5), 5), ((0, 3, 0, 0, 1), 3), ((2, 0, 0, 0, 0), 2), ((0, 0, 0, 13, 0), 13)],
 )
 def test_every_check_runs_and_the_first_failure_counts(
     monkeypatch: pytest.MonkeyPatch, statuses: tuple[int, ...], expected: int
@@ -317,6 +321,7 @@ def test_every_check_runs_and_the_first_failure_counts(
         ["PYTHON", "-m", "ruff", "check"],
         ["PYTHON", "-m", "ruff", "format", "--check"],
         ["PYTHON", "-m", "mypy"],
+        [os.path.join(build.VENV, "bin/zizmor"), *build.ZIZMOR[1:]],
         ["PYTHON", "-m", "pytest", "tests/test_build.py", "-k", "a b", "-x"],
     ]
 
@@ -343,19 +348,26 @@ def test_coverage_runs_on_an_archive_of_its_own(monkeypatch: pytest.MonkeyPatch)
     assert ran[2] == ["pytest", "-m", "not exact", "-k", "a b"]
 
 
-@pytest.mark.parametrize("command", ["demo", "bench"])
-def test_demo_and_bench_are_modules_of_tests(monkeypatch: pytest.MonkeyPatch, command: str) -> None:
-    """They run on the built archive, from the checkout, with all their arguments."""
+@pytest.mark.parametrize(
+    ("command", "python", "arguments"),
+    [
+        ("demo", sys.executable, []),
+        ("bench", "PYTHON", ["--rounds", "3", "--vs", "/opt/cni/bin/other x", "-o", "json"]),
+    ],
+)
+def test_demo_and_bench_are_modules_of_tests(
+    monkeypatch: pytest.MonkeyPatch, command: str, python: str, arguments: list[str]
+) -> None:
+    """They run on the built archive, from the checkout, with their arguments; the demo without any tools."""
     became: list[object] = []
     monkeypatch.setattr(build, "tools", lambda: "PYTHON")
     monkeypatch.setattr(build, "build", lambda _dist: None)
     monkeypatch.setattr(os, "chdir", became.append)
     monkeypatch.setattr(os, "execve", lambda path, argv, env: became.extend([path, argv, env["NODE_IPAM_DIST"]]))
 
-    build.main([command, "--rounds", "3", "--vs", "/opt/cni/bin/other x", "-o", "json"])
+    build.main([command, *arguments])
 
-    arguments = ["--rounds", "3", "--vs", "/opt/cni/bin/other x", "-o", "json"]
-    assert became == [build.ROOT, "PYTHON", ["PYTHON", "-m", f"tests.{command}", *arguments], build.DIST]
+    assert became == [build.ROOT, python, [python, "-m", f"tests.{command}", *arguments], build.DIST]
 
 
 def test_build_names_what_is_wrong(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -378,7 +390,22 @@ def test_no_place_to_build_in(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().err == f"build.py: [Errno 17] File exists: '{tmp_path}/dist'\n"
 
 
-@pytest.mark.parametrize("argv", [[], ["make"], ["build", "--dost", "x"], ["build", "x"], ["lock", "x"]])
+USAGE_ERRORS = [
+    [],
+    ["make"],
+    ["build", "--dost", "x"],
+    ["build", "x"],
+    ["lock", "x"],
+    ["release", "x"],
+    ["demo", "extra"],
+    ["demo", "--nope"],
+    ["bench", "x"],
+    ["bench", "--rounds", "0"],
+    ["bench", "--nodes", "-1"],
+]
+
+
+@pytest.mark.parametrize("argv", USAGE_ERRORS, ids=" ".join)
 def test_unknown_arguments(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """What build.py does not know it refuses, exit status 2."""
     with pytest.raises(SystemExit) as ended:
@@ -388,14 +415,111 @@ def test_unknown_arguments(argv: list[str], capsys: pytest.CaptureFixture[str]) 
     assert "usage: build.py" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("argv", [[], ["build"], ["demo"], ["test"], ["coverage"], ["bench"], ["lock"]])
-def test_help(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """Every command has --help, which does nothing else."""
-    with pytest.raises(SystemExit) as ended:
-        build.main([*argv, "--help"])
+# Words that the help of each command must have.
+HELP = {
+    "": ["build", "demo", "test", "coverage", "bench", "lock", "release"],
+    "build": ["--dist DIR"],
+    "demo": ["leaves only"],
+    "test": ["[PYTEST-ARGUMENT ...]", "-k ranges", "FUZZ=N", "A run leaves"],
+    "coverage": ["[PYTEST-ARGUMENT ...]", "-k ranges", "FUZZ=N", "A run leaves"],
+    "bench": ["--rounds N", "--vs COMMAND", "--output {text,json}", "--python PATH", "--nodes N", "Leaves only"],
+    "lock": ["lock files"],
+    "release": ["SHA256SUMS"],
+}
 
+
+@pytest.mark.parametrize("command", HELP)
+def test_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every command has a complete --help of at most 100 columns, which does nothing else."""
+    with pytest.raises(SystemExit) as ended:
+        build.main([*filter(None, [command]), "--help"])
+
+    printed = capsys.readouterr().out
     assert ended.value.code == 0
-    assert "usage: build.py" in capsys.readouterr().out
+    assert printed.startswith(f"usage: build.py {command}".rstrip())
+    assert [word for word in HELP[command] if word not in printed] == []
+    assert max(map(len, printed.splitlines())) <= 100
+
+
+def test_an_old_python_is_told_in_one_sentence() -> None:
+    """build.py parses on Python 3.6, and says there which Python it needs."""
+    path = os.path.join(build.ROOT, "build.py")
+    ast.parse(Path(path).read_text(encoding="utf-8"), feature_version=(3, 6))
+    code = f"import runpy, sys; sys.version_info = (3, 8, 18, 'final', 0); runpy.run_path({path!r}, {{}}, '__main__')"
+
+    done = subprocess.run([sys.executable, "-c", code], cwd=build.ROOT, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("build.py: Python 3.10 or later is needed")
+    assert done.stderr.count("\n") == 1
+
+
+def test_nothing_but_the_future_import_keeps_old_pythons_from_parsing() -> None:
+    """A future import that Python 3.6 does not know would be a SyntaxError before the first statement."""
+    tree = ast.parse(Path(build.ROOT, "build.py").read_text(encoding="utf-8"))
+
+    assert [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module == "__future__"] == []
+
+
+def make_checkout(directory: Path, readme: str) -> str:
+    """A git checkout with this README."""
+    (directory / "README.md").write_text(readme)
+    git = ["git", "-C", str(directory), "-c", "user.name=test", "-c", "user.email=test@example.com"]
+    for arguments in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "first"]):
+        subprocess.run([*git, *arguments], check=True)
+    return str(directory)
+
+
+@pytest.mark.parametrize("entry", ["### 0.9.0", "* **0.9.0** (June): more", "| 0.9.0 | more |", "0.9.0: more"])
+def test_release_of_a_version_with_an_entry(tmp_path: Path, entry: str) -> None:
+    """A clean checkout whose README has the version under "Versions" can be released."""
+    release.check(make_checkout(tmp_path, f"# x\n\n## Versions\n\n{entry}\n\n## Other\n"), "0.9.0")
+
+
+@pytest.mark.parametrize(
+    "readme", ["# x\n0.9.0\n", "## Versions\n### 0.9.01\n", "## Versions\n0.8.0\n## Other\n0.9.0\n"]
+)
+def test_release_needs_an_entry(tmp_path: Path, readme: str) -> None:
+    """Without an entry for this version there is no release."""
+    with pytest.raises(release.ReleaseError, match=r"no entry for 0\.9\.0"):
+        release.check(make_checkout(tmp_path, readme), "0.9.0")
+
+
+def test_release_of_a_changed_checkout(tmp_path: Path) -> None:
+    """Uncommitted changes, and files that git does not know, are named and refused."""
+    root = make_checkout(tmp_path, "## Versions\n### 0.9.0\n")
+    (tmp_path / "new.py").touch()
+
+    with pytest.raises(release.ReleaseError, match=r"uncommitted changes, commit them first: new\.py"):
+        release.check(root, "0.9.0")
+
+
+def test_release_outside_of_git(tmp_path: Path) -> None:
+    """An unpacked archive of the sources is no checkout."""
+    with pytest.raises(release.ReleaseError, match="is not a git checkout"):
+        release.check(str(tmp_path), "0.9.0")
+
+
+def test_files_of_a_release(tmp_path: Path) -> None:
+    """The bill of materials is the one in the archive, and sha256sum agrees with the sums."""
+    (tmp_path / archive.FILE).write_bytes(archive.pack({"bom.cdx.json": b"{}"}))
+
+    assert release.write_extras(str(tmp_path)) == ["bom.cdx.json", "SHA256SUMS"]
+
+    assert (tmp_path / "bom.cdx.json").read_bytes() == b"{}"
+    subprocess.run(["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"], cwd=tmp_path, check=True)
+
+
+def test_release_is_a_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """It checks first, and a failed check is one sentence."""
+
+    def fail(root: str, version: str) -> None:
+        raise release.ReleaseError(f"not ready: {root == build.ROOT} {version}")
+
+    monkeypatch.setattr(release, "check", fail)
+
+    assert build.main(["release"]) == 1
+    assert capsys.readouterr() == ("", f"build.py: not ready: True {__version__}\n")
 
 
 def test_tools_need_a_newer_python(monkeypatch: pytest.MonkeyPatch) -> None:

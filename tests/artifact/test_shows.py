@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.support import parts
 from tests.support.dist import DIST
 from tests.support.recorder import ROOT
 
@@ -32,6 +33,26 @@ def test_demo(tmp_path: Path) -> None:
     commands = {"VERSION": 2, "ADD": 7, "STATUS": 1, "CHECK": 6, "DEL": 7}
     assert {name: sum(line.startswith(f"  {name} ") for line in out.splitlines()) for name in commands} == commands
     assert "\x1b" not in out
+    assert [line for line in out.splitlines() if len(line) > 80] == []
+    assert {"address", "ranges", "GETs"} <= {line.split()[0] for line in out.splitlines() if line.startswith("  ")}
+
+
+@pytest.mark.parametrize("argument", ["extra", "--nope"])
+def test_demo_takes_no_arguments(tmp_path: Path, argument: str) -> None:
+    """An argument is a usage error; nothing is started."""
+    process = start(tmp_path, "tests.demo", argument)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, "usage: build.py demo" in err) == (2, "", True)
+
+
+@pytest.mark.parametrize("python", parts.pythons().values(), ids=parts.pythons())
+def test_demo_needs_no_packages(tmp_path: Path, python: str) -> None:
+    """Any Python that can build runs the demo, without the packages that the tests need."""
+    code = "import runpy, sys; sys.path[:0] = [sys.argv.pop(1)]; runpy.run_module('tests.demo', run_name='__main__')"
+    command = [python, "-IS", "-c", code, ROOT]
+    environ = {**os.environ, "TMPDIR": str(tmp_path)}
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -44,7 +65,7 @@ def test_demo_interrupted(tmp_path: Path, number: signal.Signals) -> None:
             break
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
-    assert (process.returncode, err.strip(), os.listdir(tmp_path)) == (1, "interrupted; everything is removed", [])
+    assert (process.returncode, err.strip(), os.listdir(tmp_path)) == (1, "interrupted; all files are removed", [])
 
 
 def test_demo_failure(tmp_path: Path) -> None:

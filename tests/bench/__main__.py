@@ -12,17 +12,14 @@ import sys
 import tempfile
 import time
 
-from plugin.ops.install.archive import INTERPRETER
-from tests.bench import report, scenarios
+from tests.bench import options, report, scenarios
 from tests.bench.measure import Failed, Series
 from tests.bench.scenarios import Row
 from tests.bench.stage import OTHER, Stage
 from tests.support.dist import ARCHIVE
 from tests.support.parts import PartMissing
 
-_ROUNDS = 80
 _RARE = 5  # rows of a hundred processes are measured about so many times
-_NODES = 5000
 _MEMORY = "/dev/shm"
 _STEP = 10  # seconds between two lines of progress where no terminal shows it
 
@@ -91,16 +88,8 @@ def _working(stage: Stage, progress: Progress) -> dict[Row, float]:
 
 def _arguments(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="build.py bench", description="Measure what a request costs.")
-    add = parser.add_argument
-    add("--rounds", type=int, default=_ROUNDS, metavar="N", help=f"samples of each row (default {_ROUNDS})")
-    add("--vs", default="", metavar="COMMAND", help="another plugin, called as ours is: one more line in each row")
-    add("-o", "--output", choices=("text", "json"), default="text", help="a table (default), or JSON")
-    add("--python", default=INTERPRETER, metavar="PATH", help=f"the interpreter (default {INTERPRETER})")
-    add("--nodes", type=int, default=_NODES, metavar="N", help=f"size of the large cluster (default {_NODES})")
-    arguments = parser.parse_args(argv)
-    if arguments.rounds < 1 or arguments.nodes < 1:
-        parser.error("--rounds and --nodes must be at least 1")
-    return arguments
+    options.add(parser)
+    return parser.parse_args(argv)
 
 
 def _interrupt(_signal: int, _frame: object) -> None:

@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 
 from tests.support import makeconfig
 from tests.support.nodes import Node, make_node
-from tests.support.pki import Authority, Pair
 from tests.support.rules import (
     ANONYMOUS,
     Rule,
@@ -28,6 +27,7 @@ from tests.support.rules import (
     rbac_get_nodes_only,
     rbac_nothing,
 )
+from tests.support.signer import Pair, Signer
 
 __all__ = [
     "ANONYMOUS",
@@ -67,7 +67,7 @@ class ApiServer:
     def __init__(
         self,
         host: str = "127.0.0.1",
-        authority: Authority | None = None,
+        authority: Signer | None = None,
         certificate: Pair | None = None,
         rule: Rule = authenticated,
         configure: Callable[[ssl.SSLContext], None] | None = None,
@@ -75,7 +75,7 @@ class ApiServer:
         self.host = host
         self.port = 0
         self.prefix = ""  # of every path, as behind Rancher
-        self.authority = authority or Authority()
+        self.authority = authority or _new_authority()
         self.client_authority = self.authority
         self.certificate = certificate or self.authority.server("127.0.0.1", "::1", "localhost", "kubernetes")
         self.rule = rule
@@ -294,6 +294,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.answer(200, json.dumps(self.api.stored(name)).encode())
         else:
             self.status(404, "NotFound", f'nodes "{name}" not found')
+
+
+def _new_authority() -> Signer:
+    """Import cryptography only if a certificate has to be made: the demo does without."""
+    from tests.support.pki import Authority
+
+    return Authority()
 
 
 def _selected(query: Mapping[str, str]) -> str:

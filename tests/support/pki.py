@@ -5,23 +5,20 @@ from __future__ import annotations
 import datetime
 import ipaddress
 from collections.abc import Iterable
-from typing import NamedTuple, Union
+from typing import Union
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from tests.support.signer import Pair
+
+__all__ = ["Authority", "Pair", "encrypted", "key_pem"]
+
 Key = Union[ec.EllipticCurvePrivateKey, rsa.RSAPrivateKey]
 
 _DAY = datetime.timedelta(days=1)
-
-
-class Pair(NamedTuple):
-    """A certificate (PEM, intermediates after it) and its key (PEM)."""
-
-    certificate: bytes
-    key: bytes
 
 
 class Authority:
