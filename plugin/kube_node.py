@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import time
 
-from plugin import delegate, hostlocal, process, settings
+from plugin import delegate, hostlocal, keys, process, settings, values
 from plugin.cache import signature
-from plugin.cni import decode, refuse_other_case
+from plugin.cni import decode
 from plugin.errors import INVALID_CONFIG, PLUGIN_FAILURE, CniError
 from plugin.plan import Plan
 
@@ -23,43 +23,36 @@ NAME = "kube-node"
 PINNED = "kube-node.json"
 _PINNED_LIMIT = 1 << 20  # bytes
 _WHERE = "ipam."
-_OWN_KEYS = frozenset(
-    ("annotation", "cacheDir", "cacheSeconds", "ipv4-namespaces", "kubeconfig", "logfile", "loglevel", "nodeName")
-)
-# Each would add a range that is not this node's.
-_RANGE_KEYS = ("ranges", "subnet", "rangeStart", "rangeEnd", "gateway")
-_LEGACY_KEYS = frozenset(key.casefold() for key in _RANGE_KEYS[1:])
+# Keys of host-local, each of which would add a range that is not this node's.
+_RANGE_KEYS = ("ranges", *keys.RANGE)
+_LEGACY_KEYS = frozenset(key.casefold() for key in keys.RANGE)
+_OWN_KEYS = frozenset(key.name for key in keys.of(keys.KUBE_NODE)) - {"dataDir"}
 
 
 def setup(request: Request) -> settings.Settings:
-    """How this request says to reach the Node, and where to log; its other keys are checked too. Raises CniError."""
+    """Return the settings that this request asks for. Raises CniError, also for a key that plan() would refuse."""
     ipam = request.ipam()
+    label = _WHERE + "kubeconfig"
     try:
-        refuse_other_case(ipam, (*_OWN_KEYS, *_RANGE_KEYS, "type", "dataDir"), _WHERE)
+        found = keys.read(ipam, keys.KUBE_NODE, _WHERE)
         if not request.needs_no_ranges:
-            _Keys(request)
-        return settings.read(request.environ, ipam, _WHERE, "logfile", plugin=NAME, network=request.name)
+            _refuse_ranges(request)
+        return settings.read(request.environ, found, label, plugin=NAME, network=request.name)
     except CniError:
         if request.needs_no_ranges:
-            return settings.lenient(request.environ, ipam, _WHERE + "kubeconfig")
+            return settings.lenient(request.environ, ipam, label)
         raise
 
 
-class _Keys:
-    """What a request says about addresses. Raises CniError for what does not go with this type."""
-
-    __slots__ = ("annotation", "data_dir", "ipv4_namespaces", "kept")
-
-    def __init__(self, request: Request) -> None:
-        ipam = request.ipam()
-        extra = [_WHERE + key for key in _RANGE_KEYS if key in ipam] + _asked_ranges(request.config)
-        if extra:
-            details = f"{NAME} takes the ranges from the Node; remove the key, or use host-local as the type"
-            raise CniError(INVALID_CONFIG, f"'{extra[0]}' does not go with {NAME}", details)
-        self.annotation = settings.text(ipam, "annotation", _WHERE)
-        self.data_dir = settings.path(ipam, "dataDir", _WHERE)
-        self.ipv4_namespaces = settings.names(ipam, "ipv4-namespaces", _WHERE)
-        self.kept = {key: value for key, value in ipam.items() if key not in _OWN_KEYS and value != ""}
+def _refuse_ranges(request: Request) -> None:
+    """Raise CniError for keys that name ranges, or that would name them if they were in ipam."""
+    extra = [_WHERE + key for key in _RANGE_KEYS if key in request.ipam()] + _asked_ranges(request.config)
+    if extra:
+        details = f"{NAME} takes the ranges from the Node; remove the key, or use host-local as the type"
+        raise CniError(INVALID_CONFIG, f"'{extra[0]}' does not go with {NAME}", details)
+    for key in keys.of(keys.KUBE_NODE):
+        if key.decides_addresses and key.name in request.config:
+            raise CniError(INVALID_CONFIG, f"'{key.name}' is not inside 'ipam'", f"move '{key.name}' into 'ipam'")
 
 
 def _asked_ranges(config: dict[str, Any]) -> list[str]:
@@ -71,20 +64,22 @@ def _asked_ranges(config: dict[str, Any]) -> list[str]:
 
 def plan(request: Request, chosen: settings.Settings) -> Plan:
     """host-local with the ranges of this node; everything else of the request travels on. Raises CniError."""
-    keys = _Keys(request)
-    file = pinned_file(keys.data_dir, request.name)
+    found = keys.read(request.ipam(), keys.KUBE_NODE, _WHERE)
+    keys.warn(request.ipam(), keys.KUBE_NODE, chosen, request.name)
+    kept = {key: value for key, value in request.ipam().items() if key not in _OWN_KEYS and value != ""}
+    file = pinned_file(found["dataDir"], request.name)
     files = [(file, signature(file))]
     pinned = _read_pinned(file)
     if pinned is not None:
-        made, until, whose = {**keys.kept, **pinned}, time.time() + chosen.cache_seconds, file
+        made, until, whose = {**kept, **pinned}, time.time() + chosen.cache_seconds, file
     else:
         from plugin.node import freshness
 
-        facts, found = _ranges(keys.annotation, chosen)
-        made, until, whose = {**keys.kept, "ranges": found}, facts.asked + chosen.cache_seconds, f"node {facts.name}"
+        facts, listed = _ranges(found["annotation"], chosen)
+        made, until, whose = {**kept, "ranges": listed}, facts.asked + chosen.cache_seconds, f"node {facts.name}"
         files += freshness.rests_on(chosen, facts)
     made["type"] = hostlocal.NAME
-    made["ranges"] = _limit_ipv4(request, keys.ipv4_namespaces, made["ranges"], whose)
+    made["ranges"] = _limit_ipv4(request, found["ipv4-namespaces"], made["ranges"], whose)
     program = delegate.find(hostlocal.NAME, request.directories())
     return Plan(program, {**request.config, "ipam": made}, until, files)
 
@@ -101,10 +96,10 @@ def collector(_request: Request, _chosen: settings.Settings) -> None:
 
 def data_dirs(request: Request, _chosen: settings.Settings) -> list[str]:
     """Where the leases of this network are, and were before a kube-node.json said otherwise. Raises CniError."""
-    configured = settings.path(request.ipam(), "dataDir", _WHERE)
+    configured = values.path(request.ipam(), "dataDir", _WHERE)
     try:
         pinned = _read_pinned(pinned_file(configured, request.name)) or {}
-        now = settings.path(pinned, "dataDir", PINNED + ": ") or configured
+        now = values.path(pinned, "dataDir", PINNED + ": ") or configured
     except CniError:  # a file that spoils an ADD must not keep an address from being freed
         now = configured
     is_left = now != configured and os.path.isdir(hostlocal.store(configured, request.name))
@@ -159,7 +154,7 @@ def _read_pinned(path: str) -> dict[str, Any] | None:
     extra = [key for key in pinned if key.casefold() in _LEGACY_KEYS]
     if extra:
         raise CniError(INVALID_CONFIG, f"'{extra[0]}' in {path} is not inside 'ranges'", "write it there")
-    refuse_other_case(pinned, ("ranges", "type", "dataDir"), f"{path}: ")
+    keys.read(pinned, keys.PINNED, f"{path}: ")
     sets = pinned.get("ranges")
     if not isinstance(sets, list) or not sets or not all(map(_is_range_set, sets)):
         details = 'remove it, or write {"type": "host-local", "ranges": [[{"subnet": "10.0.1.0/24"}]]}'

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 
-from plugin import annotation, delegate, hostlocal, settings
+from plugin import annotation, delegate, hostlocal, keys, settings, values
 from plugin.cache import attachment, digest, signature
 from plugin.cni import decode
 from plugin.errors import INVALID_CONFIG, CniError
@@ -24,7 +24,7 @@ NAME = "node-annotation"
 CONFIG_FILE = "/etc/cni/node-annotation.conf"
 CONFIG_VARIABLE = "NODE_ANNOTATION_CFG"
 _CONFIG_LIMIT = 1 << 20  # bytes
-_UNUSED_SECONDS = 2 * settings.CACHE_SECONDS_LIMIT
+_UNUSED_SECONDS = 2 * values.CACHE_SECONDS_LIMIT
 
 
 def setup(request: Request) -> settings.Settings:
@@ -40,12 +40,15 @@ def setup(request: Request) -> settings.Settings:
 
 def setup_from(environ: Mapping[str, str], config: dict[str, Any], **context: object) -> settings.Settings:
     """The same without a request, for the commands of an operator. Raises CniError."""
-    return settings.read(environ, config, config_file(environ) + ": ", "log", plugin=NAME, **context)
+    where = config_file(environ) + ": "
+    found = keys.read(config, keys.CONF, where)
+    return settings.read(environ, found, where + "kubeconfig", plugin=NAME, **context)
 
 
 def plan(request: Request, chosen: settings.Settings) -> Plan:
     """The next plugin with what the annotation holds; everything else of the request travels on. Raises CniError."""
     name = _annotation_name(request)
+    keys.warn(request.ipam(), keys.NODE_ANNOTATION, chosen, request.name)
     file = config_file(request.environ)
     files = [(file, signature(file))]
     program = next_plugin(request.environ, _config(request), request.program)
@@ -101,7 +104,7 @@ def next_plugin(environ: Mapping[str, str], config: dict[str, Any], program: str
     'nextipam' with a slash is a path, without one it is looked up in PATH, then in CNI_PATH;
     without 'nextipam' it is host-local beside this program, then in CNI_PATH.
     """
-    name = settings.text(config, "nextipam", config_file(environ) + ": ")
+    name = values.text(config, "nextipam", config_file(environ) + ": ")
     plugins = environ.get("CNI_PATH", "").split(os.pathsep)
     if not name:
         return delegate.find(hostlocal.NAME, [os.path.dirname(os.path.abspath(program)), *plugins])
@@ -144,7 +147,7 @@ def _config(request: Request) -> dict[str, Any]:
 
 
 def _annotation_name(request: Request) -> str:
-    name = settings.text(request.ipam(), "annotation", "ipam.")
+    name: str = keys.read(request.ipam(), keys.NODE_ANNOTATION, "ipam.")["annotation"]
     if not name:
         raise CniError(INVALID_CONFIG, "No annotation specified", 'write "annotation": "example.com/NAME" into "ipam"')
     return name

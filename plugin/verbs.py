@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from plugin import TYPES, cni, delegate, fast, hostlocal, process, settings
+from plugin import TYPES, cni, delegate, fast, hostlocal, process, values
 from plugin.cache import attachment, location
 from plugin.errors import INVALID_CONFIG, NOT_AVAILABLE, CniError
 from plugin.log import Log
@@ -114,7 +114,7 @@ def _release(plan: Plan, request: Request, chosen: Settings) -> CniError | deleg
 def _status(plugin: Type, request: Request, chosen: Settings) -> tuple[int, bytes]:
     """https://www.cni.dev/docs/spec/#status-check-plugin-status; kubelet asks every 5 s."""
     chosen.sparing = True
-    chosen.cache_seconds = chosen.cache_seconds or settings.CACHE_SECONDS
+    chosen.cache_seconds = chosen.cache_seconds or values.CACHE_SECONDS
     plan = plugin.plan(request, chosen)
     if not _is_host_local(plan.program):  # whose STATUS does nothing, where it knows the command at all
         delegate.run_if_known(plan.program, "STATUS", request.environ, cni.encode(plan.config))

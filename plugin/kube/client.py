@@ -13,7 +13,7 @@ from plugin.facts import name_of
 from plugin.kube import answers, credentials, kubeconfig
 from plugin.kube.answers import Expired, Transient, Unauthorized
 from plugin.kube.later import postponed
-from plugin.settings import is_node_name
+from plugin.values import is_node_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from plugin.errors import PLUGIN_FAILURE, TRY_AGAIN_LATER, CniError, Refusal, Un
 from plugin.facts import POD_CIDRS, from_node
 from plugin.node import identity
 from plugin.node.memory import Memory
-from plugin.settings import CACHE_SECONDS
+from plugin.values import CACHE_SECONDS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

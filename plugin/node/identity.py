@@ -6,7 +6,7 @@ import os
 
 from plugin.errors import PLUGIN_FAILURE, CniError, Forbidden, NodeMissing, Refusal
 from plugin.facts import TOKEN_CLAIM, machine_id_of, name_of
-from plugin.settings import is_node_name
+from plugin.values import is_node_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -28,8 +28,9 @@ JSON = {
 }
 SHORT = {"plugin", "plugin.__main__", "plugin.cache", "plugin.deadline", "plugin.fast", "plugin.process"}
 VERBS = {"plugin.cni", "plugin.delegate", "plugin.errors", "plugin.hostlocal", "plugin.log", "plugin.settings"}
+VERBS |= {"plugin.values"}
 VERBS |= SHORT | {"plugin.verbs"}
-RELEASE = VERBS | {"plugin.kube_node", "plugin.plan"}
+RELEASE = VERBS | {"plugin.keys", "plugin.kube_node", "plugin.plan"}
 
 ALLOWED = {
     "VERSION": BASE | JSON | VERBS,

@@ -20,7 +20,7 @@ from plugin.errors import INVALID_CONFIG, PLUGIN_FAILURE, CniError
 from plugin.ops import output
 from plugin.ops.deploy import manifests, yamltext
 from plugin.ops.install import bindir, install, interpreter
-from plugin.settings import is_node_name
+from plugin.values import is_node_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
