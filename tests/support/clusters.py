@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import ssl
 import subprocess
@@ -12,7 +13,7 @@ import urllib.error
 import urllib.request
 from typing import Any
 
-from tests.support import makeconfig
+from tests.support import makeconfig, pki
 from tests.support.apiserver import ApiServer
 from tests.support.nodes import Node
 
@@ -21,6 +22,9 @@ ACCOUNT = "node-ipam"  # the one that may get nodes, and nothing else
 _RBAC = "/apis/rbac.authorization.k8s.io/v1"
 _SECONDS = 90.0  # until a server that is not ready counts as broken
 _MERGE = "application/merge-patch+json"
+# A line that says why a program ended: klog's severities E and F, etcd's log in text and in JSON, Go's own.
+_ERROR = re.compile(r'[EF]\d{4} |Error: |error: |panic: |fatal error: |.* [CE] \| |.*"level":"(error|panic|fatal)"')
+_LINES = 5
 
 
 class Admin:
@@ -62,21 +66,28 @@ class KubeApiServer(ApiServer):
         super().__init__()
         self._folder = folder
         self._directory = directory
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._admin = Admin(self, directory)
 
     def start(self) -> None:
-        """Start both and wait until they serve; bring in the service account that may get nodes."""
+        """Start both and wait until they serve; create the service account that may get nodes.
+
+        Raises OSError with the last errors in the servers' logs; then neither runs.
+        """
         etcd, peers, self.port = (_free_port() for _ in range(3))
-        self._run("etcd", _etcd_options(self._directory, f"http://127.0.0.1:{etcd}", f"http://127.0.0.1:{peers}"))
-        self._run("kube-apiserver", {**self._options(), "etcd-servers": f"http://127.0.0.1:{etcd}"})
-        self._wait()
-        self._permit()
+        try:
+            self._run("etcd", _etcd_options(self._directory, f"http://127.0.0.1:{etcd}", f"http://127.0.0.1:{peers}"))
+            self._run("kube-apiserver", {**self._options(), "etcd-servers": f"http://127.0.0.1:{etcd}"})
+            self._wait()
+            self._permit()
+        except BaseException:
+            self.stop()
+            raise
 
     def stop(self) -> None:
         """End both, the API server first."""
         while self._processes:
-            process = self._processes.pop()
+            _name, process = self._processes.popitem()
             process.terminate()
             try:
                 process.wait(20)
@@ -105,13 +116,13 @@ class KubeApiServer(ApiServer):
 
     def _run(self, name: str, options: dict[str, str]) -> None:
         arguments = [f"--{key}={value}" for key, value in options.items()]
-        with open(os.path.join(self._directory, f"{name}.log"), "ab") as log:
+        with open(self._log(name), "ab") as log:
             command = [os.path.join(self._folder, name), *arguments]
-            self._processes.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log))
+            self._processes[name] = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def _options(self) -> dict[str, str]:
         """https://kubernetes.io/docs/reference/command-line-tools-reference/kube-apiserver/."""
-        accounts = self.authority.client("service-accounts").key
+        accounts = pki.sec1(self.authority.client("service-accounts"))
 
         def file(name: str, data: bytes) -> str:
             return makeconfig.write(self._directory, name, data)
@@ -140,10 +151,23 @@ class KubeApiServer(ApiServer):
                 self._admin.call("GET", "/readyz")
                 return
             except OSError as error:  # refused, or 500 with the checks that fail
-                ended = [process.args for process in self._processes if process.poll() is not None]
+                ended = [name for name, process in self._processes.items() if process.poll() is not None]
                 if ended or time.monotonic() > give_up:
-                    raise OSError(f"{error}; ended: {ended}; see the logs in {self._directory}") from None
+                    logs = "".join(
+                        f"\n{name}: {line}" for name in ended or self._processes for line in self._errors(name)
+                    )
+                    what = f"{' and '.join(ended)} ended" if ended else f"not ready after {_SECONDS:.0f} s: {error}"
+                    raise OSError(f"{what}{logs}") from None
             time.sleep(0.2)
+
+    def _errors(self, name: str) -> list[str]:
+        """Return the last errors in a program's log; if it has none, its last lines."""
+        with open(self._log(name), encoding="utf-8", errors="replace") as log:
+            lines = log.read().splitlines()
+        return [line for line in lines if _ERROR.match(line)][-_LINES:] or lines[-_LINES:]
+
+    def _log(self, name: str) -> str:
+        return os.path.join(self._directory, f"{name}.log")
 
     def _permit(self) -> None:
         rules = [{"apiGroups": [""], "resources": ["nodes"], "verbs": ["get"]}]

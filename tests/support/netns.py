@@ -22,16 +22,21 @@ _HOLD = ("sh", "-c", "trap '' CHLD; echo; exec cat")
 
 
 def require(*programs: str) -> None:
-    """Skip without root or leave to make namespaces, or without these programs: in CI, which installs them, fail."""
+    """Skip without root or leave to make namespaces, or without these programs: see need()."""
     if os.geteuid() != 0:
         pytest.skip(NEEDS_ROOT)
-    missing = [name for name in ("ip", "nsenter", "unshare", *programs) if not shutil.which(name)]
-    if missing:
-        give_up = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
-        give_up(f"needs {', '.join(missing)}; .ci/run installs what is missing")
+    need("ip", "nsenter", "unshare", *programs)
     done = subprocess.run(["unshare", "--net", "--mount", "true"], capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.skip(f"may not make network namespaces: {done.stderr.strip()}")
+
+
+def need(*programs: str) -> None:
+    """Skip without these programs; in CI, which installs them, fail."""
+    missing = [name for name in programs if not shutil.which(name)]
+    if missing:
+        give_up = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+        give_up(f"needs {', '.join(missing)}; .ci/run installs what is missing")
 
 
 def kernel_has(kind: str) -> bool:

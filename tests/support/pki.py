@@ -86,6 +86,16 @@ def key_pem(key: Key, password: bytes = b"") -> bytes:
     return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
 
 
+def sec1(pair: Pair) -> bytes:
+    """The key of a pair in the older form of its kind (EC: SEC1), the only one of EC keys that client-go reads.
+
+    https://github.com/kubernetes/client-go/blob/master/util/keyutil/key.go: ParsePublicKeysPEM
+    """
+    key = serialization.load_pem_private_key(pair.key, None)
+    form = serialization.PrivateFormat.TraditionalOpenSSL
+    return key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
+
+
 def encrypted(pair: Pair, password: bytes = b"secret") -> Pair:
     """The same pair with its key encrypted."""
     key = serialization.load_pem_private_key(pair.key, None)
