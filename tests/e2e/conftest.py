@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import containerd, crinode
 from tests.support.apiserver import ApiServer
+from tests.support.crinode import CriNode
+from tests.support.netns import require
 from tests.support.world import World
 
 
@@ -16,3 +19,11 @@ def world(tmp_path: Path) -> Iterator[World]:
     """A node with dual-stack podCIDRs and a kubelet's credentials."""
     with ApiServer() as server:
         yield World(str(tmp_path), server)
+
+
+@pytest.fixture
+def cri_node(tmp_path: Path) -> Iterator[CriNode]:
+    """A node with containerd."""
+    require(*containerd.PROGRAMS)
+    with crinode.running(str(tmp_path)) as node:
+        yield node

@@ -6,19 +6,16 @@ podman runs on a node of its own: network, processes, and mounts in /run and /va
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import os
-import re
-import shutil
 import subprocess
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support import busybox, cgroups
 from tests.support.apiserver import ApiServer
 from tests.support.netns import Machine, require
 from tests.support.runtime import Config
@@ -43,7 +40,6 @@ runroot = "/run/containers/storage"
 # Neither the limits of a login nor the rules of a distribution for system calls are the subject here.
 LIMITS = ["--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024"]
 LIMITS += ["--security-opt=seccomp=unconfined", "--security-opt=apparmor=unconfined"]
-CGROUP = f"node-ipam-test-{os.getpid()}"
 
 
 class Podman:
@@ -83,7 +79,7 @@ class Podman:
 
     def sleeper(self, name: str, *networks: str) -> subprocess.CompletedProcess[bytes]:
         """Start a container that does nothing."""
-        options = [f"--name={name}", f"--cgroup-parent=/{CGROUP}", *LIMITS]
+        options = [f"--name={name}", f"--cgroup-parent=/{cgroups.NAME}", *LIMITS]
         options += [f"--network={network}" for network in networks]
         return self.start("run", "--detach", *options, "busybox", "busybox", "sleep", "99")
 
@@ -98,33 +94,13 @@ class Podman:
         self.run("exec", name, "busybox", "ping", "-c", "1", "-W", "5", address)
 
 
-def remove_cgroups() -> None:
-    """Remove what podman leaves: cgroups are the kernel's, not of one mount or namespace."""
-    for parent, names, _files in os.walk("/sys/fs/cgroup", topdown=False):
-        for name in names:
-            if CGROUP in f"{parent}/{name}".split("/"):
-                os.rmdir(os.path.join(parent, name))
-
-
-def image() -> bytes:
-    """A root with busybox in it, and the libraries of one that is not static, as a tar file."""
-    busybox = os.path.realpath(shutil.which("busybox") or "")
-    needs = subprocess.run(["ldd", busybox], capture_output=True, text=True, check=False).stdout
-    made = io.BytesIO()
-    with tarfile.open(fileobj=made, mode="w", dereference=True) as tar:
-        tar.add(busybox, "bin/busybox")
-        for library in re.findall(r"(/\S+) \(", needs):
-            tar.add(library)
-    return made.getvalue()
-
-
 @pytest.fixture
 def podman(tmp_path: Path) -> Iterator[Podman]:
     """podman with an image, on a node whose API server listens on the node's own loopback."""
     require("podman", "runc", "conmon", "busybox")
     server = ApiServer()
     with contextlib.ExitStack() as stack:
-        stack.callback(remove_cgroups)
+        stack.callback(cgroups.remove)
         machine = Machine()
         stack.enter_context(machine)
         machine.call(server.start)
@@ -132,7 +108,7 @@ def podman(tmp_path: Path) -> Iterator[Podman]:
         podman = Podman(machine, World(str(tmp_path), server))
         if b"cni support is not" in podman.start("info").stderr:
             pytest.skip("this podman is built without CNI")
-        podman.run("import", "-", "busybox", stdin=image())
+        podman.run("import", "-", "busybox", stdin=busybox.root())
         yield podman
 
 

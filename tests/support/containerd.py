@@ -1,0 +1,197 @@
+"""containerd as on a node: it calls the plugins through libcni for the sandboxes of pods, as kubelet asks it to.
+
+It runs on a machine of its own (tests.support.netns.Machine): its root, state and socket, libcni's results, the
+plugins' leases and cache are in that machine's /run and /var/lib, and end with it, as its processes do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from tests.support import busybox, cgroups
+from tests.support.cri import Cri, Failed
+from tests.support.dist import ARCHIVE
+from tests.support.netns import Machine
+from tests.support.parts import host_local
+from tests.support.runtime import Config
+
+_SECONDS = 60.0  # until a containerd that does not serve counts as broken
+# The limits of a login and the rules of a distribution for system calls are not the subject here. The plugins that
+# are left out look for devices and tools of this machine.
+_CONFIG = """version = 2
+disabled_plugins = [{disabled}]
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "{image}"
+  disable_apparmor = true
+  restrict_oom_score_adj = true
+[plugins."io.containerd.grpc.v1.cri".cni]
+  bin_dir = "{plugins}"
+  conf_dir = "{networks}"
+[plugins."io.containerd.grpc.v1.cri".containerd]
+  snapshotter = "native"
+"""
+_DISABLED = [f"io.containerd.snapshotter.v1.{name}" for name in ("aufs", "btrfs", "devmapper", "zfs", "overlayfs")]
+_DISABLED += ["io.containerd.internal.v1.opt", "io.containerd.tracing.processor.v1.otlp"]
+PROGRAMS = ("containerd", "ctr", "runc", "busybox")
+
+
+class Containerd:
+    """containerd, with the built archive installed beside the reference plugins; as a context manager it runs.
+
+    directory: its configuration, the plugins (bin) and the networks (net.d). cri: the client, as long as it runs.
+    """
+
+    def __init__(self, machine: Machine, directory: str) -> None:
+        self.machine = machine
+        self.bin, self.networks = (os.path.join(directory, name) for name in ("bin", "net.d"))
+        self._directory = directory
+        self._process: subprocess.Popen[bytes] | None = None
+        self.cri: Cri
+
+    def __enter__(self) -> Containerd:
+        with contextlib.ExitStack() as undo:
+            undo.callback(self.kill)
+            self._prepare()
+            self.start()
+            self._import_pause()
+            undo.pop_all()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.kill()
+
+    def start(self) -> None:
+        """Start it and wait until it serves. Raises OSError, with the end of its log."""
+        with open(self._path("containerd.log"), "ab") as log:
+            command = [*self.machine.enter, "containerd", f"--config={self._path('config.toml')}"]
+            environ = {"PATH": os.environ["PATH"], "HOME": "/root"}
+            self._process = subprocess.Popen(command, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        self.cri = Cri(self.file("/run/containerd/containerd.sock"), f"/{cgroups.NAME}")
+        give_up = time.monotonic() + _SECONDS
+        while True:
+            try:
+                self.cri.version()
+                return
+            except Failed as error:
+                if self._process.poll() is not None or time.monotonic() > give_up:
+                    raise OSError(f"containerd does not serve: {error}\n{self.log()[-2000:]}") from None
+            time.sleep(0.02)
+
+    def kill(self) -> None:
+        """Kill containerd and nothing else, as `kill -9` does: sandboxes live on."""
+        if self._process:
+            for pid in _children(self._process.pid) or [self._process.pid]:  # nsenter waits for what it has started
+                os.kill(pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+            self.cri.close()
+
+    def kill_sandboxes(self) -> None:
+        """Kill all processes of sandboxes and their shims, as a power failure does."""
+        (first,) = _children(self.machine.pid)
+        while others := [pid for pid in _processes(os.readlink(f"/proc/{first}/ns/pid")) if pid != first]:
+            for pid in others:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.01)
+
+    def wipe(self) -> None:
+        """Remove its root and state, while it does not run; network namespaces and libcni's results stay."""
+        mounted = [line.split()[4] for line in _read(f"/proc/{self.machine.pid}/mountinfo").splitlines()]
+        for place in sorted((each for each in mounted if each.startswith("/run/containerd/")), reverse=True):
+            self.machine.run("umount", place)
+        for place in ("/run/containerd", "/var/lib/containerd"):
+            shutil.rmtree(self.file(place))
+
+    def network(self, config: Config) -> None:
+        """Let this be the network of all new pods, with a bridge: the list of plugins as containerd reads it.
+
+        config: a configuration with name, cniVersion and ipam; further keys are the bridge's.
+        """
+        whole = {"name": config["name"], "cniVersion": config["cniVersion"]}
+        plugin = {"type": "bridge", "bridge": "cbr0", "isDefaultGateway": True, **config}
+        text = json.dumps({**whole, "plugins": [{key: plugin[key] for key in plugin if key not in whole}]})
+        # In place: containerd 1.6 reads a file anew when it is written, not when it gets the name of another.
+        with open(os.path.join(self.networks, "10-network.conflist"), "w", encoding="utf-8") as file:
+            file.write(text)
+        give_up = time.monotonic() + _SECONDS
+        while text not in [
+            each["Config"]["Source"] for each in json.loads(self.cri.details()["cniconfig"])["Networks"]
+        ]:
+            if time.monotonic() > give_up:
+                raise OSError(f"containerd does not load {text}: {self.cri.details()['lastCNILoadStatus']}")
+            time.sleep(0.02)
+
+    def operator(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run the operator's tool on the machine, whatever comes of it."""
+        command = [*self.machine.enter, os.path.join(self.bin, os.path.basename(ARCHIVE)), *arguments]
+        environ = {"PATH": os.environ["PATH"], "HOME": "/root", "CNI_PATH": self.bin}
+        return subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+
+    def document(self, *arguments: str) -> Any:
+        """Return what a command of the operator's prints with -o json, for the networks that are configured here."""
+        done = self.operator(*arguments, "--conf-dir", self.networks, "-o", "json")
+        try:
+            return json.loads(done.stdout)
+        except ValueError:
+            raise OSError(f"{arguments}: status {done.returncode}: {done.stdout}{done.stderr}") from None
+
+    def file(self, path: str) -> str:
+        """Return where a file of the machine is for us."""
+        return f"/proc/{self.machine.pid}/root{path}"
+
+    def names(self, path: str) -> set[str]:
+        """Return the names in a directory of the machine; none if it is missing."""
+        try:
+            return set(os.listdir(self.file(path)))
+        except FileNotFoundError:
+            return set()
+
+    def log(self) -> str:
+        """Return what containerd has logged."""
+        return _read(self._path("containerd.log"))
+
+    def _prepare(self) -> None:
+        os.makedirs(self.bin)
+        os.makedirs(self.networks)
+        for name in os.listdir(host_local()):
+            os.symlink(os.path.join(host_local(), name), os.path.join(self.bin, name))
+        self.machine.run(ARCHIVE, "install", "--bin-dir", self.bin)
+        disabled = ", ".join(json.dumps(name) for name in _DISABLED)
+        with open(self._path("config.toml"), "w", encoding="utf-8") as file:
+            file.write(_CONFIG.format(disabled=disabled, image=busybox.PAUSE, plugins=self.bin, networks=self.networks))
+
+    def _import_pause(self) -> None:
+        with open(self._path("pause.tar"), "wb") as file:
+            file.write(busybox.pause())
+        self.machine.run(
+            *["ctr", "--namespace=k8s.io", "images", "import", "--snapshotter=native"], self._path("pause.tar")
+        )
+
+    def _path(self, name: str) -> str:
+        return os.path.join(self._directory, name)
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in _read(f"/proc/{pid}/task/{pid}/children").split()]
+
+
+def _processes(namespace: str) -> Iterator[int]:
+    """Yield the processes of a machine: those in its PID namespace, and in the sandboxes' below it."""
+    for pid in (int(name) for name in os.listdir("/proc") if name.isdigit()):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            if os.readlink(f"/proc/{pid}/ns/pid") == namespace or cgroups.NAME in _read(f"/proc/{pid}/cgroup"):
+                yield pid
+
+
+def _read(path: str) -> str:
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return file.read()
