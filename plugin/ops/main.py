@@ -80,13 +80,20 @@ def _dispatch(argv: Sequence[str]) -> int:
         output.note(_about(program))
         return output.FINE
     if rest[0] not in _HELP:
-        known = ", ".join((*COMMANDS, "version", "help"))
-        output.error(CniError(PLUGIN_FAILURE, f"unknown command: {rest[0]}", f"{program} knows {known}"))
-        return output.USAGE
-    if rest[1:2] and rest[1] in COMMANDS:
-        return _command(program, rest[1], ["--help"])
-    output.line(_overview(program))
-    return output.FINE
+        return _unknown(program, rest[0])
+    if not rest[1:]:
+        output.line(_overview(program))
+        return output.FINE
+    return _command(program, rest[1], ["--help"]) if rest[1] in COMMANDS else _unknown(program, rest[1])
+
+
+def _unknown(program: str, word: str) -> int:
+    """Print which command may have been meant, and all commands."""
+    known = (*COMMANDS, "version", "help")
+    meant = output.suggestion(word, known)
+    details = (f"did you mean {program} {meant}?\n" if meant else "") + f"commands: {', '.join(known)}"
+    output.error(CniError(PLUGIN_FAILURE, f"unknown command: {word}", details))
+    return output.USAGE
 
 
 def _command(program: str, name: str, arguments: Sequence[str]) -> int:

@@ -9,6 +9,7 @@ import sys
 from plugin import cni, deadline, node_annotation, process, verbs
 from plugin.errors import INVALID_CONFIG, PLUGIN_FAILURE, CniError
 from plugin.node import identity
+from plugin.ops import output
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ def run(argv: list[str]) -> int:
         return 0
     if command not in _COMMANDS:
         print(f"ERROR: Invalid command [{command}]", file=sys.stderr)
+        if meant := output.suggestion(command, _COMMANDS):
+            print(f"did you mean {os.path.basename(program)} {meant}?", file=sys.stderr)
         return 1
     try:
         deadline.start(deadline.TOTAL)
@@ -86,7 +89,7 @@ def _error_quit(_program: str, arguments: list[str], _environ: Mapping[str, str]
 
 
 def _my_node(_program: str, _arguments: list[str], environ: Mapping[str, str]) -> int:
-    print(json.dumps(_own_node(environ, ""), indent=2, ensure_ascii=False))
+    print(json.dumps(_own_node(environ), indent=2, ensure_ascii=False))
     return 0
 
 
@@ -95,7 +98,8 @@ def _get_annotation(_program: str, arguments: list[str], environ: Mapping[str, s
     names = [each for each in arguments if each not in options]
     if len(names) != 1 or names[0].startswith("-"):
         raise CniError(INVALID_CONFIG, "Parameter missing", "get_annotation [--node=node] <annotation>")
-    node = _own_node(environ, options[-1].partition("=")[2] if options else "")
+    named = options[-1].partition("=")[2] if options else ""
+    node = _other_node(environ, named) if named else _own_node(environ)
     value = ((node.get("metadata") or {}).get("annotations") or {}).get(names[0])
     if value is None:
         raise CniError(
@@ -105,10 +109,17 @@ def _get_annotation(_program: str, arguments: list[str], environ: Mapping[str, s
     return 0
 
 
-def _own_node(environ: Mapping[str, str], name: str) -> dict[str, Any]:
+def _own_node(environ: Mapping[str, str]) -> dict[str, Any]:
     chosen = node_annotation.setup_from(environ, node_annotation.read_config(environ))
-    chosen.node_name = name or chosen.node_name
     return identity.identify(chosen, None, lambda _node: True).node
+
+
+def _other_node(environ: Mapping[str, str], name: str) -> dict[str, Any]:
+    """Return the Node of this name, whether it is this machine's or not. Raises CniError."""
+    from plugin.kube import client
+
+    chosen = node_annotation.setup_from(environ, node_annotation.read_config(environ))
+    return client.connect(chosen.kubeconfig, chosen.environ, chosen.label).get_node(name, lambda _node: True)
 
 
 _COMMANDS = {"ipam": _ipam, "error_quit": _error_quit, "my_node": _my_node, "get_annotation": _get_annotation}

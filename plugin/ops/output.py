@@ -9,7 +9,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from typing import Any, TextIO
 
     from plugin.errors import CniError
@@ -86,17 +86,31 @@ def line(text: str = "") -> None:
     sys.stdout.write(text + "\n")
 
 
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """Return the known word that this one resembles most; empty if it resembles none."""
+    import difflib
+
+    return next(iter(difflib.get_close_matches(word.lower(), list(known), 1)), "")
+
+
+def read_stdin(what: str, limit: int) -> bytes:
+    """Return at most so many bytes of standard input; at a terminal, say first what is expected there."""
+    if sys.stdin.isatty():
+        note(f"reading {what} from standard input; end it with Ctrl-D")
+    return sys.stdin.buffer.read(limit)
+
+
 def note(text: str) -> None:
     """Print a message on stderr that is not part of the output, in one line or several."""
     sys.stderr.write("\n".join(map(printable, text.split("\n"))) + "\n")
 
 
 def error(failure: CniError) -> None:
-    """Print on stderr what went wrong, and what to do about it."""
+    """Print an error on stderr: what is wrong, then what to do, which may have several lines."""
     word = _painted(FAIL.colour, "error:", is_coloured(sys.stderr))
     sys.stderr.write(f"{word} {printable(failure.msg)}\n")
     if failure.details:
-        sys.stderr.write(f"{printable(failure.details)}\n")
+        note(failure.details)
 
 
 def conclude(troubles: Sequence[CniError]) -> int:

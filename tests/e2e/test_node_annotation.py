@@ -233,6 +233,7 @@ def test_unknown_command(world: World) -> None:
 
     assert (answer.status, answer.stdout) == (1, b"")
     assert answer.stderr == "ERROR: Invalid command [nonsense]\n"
+    assert by_hand(world, "get_anotation").stderr.endswith("\ndid you mean node-annotation get_annotation?\n")
 
 
 def test_error_quit(world: World) -> None:
@@ -259,11 +260,14 @@ def test_get_annotation(world: World) -> None:
     world.annotate(IPVLAN, DOCUMENTED)
     assert by_hand(world, "get_annotation", IPVLAN).stdout.decode() == DOCUMENTED + "\n"
 
-    world.server.add(make_node("vm-003", annotations={IPVLAN: "other"}))
+    world.server.add(make_node("vm-003", annotations={IPVLAN: "other"}, machine_id="0" * 31 + "1"))
     refused = by_hand(world, "get_annotation", "--node=vm-003", IPVLAN)
     assert (refused.status, refused.document()["code"]) == (1, 100)
     world.server.rule = lambda user, verb, name: ""
-    assert by_hand(world, "get_annotation", "--node=vm-003", IPVLAN).stdout == b"other\n"
+    other = by_hand(world, "get_annotation", "--node=vm-003", IPVLAN)
+    assert (other.stdout, other.stderr) == (b"other\n", "")  # nobody said that this machine is vm-003
+    wrong = by_hand(world, "get_annotation", "--node=no_name", IPVLAN)
+    assert "'no_name' cannot be the name of a Node" in wrong.document()["msg"]
     missing = by_hand(world, "get_annotation", "no/such")
     assert "Annotation not found" in missing.document()["msg"]
     assert "Parameter missing" in by_hand(world, "get_annotation").document()["msg"]

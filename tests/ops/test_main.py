@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import pty
 import re
 import subprocess
 import sys
@@ -49,7 +50,9 @@ def command(monkeypatch: pytest.MonkeyPatch) -> Command:
     return made
 
 
-def start(*arguments: str, stdout: int = subprocess.PIPE, close: str = "") -> subprocess.CompletedProcess[str]:
+def start(
+    *arguments: str, stdin: int | None = None, stdout: int = subprocess.PIPE, close: str = ""
+) -> subprocess.CompletedProcess[str]:
     """Run it as a process of its own."""
     code = "import sys; from plugin.__main__ import main; main(['/opt/cni/bin/node-ipam.pyz', *sys.argv[1:]])"
     argv = [sys.executable, "-c", code, *arguments]
@@ -57,7 +60,8 @@ def start(*arguments: str, stdout: int = subprocess.PIPE, close: str = "") -> su
         argv = ["/bin/sh", "-c", f'exec "$@" {close}', "sh", *argv]
     left_out = ("CNI_COMMAND", "PYTHONUNBUFFERED")  # unbuffered, nothing would be left to be written at the end
     environ = {name: value for name, value in os.environ.items() if name not in left_out}
-    return subprocess.run(argv, cwd=ROOT, env=environ, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False)
+    piped = subprocess.PIPE
+    return subprocess.run(argv, cwd=ROOT, env=environ, stdin=stdin, stdout=stdout, stderr=piped, text=True, check=False)
 
 
 @pytest.mark.parametrize("word", ["version", "--version", "-version", "-V"])
@@ -116,7 +120,46 @@ def test_unknown_command(capsys: pytest.CaptureFixture[str], word: str) -> None:
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith(f"error: unknown command: {word}\n".replace("\x1b", "\\x1b"))
-    assert "kube-node knows install, " in err
+    assert "\ncommands: install, " in err
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (["instal"], "install"),
+        (["Doctor"], "doctor"),
+        (["lease"], "leases"),
+        (["unistall"], "uninstall"),
+        (["verson"], "version"),
+        (["help", "explian"], "explain"),
+    ],
+)
+def test_misspelt_command(capsys: pytest.CaptureFixture[str], words: list[str], meant: str) -> None:
+    """A word that resembles a command gets that command suggested."""
+    assert main.run(["node-ipam.pyz", *words]) == 2
+    expected = f"error: unknown command: {words[-1]}\ndid you mean node-ipam.pyz {meant}?\ncommands: "
+    assert capsys.readouterr().err.startswith(expected)
+
+
+def test_a_word_without_resemblance(capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing is suggested for it."""
+    assert main.run(["node-ipam.pyz", "xyzzy"]) == 2
+    assert "did you mean" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["doctor", "-"], ["explain", "-"]])
+def test_standard_input_at_a_terminal(arguments: list[str]) -> None:
+    """A command that waits for input at a terminal says what it waits for."""
+    control, terminal = pty.openpty()
+    try:
+        os.write(control, b"\x04")  # Ctrl-D, the end of the input
+        done = start(*arguments, stdin=terminal)
+    finally:
+        os.close(control)
+        os.close(terminal)
+
+    assert done.stderr.startswith("reading a CNI configuration from standard input; end it with Ctrl-D\n")
+    assert "standard input is not JSON" in done.stdout + done.stderr
 
 
 def test_command(command: Command) -> None:

@@ -94,10 +94,10 @@ def test_document(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_error(capsys: pytest.CaptureFixture[str]) -> None:
-    """What is wrong and what to do about it, on stderr, a line each."""
-    output.error(CniError(INVALID_CONFIG, "it is\nbroken", "mend it"))
+    """What is wrong is one line on stderr; what to do may have several, and steers no terminal."""
+    output.error(CniError(INVALID_CONFIG, "it is\nbroken", "mend\n  it\x07"))
 
-    assert capsys.readouterr() == ("", "error: it is\\nbroken\nmend it\n")
+    assert capsys.readouterr() == ("", "error: it is\\nbroken\nmend\n  it\\x07\n")
 
 
 def test_error_on_a_terminal(terminal: Terminal) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import dataclass
 
 from plugin import TYPES, cni, hostlocal, verbs
@@ -93,7 +92,7 @@ def ours(conf: str, directory: str) -> list[Network]:
 def chosen(conf: str, directory: str) -> list[Network]:
     """What CONF means: the networks in that file, of that name, or read from standard input. Raises CniError."""
     if conf == "-":
-        return [_named(each) for each in parse(sys.stdin.buffer.read(_LIMIT), STDIN)]
+        return [_named(each) for each in parse(output.read_stdin("a CNI configuration", _LIMIT), STDIN)]
     if "/" in conf or conf.endswith(_SUFFIXES):
         return read(conf)
     found, troubles = scan(directory)

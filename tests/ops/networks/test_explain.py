@@ -19,6 +19,7 @@ from plugin.ops.networks import explain as explanation
 from plugin.ops.networks import networks
 from tests.support.apiserver import ApiServer
 from tests.support.operator_node import NODE, OperatorNode
+from tests.support.rules import rbac_nothing
 
 
 @pytest.fixture
@@ -251,3 +252,15 @@ def test_what_hangs(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> N
 
     assert node.run("explain", "k8snet") == 1
     assert capsys.readouterr().err.startswith("error: network k8snet: no answer within 0 seconds\nnode-ipam.pyz doctor")
+
+
+def test_an_error_of_several_lines(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """What a refusal says to apply can be copied from the terminal, line by line."""
+    node.server.rule = rbac_nothing
+    node.network(kubeconfig=node.server.write_kubeconfig(node.directory / "token.conf"), nodeName=NODE)
+
+    assert node.run("explain", "k8snet") == 1
+
+    lines = capsys.readouterr().err.splitlines()
+    assert "add this with kubectl apply -f -" in lines
+    assert "kind: ClusterRole" in lines
