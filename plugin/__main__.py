@@ -5,25 +5,25 @@ from __future__ import annotations
 import gc
 import sys
 
-from plugin import TYPES, deadline, process
+from plugin import deadline, process
+from plugin.start import warm
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from plugin.start.warm import Request
 
 
 def main(argv: list[str]) -> None:
     """Do what is asked for and end the process; argv[0] is the path it was called by."""
+    request = warm.serve(argv)
     gc.disable()  # a tenth of a cold start goes into collecting what the end of the process frees anyway
-    process.undo_inherited()
-    environ = process.environment()
-    command = environ.get("CNI_COMMAND", "")
-    if len(argv) > 1 or not command:
+    if len(argv) > 1 or not request.environ.get("CNI_COMMAND"):
         _operate(argv)
         return
     try:
-        deadline.start(deadline.REQUEST)
-        status, answer = _answer(argv[0], command, environ)
+        if not request.error:
+            deadline.start(request.left)
+        status, answer = _answer(request)
         deadline.stop()
     except BaseException as error:
         deadline.stop()
@@ -31,30 +31,16 @@ def main(argv: list[str]) -> None:
     process.leave(status, answer)
 
 
-def _answer(program: str, command: str, environ: Mapping[str, str]) -> tuple[int, bytes]:
-    raw = None
-    if command == "ADD" and program.rpartition("/")[2] in TYPES and _is_plain(environ):
+def _answer(request: Request) -> tuple[int, bytes]:
+    if request.entry:
         from plugin import fast
 
-        raw = process.read_stdin()
-        known = fast.add(program, environ, raw)
-        if known is not None:
-            return known
+        return fast.conclude(request)
+    if request.error:
+        raise request.error
     from plugin import verbs
 
-    return verbs.answer(program, command, environ, raw)
-
-
-def _is_plain(environ: Mapping[str, str]) -> bool:
-    """The environment needs no closer look: every variable of an ADD is there and looks as usual."""
-    container, interface = environ.get("CNI_CONTAINERID", ""), environ.get("CNI_IFNAME", "")
-    return (
-        (container + interface).isascii()
-        and container.isalnum()
-        and interface.isalnum()
-        and len(interface) <= 15
-        and bool(environ.get("CNI_NETNS") and environ.get("CNI_PATH"))
-    )
+    return verbs.answer(request.argv[0], request.environ["CNI_COMMAND"], request.environ, request.raw)
 
 
 def _failure(error: BaseException) -> bytes:

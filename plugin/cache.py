@@ -5,62 +5,23 @@ from __future__ import annotations
 import posix as os  # os itself would add 0.7 ms to each start
 import time
 
-from plugin.process import to_bytes
+from plugin.start.warm import DIRECTORY as DIRECTORY
+from plugin.start.warm import DIRECTORY_VARIABLE as DIRECTORY_VARIABLE
+from plugin.start.warm import attachment as attachment
+from plugin.start.warm import check, link, own_directory, read
+from plugin.start.warm import digest as digest
+from plugin.start.warm import location as location
+from plugin.start.warm import pack as pack
+from plugin.start.warm import signature as signature
+from plugin.start.warm import unpack as unpack
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
-DIRECTORY = "/run/node-ipam"
-DIRECTORY_VARIABLE = "NODE_IPAM_CACHE"  # another place, as the environment says it
-
-# 2**61 - 1, a prime. Enough to name and to check: what matters is compared byte for byte.
-_MODULUS = (1 << 61) - 1
-_FORMAT = b"node-ipam-2"  # to be raised with what is stored: an upgrade must not read what is laid out otherwise
 # What write() and link() of any user of the cache leave when they are killed; other dot-files are somebody else's.
 _LEFT = tuple(f".{prefix}" for prefix in ("warm-", "node-", "away-", "used-", "at:"))
 _LEFT_SECONDS = 60.0
-
-
-def location(environ: Mapping[str, str]) -> str:
-    """The directory to use when the configuration names none."""
-    path = environ.get(DIRECTORY_VARIABLE, "")
-    return path if path.startswith("/") else DIRECTORY
-
-
-def digest(data: bytes) -> str:
-    """A short name for these bytes. Not collision-free: keep the bytes with what is stored under it, and compare."""
-    return f"{int.from_bytes(data, 'big') % _MODULUS:016x}{len(data):x}"
-
-
-def attachment(environ: Mapping[str, str]) -> str:
-    """The name for what is remembered of this container and interface."""
-    name = f"at:{environ.get('CNI_CONTAINERID', '')}:{environ.get('CNI_IFNAME', '')}"
-    return name if len(name) < 200 else f"at:{digest(to_bytes(name))}"
-
-
-def signature(path: str) -> str:
-    """What changes when a file does; empty when there is none."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        return ""
-    return f"{status.st_mtime_ns}.{status.st_size}.{status.st_ino}"
-
-
-def pack(*fields: bytes) -> bytes:
-    """Join fields so that unpack() gives them back, without importing json (8 ms)."""
-    return b"%s\n%s" % (b" ".join(b"%d" % len(field) for field in fields), b"".join(fields))
-
-
-def unpack(data: bytes) -> list[bytes]:
-    """The fields given to pack()."""
-    lengths, _, rest = data.partition(b"\n")
-    fields = []
-    for length in map(int, lengths.split()):
-        fields.append(rest[:length])
-        rest = rest[length:]
-    return fields
 
 
 class Cache:
@@ -78,17 +39,9 @@ class Cache:
     def read(self, name: str) -> bytes | None:
         """What was last written under this name; None when there is nothing whole."""
         try:
-            file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=self._open(create=False))
+            return read(name, self._open(create=False))
         except OSError:
             return None
-        try:
-            data = os.read(file, os.fstat(file).st_size)
-        except OSError:
-            return None
-        finally:
-            os.close(file)
-        check, _, body = data.partition(b"\n")
-        return body if check == _check(body) else None
 
     def has(self, name: str) -> bool:
         """Whether there is something under this name."""
@@ -103,7 +56,7 @@ class Cache:
         temporary = f".{name}.{os.getpid()}"
         try:
             directory = self._open(create=True)
-            _write_file(temporary, _check(body) + b"\n" + body, directory)
+            _write_file(temporary, check(body) + b"\n" + body, directory)
             os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
         except OSError as error:
             self.trouble = self.trouble or f"cache {self.path}: {error.strerror}"
@@ -112,12 +65,8 @@ class Cache:
 
     def link(self, name: str, target: str) -> bool:
         """Remember one name under another, in one step; False when that cannot be done. The link is never followed."""
-        temporary = f".{name}.{os.getpid()}"
         try:
-            directory = self._open(create=True)
-            self.remove(temporary)  # of a process that was killed and had our number
-            os.symlink(target, temporary, dir_fd=directory)
-            os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+            link(name, target, self._open(create=True))
         except OSError as error:
             self.trouble = self.trouble or f"cache {self.path}: {error.strerror}"
             return False
@@ -168,7 +117,7 @@ class Cache:
                     os.mkdir(self.path, 0o700)
                 except FileExistsError:
                     pass
-            self._directory = _own_directory(self.path)
+            self._directory = own_directory(self.path)
         return self._directory
 
 
@@ -193,20 +142,6 @@ class Lock:
     def __exit__(self, *_exc: object) -> None:
         if self._file >= 0:
             os.close(self._file)
-
-
-def _check(body: bytes) -> bytes:
-    return _FORMAT + b" " + digest(body).encode()
-
-
-def _own_directory(path: str) -> int:
-    """Open a directory that nobody else can have put anything into."""
-    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    status = os.fstat(directory)
-    if status.st_uid != os.geteuid() or status.st_mode & 0o077:
-        os.close(directory)
-        raise PermissionError(1, "it must belong to the user who runs this, with mode 0700")
-    return directory
 
 
 def _write_file(name: str, data: bytes, directory: int) -> None:

@@ -89,7 +89,8 @@ def undo_inherited() -> None:
         try:
             os.fstat(number)
         except OSError:
-            os.open("/dev/null", os.O_RDWR)  # the lowest free number: this one
+            # The lowest free number: this one. An answer that nobody can get must not look delivered.
+            os.open("/dev/null", os.O_RDONLY if number == 1 else os.O_RDWR)
             os.set_inheritable(number, True)
 
 
@@ -108,14 +109,19 @@ def read_stdin() -> bytes:
     return data
 
 
-def leave(status: int, answer: bytes) -> None:
-    """Print the answer and end the process at once: finalising Python costs 10-20 ms."""
+def deliver(answer: bytes) -> bool:
+    """Print the answer; whether all of it is out."""
     try:
         while answer:
             answer = answer[os.write(1, answer) :]
     except OSError:
-        status = status or 1
-    os._exit(status)
+        return False
+    return True
+
+
+def leave(status: int, answer: bytes) -> None:
+    """Print the answer and end the process at once: finalising Python costs 10-20 ms."""
+    os._exit(status if deliver(answer) else status or 1)
 
 
 def _readable(data: bytes) -> int:

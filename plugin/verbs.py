@@ -9,6 +9,7 @@ from plugin import TYPES, cni, delegate, fast, hostlocal, process, values
 from plugin.cache import attachment, location
 from plugin.errors import INVALID_CONFIG, NOT_AVAILABLE, CniError
 from plugin.log import Log
+from plugin.start import warm
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def _add(plugin: Type, request: Request, chosen: Settings) -> tuple[int, bytes]:
         return status, answer
     answer = fast.translated_back(answer) if translated else answer
     if _is_memorable(request, chosen, plan):
-        known = fast.key(request.program, request.environ, request.raw)
+        known = warm.key(request.program, request.environ, request.raw)
         fast.remember(chosen.cache, known, plan, raw, translated, answer)
     return 0, answer
 
@@ -141,7 +142,7 @@ def _is_host_local(program: str) -> bool:
 
 
 def _is_memorable(request: Request, chosen: Settings, plan: Plan) -> bool:
-    """Not what plugin.fast would do otherwise: it writes no log, looks into one cache directory, and for a word where
+    """Not what the warm path would do otherwise: it writes no log, looks into one cache directory, and for a word where
     this looks for a key to know that the namespace matters.
     """
     is_usual = not chosen.log.file and chosen.cache.path == location(request.environ)

@@ -11,12 +11,14 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from plugin import cache, fast, process, verbs
+from plugin import fast, process, verbs
 from plugin.cache import Cache, digest
 from plugin.facts import Facts
 from plugin.log import Log
 from plugin.node.memory import Memory
 from plugin.settings import Settings
+from plugin.start import warm
+from plugin.start.warm import Request
 from tests.support import recorder
 from tests.support.recorder import DUPLICATE, RESULT, Called
 from tests.support.runtime import Answer, Call, Config, Pod, run
@@ -39,6 +41,13 @@ class Way(NamedTuple):
     status: int
     answer: bytes
     calls: list[Called]
+
+
+def requested(call: Call) -> Request:
+    """The request that a process gets by this call."""
+    request = Request(call.argv[-1:])
+    request.environ, request.raw = call.environ, call.stdin
+    return request
 
 
 class Stage:
@@ -64,10 +73,13 @@ class Stage:
 
     def short(self, call: Call) -> Way | None:
         """The ADD by the short way; None when that has nothing to say, and then nothing was called."""
-        known = fast.add(call.argv[-1], call.environ, call.stdin)
+        request = requested(call)
+        alike = warm.add(request)
         calls = self.new_calls()
-        assert known is not None or calls == []
-        return None if known is None else Way(*known, calls)
+        if not request.entry:
+            assert calls == []
+            return None
+        return Way(0, request.answer, calls) if alike else Way(*fast.conclude(request), calls)
 
     def entry(self) -> Path:
         """The file of the only request that is remembered."""
@@ -130,7 +142,7 @@ def test_same_bytes_for_node_annotation(stage: Stage) -> None:
     assert short is not None
     assert (short.answer, short.calls[0].stdin) == (ordinary.answer, ordinary.calls[0].stdin)
     store = Cache(stage.node.cache)
-    used = [store.target(cache.attachment(call.environ)) for call in (first, other)]
+    used = [store.target(warm.attachment(call.environ)) for call in (first, other)]
     assert used[0] == used[1] != ""
     assert json.loads(store.read(used[0]) or b"")["ipam"]["dataDir"] == "/run/x"
 
@@ -283,7 +295,7 @@ def test_every_damaged_byte(stage: Stage) -> None:
     for place in range(len(whole)):
         for damaged in (whole[:place], whole[:place] + bytes([whole[place] ^ 0x20]) + whole[place + 1 :]):
             entry.write_bytes(damaged)
-            if fast.add(call.argv[-1], call.environ, call.stdin) is not None:
+            if warm.find(requested(call)):
                 wrong.append(place)
     assert wrong == []
     assert stage.new_calls() == []
@@ -321,7 +333,7 @@ def test_bytes_are_compared_and_not_their_digest(stage: Stage) -> None:
     call = stage.call(stage.node.config())
     other = call._replace(stdin=call.stdin.replace(b'"net"', b'"ten"'))
     stage.ordinary(call)
-    known = fast.key(other.argv[-1], other.environ, other.stdin)
+    known = warm.key(other.argv[-1], other.environ, other.stdin)
     stage.entry().rename(stage.entry().with_name("warm-" + digest(known)))
     assert stage.short(other) is None
 
@@ -380,7 +392,7 @@ def test_attachment_that_cannot_be_remembered(stage: Stage) -> None:
     config = {"cniVersion": "1.0.0", "name": "net", "ipam": {"type": "node-annotation", "annotation": ANNOTATION}}
     call = stage.call(config, POD, **environ)
     stage.ordinary(call)
-    name = Path(stage.node.cache, cache.attachment(call.environ))
+    name = Path(stage.node.cache, warm.attachment(call.environ))
     name.unlink()
     name.mkdir()
     assert stage.short(call) is None
@@ -418,26 +430,26 @@ def test_argument(arguments: str, expected: str) -> None:
 def test_attachment_names() -> None:
     """Each attachment has a name of its own that is a file name, however long its container's id is."""
     pairs = [("c1", "eth0"), ("c1", "net1"), ("c2", "eth0"), ("c" * 250, "eth0"), ("c" * 251, "eth0")]
-    names = [cache.attachment({"CNI_CONTAINERID": one, "CNI_IFNAME": other}) for one, other in pairs]
+    names = [warm.attachment({"CNI_CONTAINERID": one, "CNI_IFNAME": other}) for one, other in pairs]
     assert len(set(names)) == len(pairs)
     assert all(len(name) <= 240 and "/" not in name and name.startswith("at:") for name in names)
 
 
 def test_attachment_name_of_an_odd_interface() -> None:
     """An interface whose name is no UTF-8 has a name in the cache, too."""
-    assert cache.attachment({"CNI_CONTAINERID": "c" * 250, "CNI_IFNAME": "\udcff"})
+    assert warm.attachment({"CNI_CONTAINERID": "c" * 250, "CNI_IFNAME": "\udcff"})
 
 
 def test_signature(tmp_path: Path) -> None:
     """A file's signature changes with it, and is empty when it is not there."""
     path = tmp_path / "file"
-    signatures = [cache.signature(str(path))]
+    signatures = [warm.signature(str(path))]
     for text in ("a", "bb"):
         path.write_text(text)
-        signatures.append(cache.signature(str(path)))
+        signatures.append(warm.signature(str(path)))
     path.rename(tmp_path / "old")
     path.write_text("bb")
-    signatures.append(cache.signature(str(path)))
+    signatures.append(warm.signature(str(path)))
     assert signatures[0] == ""
     assert len(set(signatures)) == 4
 
@@ -463,14 +475,14 @@ ADDRESS = '"address": "10.9.0.2/24",'
 def test_alike(line: str, expected: bool) -> None:
     """Two results are alike when they differ in their addresses only."""
     other = RESULT.replace(ADDRESS, line)
-    assert fast._alike(other.encode(), RESULT.encode()) == expected
-    assert fast._alike(RESULT.encode(), other.encode()) == expected
+    assert warm.is_alike(other.encode(), RESULT.encode()) == expected
+    assert warm.is_alike(RESULT.encode(), other.encode()) == expected
 
 
 @pytest.mark.parametrize("line", ['"address": "10.9.0.2/24"', '"address": "10.9.0.2/24",,', '"address": "1","2",'])
 def test_alike_and_broken(line: str) -> None:
     """A line that makes the result no JSON is no address: there is one pair of quotes, and a comma as before."""
-    assert not fast._alike(RESULT.replace(ADDRESS, line).encode(), RESULT.encode())
+    assert not warm.is_alike(RESULT.replace(ADDRESS, line).encode(), RESULT.encode())
 
 
 # How host-local may end: (what it prints, what it does then, the commands that it gets in all).

@@ -14,6 +14,7 @@ import pytest
 from plugin import __main__ as start
 from plugin import deadline
 from plugin.errors import CniError
+from plugin.start.warm import Request, is_plain
 from tests.support import recorder
 from tests.support.recorder import Node
 from tests.support.runtime import Answer, Call, Pod, run
@@ -104,8 +105,10 @@ def test_version_reads_no_stdin(node: Node) -> None:
 )
 def test_plain_environment(more: dict[str, str], expected: bool) -> None:
     """Only an environment that the contract would let through may take the short way."""
-    environ = {"CNI_CONTAINERID": "c1", "CNI_IFNAME": "eth0", "CNI_NETNS": "/n", "CNI_PATH": "/p", **more}
-    assert start._is_plain(environ) == expected
+    request = Request(["/opt/cni/bin/kube-node"])
+    request.environ = {"CNI_CONTAINERID": "c1", "CNI_IFNAME": "eth0", "CNI_NETNS": "/n", "CNI_PATH": "/p", **more}
+    request.environ["CNI_COMMAND"] = "ADD"
+    assert is_plain(request) == expected
 
 
 @pytest.mark.parametrize(

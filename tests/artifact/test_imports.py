@@ -26,10 +26,9 @@ JSON = {
     *("operator", "re", "re._casefix", "re._compiler", "re._constants", "re._parser", "reprlib", "sre_compile"),
     *("sre_constants", "sre_parse", "types"),
 }
-SHORT = {"plugin", "plugin.__main__", "plugin.cache", "plugin.deadline", "plugin.fast", "plugin.process"}
+SHORT = {"plugin", "plugin.__main__", "plugin.deadline", "plugin.process", "plugin.start", "plugin.start.warm"}
 VERBS = {"plugin.cni", "plugin.delegate", "plugin.errors", "plugin.hostlocal", "plugin.log", "plugin.settings"}
-VERBS |= {"plugin.values"}
-VERBS |= SHORT | {"plugin.verbs"}
+VERBS |= SHORT | {"plugin.cache", "plugin.fast", "plugin.values", "plugin.verbs"}
 RELEASE = VERBS | {"plugin.keys", "plugin.kube_node", "plugin.plan"}
 
 ALLOWED = {

@@ -46,5 +46,5 @@ def test_known(world: World) -> None:
 
     assert unseen & (NETWORK | HEAVY | {"plugin.kube"}) == set()
     assert "plugin.node.freshness" in unseen
-    assert "plugin.fast" in seen
-    assert seen & {"json", "os", "re", "plugin.cni", "plugin.verbs"} == set()
+    assert "plugin.start.warm" in seen
+    assert seen & {"json", "os", "re", "plugin.cni", "plugin.fast", "plugin.verbs"} == set()

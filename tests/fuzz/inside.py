@@ -14,6 +14,7 @@ import pytest
 from plugin import __main__ as start
 from plugin import deadline, process
 from plugin.node import identity
+from plugin.start import warm
 
 CODES = {1, 4, 5, 6, 7, 11, 50, 100}
 DONE_WORDS = ("not found", "no such file or directory")
@@ -100,7 +101,11 @@ class Inside:
     def ask(self, environ: Mapping[str, str], raw: bytes, name: str = "kube-node") -> Answer:
         """What the plugin of this name answers."""
         self.raw = raw
+        request = warm.Request([str(self.bin / name)])
+        request.environ = dict(environ)
         try:
-            return Answer(*start._answer(str(self.bin / name), environ["CNI_COMMAND"], environ))
+            if warm.is_plain(request) and warm.add(request):
+                return Answer(0, request.answer)
+            return Answer(*start._answer(request))
         except (Exception, deadline.DeadlineExceeded) as error:
             return Answer(1, start._failure(error))

@@ -29,7 +29,14 @@ _OPTIONS = (
 _SHEBANG_LIMIT = 127  # bytes without the newline, Linux before 5.1: BINPRM_BUF_SIZE in include/uapi/linux/binfmts.h
 
 # What a known request reads lies together at the front.
-_FIRST = ("plugin/__init__", "plugin/__main__", "plugin/fast", "plugin/cache", "plugin/process", "plugin/deadline")
+_FIRST = (
+    "plugin/__init__",
+    "plugin/__main__",
+    "plugin/start/__init__",
+    "plugin/start/warm",
+    "plugin/process",
+    "plugin/deadline",
+)
 _DATE = (1980, 1, 1, 0, 0, 0)
 _UNIX = 3
 _MODE = 0o100644
