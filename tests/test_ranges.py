@@ -10,9 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from plugin import ranges
+from plugin import ranges, spans
 from plugin.errors import PLUGIN_FAILURE, CniError
-from plugin.ops.networks import spans
 from tests.support.budget import examples
 
 WHERE = "annotation example.com/net1 of node vm-002"

@@ -13,9 +13,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from plugin import ranges
+from plugin import ranges, spans
 from plugin.errors import CniError
-from plugin.ops.networks import spans
 from tests.support import parts
 from tests.support.budget import examples
 

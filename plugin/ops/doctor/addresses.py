@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 
-from plugin import hostlocal
+from plugin import hostlocal, spans
 from plugin.node import freshness
 from plugin.ops import output
 from plugin.ops.doctor.finding import fail, ok, skip, warn
 from plugin.ops.leases import stores
 from plugin.ops.leases.usage import Usage
-from plugin.ops.networks import known_ranges, spans
+from plugin.ops.networks import known_ranges
 from plugin.ops.networks.known_ranges import Known
 
 TYPE_CHECKING = False

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from plugin.kube.kubeconfig import Kubeconfig
     from plugin.ops.leases.attachments import Attachments
     from plugin.ops.networks.networks import Network
-    from plugin.ops.networks.spans import Span
     from plugin.plan import Plan, Type
     from plugin.settings import Settings
+    from plugin.spans import Span
 
 
 @dataclass

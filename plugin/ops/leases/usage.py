@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from plugin.ops.leases.attachments import Attachments
     from plugin.ops.leases.stores import Store
     from plugin.ops.networks.known_ranges import Known
-    from plugin.ops.networks.spans import Span
+    from plugin.spans import Span
 
 
 class Usage:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from plugin import hostlocal, kube_node, verbs
+from plugin import hostlocal, kube_node, spans, verbs
 from plugin.errors import CniError
 from plugin.log import Log
 from plugin.node import memory
-from plugin.ops.networks import networks, spans
+from plugin.ops.networks import networks
 from plugin.ops.networks.overlay import Overlay
 
 TYPE_CHECKING = False
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from plugin.facts import Facts
     from plugin.ops.leases.stores import Store
     from plugin.ops.networks.networks import Network
-    from plugin.ops.networks.spans import Span
     from plugin.settings import Settings
+    from plugin.spans import Span
 
 
 @dataclass(frozen=True)

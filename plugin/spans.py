@@ -1,55 +1,71 @@
-"""What host-local makes of its ranges: which addresses it can hand out of them."""
+"""What host-local makes of its ranges: which addresses it can allocate from them, and which ranges it refuses."""
 
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
 
 from plugin import ranges
 from plugin.errors import PLUGIN_FAILURE, CniError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import Any
 
     from plugin.ranges import Address
 
 _LEGACY = ("subnet", "rangeStart", "rangeEnd", "gateway")
 _QUOTED = 60  # characters of a wrong text that a message repeats
+NO_SETS = "ranges is not a list of lists of objects"
 
 
-@dataclass(frozen=True)
 class Span:
-    """One range: from its first address to its last, less its gateway."""
+    """A subnet and the addresses of it that host-local can allocate: one or more pieces, without the gateway."""
 
-    subnet: str
-    first: Address
-    last: Address
-    gateway: Address
+    __slots__ = ("_pieces", "first", "gateway", "last", "subnet")
+
+    def __init__(self, subnet: str, first: Address, last: Address, gateway: Address) -> None:
+        self.subnet = subnet
+        self.first = first
+        self.last = last
+        self.gateway = gateway
+        self._pieces = [(int(first), int(last))]
 
     def __str__(self) -> str:
-        """The subnet; with the addresses where these are not the usual ones."""
+        """Return the subnet; with its ends or the number of missing addresses, if these are not the usual ones."""
         usual = of_range({"subnet": self.subnet})
+        if len(self._pieces) > 1:
+            return f"{self.subnet} ({usual.total - self.total} left out)"
         ends = "" if (usual.first, usual.last) == (self.first, self.last) else f" {self.first}-{self.last}"
         return f"{self.subnet}{ends}"
 
     def __contains__(self, address: Address) -> bool:
-        """Whether host-local may have taken this address from here."""
-        return self.first.version == address.version and int(self.first) <= int(address) <= int(self.last)
+        """Return whether host-local may have allocated this address from here."""
+        number = int(address)
+        return self.first.version == address.version and any(low <= number <= high for low, high in self._pieces)
 
     @property
     def total(self) -> int:
-        """How many addresses there are to hand out."""
-        return int(self.last) - int(self.first) + 1 - (self.gateway in self)
+        """The number of addresses to allocate."""
+        return sum(high - low + 1 for low, high in self._pieces) - (self.gateway in self)
 
     def overlaps(self, other: Span) -> bool:
-        """Whether an address is in both."""
-        return other.first in self or self.first in other
+        """Return whether an address is in both."""
+        if self.first.version != other.first.version:
+            return False
+        return any(
+            low <= its_high and its_low <= high for low, high in self._pieces for its_low, its_high in other._pieces
+        )
+
+    def joined(self, other: Span) -> Span:
+        """Return both as one; they are pieces of one subnet."""
+        both = Span(self.subnet, min(self.first, other.first), max(self.last, other.last), self.gateway)
+        both._pieces = self._pieces + other._pieces
+        return both
 
 
 def sets(ipam: dict[str, Any]) -> object:
-    """The value of ranges, and in front of it the single range that older configurations have.
+    """Return the value of ranges, and before it the single range that older configurations have.
 
     As LoadIPAMConfig does in plugins/ipam/host-local/backend/allocator.
     """
@@ -60,13 +76,13 @@ def sets(ipam: dict[str, Any]) -> object:
 
 
 def of_ipam(ipam: dict[str, Any]) -> list[Span]:
-    """The ranges in a host-local configuration, in its order; what host-local would refuse is left out."""
+    """Return the subnets in a host-local configuration, in its order; what host-local would refuse is left out."""
     listed = sets(ipam)
-    return [span for each in (listed if isinstance(listed, list) else []) for span in _of_set(each)]
+    return [span for each in (listed if isinstance(listed, list) else []) for span in _joined(_of_set(each))]
 
 
 def of_range(entry: dict[str, Any], where: str = "a range") -> Span:
-    """One range, with host-local's defaults. Raises CniError for one that it would refuse or can hand nothing out of.
+    """Return one range, with host-local's defaults. Raises CniError if it would refuse or could not use it.
 
     Its rules: Range.Canonicalize in plugins/ipam/host-local/backend/allocator.
     """
@@ -81,7 +97,7 @@ def of_range(entry: dict[str, Any], where: str = "a range") -> Span:
     first = _address(entry, "rangeStart", where) or network[1]
     last = _address(entry, "rangeEnd", where) or network[-2 if network.version == 4 else -1]
     gateway = _address(entry, "gateway", where) or network[1]  # host-local accepts any
-    # Of these host-local lets pass a start behind the end it sets itself, and then runs into the next network.
+    # Of these host-local accepts a start behind the end that it sets itself, and then runs into the next network.
     if first not in network or last not in network or int(first) > int(last):
         raise _wrong(where, f"no range from {first} to {last} in {network}", "correct its rangeStart and rangeEnd")
     return Span(str(network), first, last, gateway)
@@ -95,7 +111,7 @@ def check(value: object, where: str) -> None:
     found: list[Span] = []
     for each in value if isinstance(value, list) and value else [None]:
         if not isinstance(each, list) or not each or not all(isinstance(entry, dict) for entry in each):
-            raise _wrong(where, "ranges is not a list of lists of objects", 'write [[{"subnet": "10.0.1.0/24"}]]')
+            raise _wrong(where, NO_SETS, 'write [[{"subnet": "10.0.1.0/24"}]]')
         strict = [_strict(entry, where) for entry in each]
         if len({span.first.version for span in strict}) == 2:
             raise _wrong(where, "IPv4 and IPv6 in one list of ranges", "give each family a list of its own")
@@ -108,7 +124,7 @@ def check(value: object, where: str) -> None:
 
 
 def _strict(entry: dict[str, Any], where: str) -> Span:
-    """The same, also for what host-local would take for another network than the one that is meant."""
+    """Return one range; raise CniError also if host-local would take the subnet for another one."""
     subnet = entry.get("subnet")
     network = ranges.network_of(subnet, where)
     if network.version == 4 and ":" in str(subnet):
@@ -124,8 +140,17 @@ def _of_set(entries: object) -> Iterator[Span]:
             continue
 
 
+def _joined(found: Iterable[Span]) -> list[Span]:
+    """Return the ranges of one set, with those of one subnet as one."""
+    by_subnet: dict[tuple[str, Address], Span] = {}
+    for span in found:
+        key = span.subnet, span.gateway
+        by_subnet[key] = by_subnet[key].joined(span) if key in by_subnet else span
+    return list(by_subnet.values())
+
+
 def _address(entry: dict[str, Any], key: str, where: str) -> Address | None:
-    """The address under this key; None if there is none. Here host-local reads ::ffff:10.0.0.5 as IPv4."""
+    """Return the address under this key, None if there is none. Here host-local reads ::ffff:10.0.0.5 as IPv4."""
     if entry.get(key) in (None, ""):
         return None
     try:
@@ -136,7 +161,7 @@ def _address(entry: dict[str, Any], key: str, where: str) -> Address | None:
 
 
 def _text(entry: dict[str, Any], key: str) -> str:
-    """A string, or what is no address; to ipaddress a number would be one."""
+    """Return a string, or one that is no address: ipaddress would take a number for one."""
     value = entry.get(key)
     return value if isinstance(value, str) else ""
 

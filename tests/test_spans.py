@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import Any
 
 import pytest
 
+from plugin import spans
 from plugin.errors import PLUGIN_FAILURE, CniError
-from plugin.ops.networks import spans
 
 WHERE = "annotation example.com/net1 of node vm-002"
 V4 = [{"subnet": "10.0.1.0/24"}]
@@ -42,6 +43,19 @@ V6 = [{"subnet": "fd00::/64"}, {"subnet": "fd01::/64"}]
             {"ranges": [[{"subnet": "10.0.0.0/24", "rangeStart": "::ffff:10.0.0.250"}]]},
             [("10.0.0.0/24 10.0.0.250-10.0.0.254", 5)],
         ),
+        (
+            {
+                "ranges": [
+                    [
+                        {"subnet": "10.0.0.0/24", "rangeEnd": "10.0.0.9"},
+                        {"subnet": "10.1.0.0/24"},
+                        {"subnet": "10.0.0.0/24", "rangeStart": "10.0.0.20"},
+                    ],
+                    [{"subnet": "10.0.0.0/24", "rangeStart": "10.0.0.12", "rangeEnd": "10.0.0.13"}],
+                ]
+            },
+            [("10.0.0.0/24 (10 left out)", 243), ("10.1.0.0/24", 253), ("10.0.0.0/24 10.0.0.12-10.0.0.13", 2)],
+        ),
         ({"subnet": "10.0.0.0/30", "ranges": None}, [("10.0.0.0/30", 1)]),
         (
             {"ranges": [[{"subnet": "10.0.0.0/31"}, {"subnet": "fd00::/127"}, {"subnet": "10.0.0.0"}, {"subnet": 7}]]},
@@ -70,6 +84,19 @@ def test_overlaps(one: str, other: str, expected: bool) -> None:
     """Two ranges overlap when an address of the same family is in both."""
     first, second = (spans.of_range({"subnet": subnet}) for subnet in (one, other))
     assert first.overlaps(second) is expected
+
+
+def test_pieces_of_one_subnet() -> None:
+    """Pieces of one subnet in one set are one range, with holes: an address of a hole is not in it."""
+    pieces = [one("10.0.0.0/24", end="10.0.0.9"), one("10.0.0.0/24", "10.0.0.20")]
+    (span,) = spans.of_ipam({"ranges": [pieces]})
+    hole = spans.of_range(one("10.0.0.0/24", "10.0.0.10", "10.0.0.19"))
+
+    inside = [number for number in range(256) if ipaddress.ip_address(f"10.0.0.{number}") in span]
+    assert inside == [*range(1, 10), *range(20, 255)]
+    assert (str(span.first), str(span.last)) == ("10.0.0.1", "10.0.0.254")
+    assert not span.overlaps(hole)
+    assert span.overlaps(spans.of_range(one("10.0.0.0/24", "10.0.0.15", "10.0.0.20")))
 
 
 def one(subnet: str, start: object = None, end: object = None, gateway: object = None) -> dict[str, object]:
