@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import time
 
-from plugin import deadline, trust
+from plugin import deadline
 from plugin.errors import INVALID_CONFIG, IO_FAILURE, CniError
+from plugin.settings import read_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,8 +44,8 @@ def settled(attempt: Callable[[], T]) -> T:
 
 
 def read(path: str) -> bytes:
-    """Return the whole file. Raises OSError, Untrusted, and ValueError for a path or a size that no such file has."""
-    data = trust.read(path, _LIMIT + 1)
+    """The whole file. Raises OSError, and ValueError for a path or a size that no such file has."""
+    data = read_file(path, _LIMIT + 1)
     if len(data) > _LIMIT:
         raise ValueError(f"more than {_LIMIT} bytes")
     return data

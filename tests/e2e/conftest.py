@@ -21,9 +21,17 @@ def world(tmp_path: Path) -> Iterator[World]:
         yield World(str(tmp_path), server)
 
 
+@pytest.fixture(scope="session")
+def plugins(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A directory of plugins, ours installed in it."""
+    directory = str(tmp_path_factory.mktemp("plugins"))
+    containerd.install(directory)
+    return directory
+
+
 @pytest.fixture
-def cri_node(tmp_path: Path) -> Iterator[CriNode]:
+def cri_node(plugins: str, tmp_path: Path) -> Iterator[CriNode]:
     """A node with containerd."""
     require(*containerd.PROGRAMS)
-    with crinode.running(str(tmp_path)) as node:
+    with crinode.running(plugins, str(tmp_path)) as node:
         yield node

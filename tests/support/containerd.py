@@ -13,7 +13,6 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from typing import Any
 
 from tests.support import busybox, cgroups
@@ -35,6 +34,7 @@ disabled_plugins = [{disabled}]
 [plugins."io.containerd.grpc.v1.cri".cni]
   bin_dir = "{plugins}"
   conf_dir = "{networks}"
+  ip_pref = "cni"
 [plugins."io.containerd.grpc.v1.cri".containerd]
   snapshotter = "native"
 """
@@ -44,14 +44,16 @@ PROGRAMS = ("containerd", "ctr", "runc", "busybox")
 
 
 class Containerd:
-    """containerd, with the built archive installed beside the reference plugins; as a context manager it runs.
+    """containerd; as a context manager it runs.
 
-    directory: its configuration, the plugins (bin) and the networks (net.d). cri: the client, as long as it runs.
+    plugins: the directory of the plugins, see install(). directory: for its configuration and the networks (net.d).
+    cri: the client, as long as it runs.
     """
 
-    def __init__(self, machine: Machine, directory: str) -> None:
+    def __init__(self, machine: Machine, plugins: str, directory: str) -> None:
         self.machine = machine
-        self.bin, self.networks = (os.path.join(directory, name) for name in ("bin", "net.d"))
+        self.plugins = plugins
+        self.networks = os.path.join(directory, "net.d")
         self._directory = directory
         self._process: subprocess.Popen[bytes] | None = None
         self.cri: Cri
@@ -95,12 +97,9 @@ class Containerd:
             self.cri.close()
 
     def kill_sandboxes(self) -> None:
-        """Kill all processes of sandboxes and their shims, as a power failure does."""
-        (first,) = _children(self.machine.pid)
-        while others := [pid for pid in _processes(os.readlink(f"/proc/{first}/ns/pid")) if pid != first]:
-            for pid in others:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+        """Kill all that runs on the machine, sandboxes and their shims, as a power failure does."""
+        self.machine.run("sh", "-c", "kill -KILL -1; true")
+        while len(self._commands()) > 1:
             time.sleep(0.01)
 
     def wipe(self) -> None:
@@ -132,8 +131,8 @@ class Containerd:
 
     def operator(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run the operator's tool on the machine, whatever comes of it."""
-        command = [*self.machine.enter, os.path.join(self.bin, os.path.basename(ARCHIVE)), *arguments]
-        environ = {"PATH": os.environ["PATH"], "HOME": "/root", "CNI_PATH": self.bin}
+        command = [*self.machine.enter, os.path.join(self.plugins, os.path.basename(ARCHIVE)), *arguments]
+        environ = {"PATH": os.environ["PATH"], "HOME": "/root", "CNI_PATH": self.plugins}
         return subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
 
     def document(self, *arguments: str) -> Any:
@@ -143,6 +142,14 @@ class Containerd:
             return json.loads(done.stdout)
         except ValueError:
             raise OSError(f"{arguments}: status {done.returncode}: {done.stdout}{done.stderr}") from None
+
+    def settle(self) -> None:
+        """Wait until no plugin runs."""
+        give_up = time.monotonic() + _SECONDS
+        while running := [command for command in self._commands() if f"{self.plugins}/" in command]:
+            if time.monotonic() > give_up:
+                raise OSError(f"plugins go on and on: {running}")
+            time.sleep(0.02)
 
     def file(self, path: str) -> str:
         """Return where a file of the machine is for us."""
@@ -160,14 +167,12 @@ class Containerd:
         return _read(self._path("containerd.log"))
 
     def _prepare(self) -> None:
-        os.makedirs(self.bin)
         os.makedirs(self.networks)
-        for name in os.listdir(host_local()):
-            os.symlink(os.path.join(host_local(), name), os.path.join(self.bin, name))
-        self.machine.run(ARCHIVE, "install", "--bin-dir", self.bin)
         disabled = ", ".join(json.dumps(name) for name in _DISABLED)
         with open(self._path("config.toml"), "w", encoding="utf-8") as file:
-            file.write(_CONFIG.format(disabled=disabled, image=busybox.PAUSE, plugins=self.bin, networks=self.networks))
+            file.write(
+                _CONFIG.format(disabled=disabled, image=busybox.PAUSE, plugins=self.plugins, networks=self.networks)
+            )
 
     def _import_pause(self) -> None:
         with open(self._path("pause.tar"), "wb") as file:
@@ -176,20 +181,28 @@ class Containerd:
             *["ctr", "--namespace=k8s.io", "images", "import", "--snapshotter=native"], self._path("pause.tar")
         )
 
+    def _commands(self) -> list[str]:
+        """Return the command lines of all processes of the machine, and of the sandboxes on it; that of init first."""
+        found = []
+        for pid in sorted(int(name) for name in self.names("/proc") if name.isdigit()):
+            with contextlib.suppress(OSError):
+                found.append(_read(self.file(f"/proc/{pid}/cmdline")).replace("\0", " "))
+        return found
+
     def _path(self, name: str) -> str:
         return os.path.join(self._directory, name)
 
 
+def install(directory: str) -> None:
+    """Install the built archive into a directory, beside the reference plugins."""
+    for name in os.listdir(host_local()):
+        os.symlink(os.path.join(host_local(), name), os.path.join(directory, name))
+    command = [ARCHIVE, "install", "--bin-dir", directory]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+
 def _children(pid: int) -> list[int]:
     return [int(child) for child in _read(f"/proc/{pid}/task/{pid}/children").split()]
-
-
-def _processes(namespace: str) -> Iterator[int]:
-    """Yield the processes of a machine: those in its PID namespace, and in the sandboxes' below it."""
-    for pid in (int(name) for name in os.listdir("/proc") if name.isdigit()):
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            if os.readlink(f"/proc/{pid}/ns/pid") == namespace or cgroups.NAME in _read(f"/proc/{pid}/cgroup"):
-                yield pid
 
 
 def _read(path: str) -> str:

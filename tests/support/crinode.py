@@ -49,6 +49,10 @@ class CriNode:
         os.makedirs(directory, exist_ok=True)
         makeconfig.write(directory, name, text.encode())
 
+    def serve(self) -> None:
+        """Let the API server, which was stopped, serve again."""
+        self.containerd.machine.call(self.server.start)
+
     def start(self, pods: Sequence[Pod]) -> dict[str, list[str]]:
         """Start pods, some at a time; return their addresses by the ids of their sandboxes."""
         sandboxes = at_once(self.containerd.cri.start, pods)
@@ -64,6 +68,13 @@ class CriNode:
         names = [name for name in self.containerd.names(directory) if name[0] in "0123456789abcdef" and "_" not in name]
         return {name: self._owner(f"{directory}/{name}") for name in names}
 
+    def age_leases(self, seconds: float, network: str = "k8snet") -> None:
+        """Let all leases be this much older."""
+        for name in self.leases(network):
+            path = self.containerd.file(f"{STATE}/{network}/{network}/{name}")
+            made = os.stat(path).st_mtime - seconds
+            os.utime(path, (made, made))
+
     def results(self) -> set[str]:
         """Return the ids of the containers that libcni keeps a result of."""
         return {name.split("-")[-2] for name in self.containerd.names("/var/lib/cni/results")}
@@ -74,8 +85,8 @@ class CriNode:
 
 
 @contextlib.contextmanager
-def running(directory: str) -> Iterator[CriNode]:
-    """Make a node in a directory, and remove all that it was in the end."""
+def running(plugins: str, directory: str) -> Iterator[CriNode]:
+    """Make a node with these plugins in a directory, and remove all that it was in the end."""
     server = ApiServer()
     with contextlib.ExitStack() as stack:
         stack.callback(cgroups.remove)
@@ -83,7 +94,7 @@ def running(directory: str) -> Iterator[CriNode]:
         stack.enter_context(machine)
         machine.call(server.start)
         stack.callback(server.stop)
-        yield CriNode(stack.enter_context(Containerd(machine, directory)), server)
+        yield CriNode(stack.enter_context(Containerd(machine, plugins, directory)), server)
 
 
 def at_once(function: Callable[[K], T], each: Sequence[K]) -> list[T]:
