@@ -50,6 +50,8 @@ _PODS = "`spec.podCIDRs`; node-annotation requires the key"
 _HOST_LOCAL = "`host-local` beside this file or in `CNI_PATH`"
 TABLE = (
     Key("annotation", (KUBE_NODE, NODE_ANNOTATION), values.text, "annotation of the Node with ranges", _PODS, True),
+    Key("fallback", (KUBE_NODE,), values.fallback, '`"podCIDRs"`: use these if there is no annotation', "error", True),
+    Key("exclude", (KUBE_NODE,), values.addresses, "addresses, CIDRs and `FIRST-LAST` to leave out", "none", True),
     Key("ipv4-namespaces", (KUBE_NODE,), values.names, "namespaces whose pods get IPv4; `[]` for none", "all", True),
     Key("dataDir", (KUBE_NODE, PINNED), values.path, "absolute path of the leases", "`/var/lib/cni/networks`"),
     Key("kubeconfig", _BOTH, values.path, "absolute path of the credentials for the API server", "the kubelet's own"),

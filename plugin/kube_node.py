@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from plugin.cni import Request
-    from plugin.facts import Facts
     from plugin.ranges import Ranges
 
 NAME = "kube-node"
@@ -71,11 +70,15 @@ def plan(request: Request, chosen: settings.Settings) -> Plan:
     files = [(file, signature(file))]
     pinned = _read_pinned(file)
     if pinned is not None:
+        if found["exclude"]:
+            details = "leave the addresses out in that file, and remove 'exclude'; or remove the file"
+            raise CniError(INVALID_CONFIG, f"'{_WHERE}exclude' does not apply to the ranges in {file}", details)
         made, until, whose = {**kept, **pinned}, time.time() + chosen.cache_seconds, file
     else:
+        from plugin import node_ranges
         from plugin.node import freshness
 
-        facts, listed = _ranges(found["annotation"], chosen)
+        facts, listed = node_ranges.find(found, chosen)
         made, until, whose = {**kept, "ranges": listed}, facts.asked + chosen.cache_seconds, f"node {facts.name}"
         files += freshness.rests_on(chosen, facts)
     made["type"] = hostlocal.NAME
@@ -104,18 +107,6 @@ def data_dirs(request: Request, _chosen: settings.Settings) -> list[str]:
         now = configured
     is_left = now != configured and os.path.isdir(hostlocal.store(configured, request.name))
     return [now, configured] if is_left else [now]
-
-
-def _ranges(annotation: str, chosen: settings.Settings) -> tuple[Facts, Ranges]:
-    """What is known of this node, and the ranges in its annotation, or in its podCIDRs where none is named."""
-    from plugin import ranges
-    from plugin.node import freshness
-
-    if annotation:
-        facts, text = freshness.annotation(chosen, annotation)
-        return facts, ranges.from_text(text, f"annotation {annotation} of node {facts.name}")
-    facts = freshness.pod_cidrs(chosen)
-    return facts, ranges.from_cidrs(facts.pod_cidrs, f"spec.podCIDRs of node {facts.name}")
 
 
 def _limit_ipv4(request: Request, allowed: list[str] | None, found: Ranges, whose: str) -> Ranges:

@@ -23,12 +23,22 @@ _COUNT = "give one IPv4 range, one IPv6 range, or one of each"
 
 
 def from_text(text: str, where: str) -> Ranges:
-    """The `ranges` for a comma-separated list of CIDRs, see from_cidrs; blanks round the commas do not matter."""
-    return from_cidrs([item.strip(_BLANKS) for item in text.split(",")], where)
+    """Return the `ranges` for a comma-separated list of CIDRs: one set for each family, in order of appearance.
+
+    host-local allocates from the first CIDR of a set that has room. A CIDR that is appended later leaves the places of
+    the sets, and so host-local's last_reserved_ip.N, as they are. where and errors: see from_cidrs(). Blanks round the
+    commas do not matter.
+    """
+    networks = [network_of(item.strip(_BLANKS), where) for item in text.split(",")]
+    _refuse_overlaps(networks, where)
+    sets: dict[int, list[dict[str, str]]] = {}
+    for network in networks:
+        sets.setdefault(network.version, []).append({"subnet": str(network)})
+    return list(sets.values())
 
 
 def from_cidrs(cidrs: object, where: str) -> Ranges:
-    """host-local's `ranges` for one CIDR, or two of different families: in this order, in canonical form.
+    """Return host-local's `ranges` for one CIDR, or two of different families: in this order, in canonical form.
 
     where: for the message, such as "spec.podCIDRs of node vm-002". Raises CniError(PLUGIN_FAILURE), as retrying mends
     nothing until the Node is changed. Link-local ranges and 240.0.0.0/4 are accepted: unusual, but people use them.
@@ -41,6 +51,13 @@ def from_cidrs(cidrs: object, where: str) -> Ranges:
     if len(networks) == 2 and networks[0].version == networks[1].version:
         raise _wrong(where, f"two ranges of one family, {networks[0]} and {networks[1]}", _COUNT)
     return [[{"subnet": str(network)}] for network in networks]
+
+
+def _refuse_overlaps(networks: list[Network], where: str) -> None:
+    ordered = sorted(networks, key=lambda network: (network.version, int(network[0]), network.prefixlen))
+    for one, other in zip(ordered, ordered[1:]):
+        if one.version == other.version and other[0] in one:
+            raise _wrong(where, f"{one} and {other} overlap", f"remove {other}: each address can be in one range only")
 
 
 def ipv6_only(ranges: Ranges) -> Ranges:
@@ -61,8 +78,11 @@ def _family(range_set: object) -> int:
     return found.pop() if len(found) == 1 else 0
 
 
-def network_of(cidr: object, where: str) -> Network:
-    """The network that is meant, if it is written properly and host-local can hand it out; else CniError."""
+def network_of(cidr: object, where: str, is_range: bool = True) -> Network:
+    """Return the network that a CIDR means. Raises CniError if it is not well-formed.
+
+    is_range: host-local is to allocate from it; then CniError if it could not.
+    """
     import ipaddress
 
     if not isinstance(cidr, str):
@@ -70,13 +90,13 @@ def network_of(cidr: object, where: str) -> Network:
     try:
         address, bits, wrong = _read(cidr)
     except ValueError as error:
-        raise _wrong(where, f"{_quote(cidr)} {error}", _FORM) from None
+        raise _wrong(where, f"{quote(cidr)} {error}", _FORM) from None
     network = ipaddress.ip_network(f"{address}/{bits}", strict=False)
-    unfit, advice = _unfit(network)
+    unfit, advice = _unfit(network) if is_range else ("", "")
     if unfit:
-        raise _wrong(where, f"{_quote(cidr)} {unfit}", advice)
+        raise _wrong(where, f"{quote(cidr)} {unfit}", advice)
     if wrong or network.network_address != address:
-        raise _wrong(where, f"{_quote(cidr)} {wrong or 'has host bits set'}", f"write {network}")
+        raise _wrong(where, f"{quote(cidr)} {wrong or 'has host bits set'}", f"write {network}")
     return network
 
 
@@ -140,5 +160,6 @@ def _wrong(where: str, what: str, advice: str) -> CniError:
     return CniError(PLUGIN_FAILURE, f"{where}: {what}", advice)
 
 
-def _quote(text: str) -> str:
+def quote(text: str) -> str:
+    """Return a wrong text for a message, which repeats only its beginning."""
     return repr(text if len(text) <= _QUOTED else text[:_QUOTED] + "...")

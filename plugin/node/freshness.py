@@ -59,7 +59,10 @@ def facts(settings: Settings, field: str = "") -> Facts:
 
 def pod_cidrs(settings: Settings) -> Facts:
     """The facts of a node that has ranges of its own. Raises CniError."""
-    known = facts(settings, POD_CIDRS)
+    return _with_pod_cidrs(facts(settings, POD_CIDRS))
+
+
+def _with_pod_cidrs(known: Facts) -> Facts:
     if not known.pod_cidrs:
         details = "is kube-controller-manager run with --allocate-node-cidrs=true, and a --cluster-cidr large enough?"
         raise CniError(TRY_AGAIN_LATER, f"No spec.podCIDRs found on node {known.name}", details)
@@ -77,6 +80,13 @@ def annotation(settings: Settings, name: str) -> tuple[Facts, str]:
             f"kubectl annotate node {known.name} {name}=…; {_similar(known, name)}",
         )
     return known, text
+
+
+def annotation_or_pod_cidrs(settings: Settings, name: str) -> Facts:
+    """Return the facts of a node that has this annotation, or podCIDRs if it has not. Raises CniError."""
+    known = last_known(settings)
+    known = facts(settings, name if known and known.has(name) else POD_CIDRS)
+    return known if known.has(name) else _with_pod_cidrs(known)
 
 
 def rests_on(settings: Settings, known: Facts) -> list[tuple[str, str]]:

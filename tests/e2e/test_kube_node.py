@@ -144,6 +144,7 @@ def test_ipv4_namespaces_on_a_node_without_ipv6(world: World) -> None:
         ("fc00:400::/120", ["fc00:400::2/120"]),
         ("172.20.4.0/24", ["172.20.4.2/24"]),
         ("::ffff:10.0.0.0/120", ["10.0.0.2/24"]),
+        ("172.20.4.0/24,fc00:400::/120,10.0.0.0/24", ["172.20.4.2/24", "fc00:400::2/120"]),
     ],
 )
 def test_annotation(world: World, value: str, expected: list[str]) -> None:
@@ -155,10 +156,13 @@ def test_annotation(world: World, value: str, expected: list[str]) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    ["172.20.4.0/24,fc00:400::/120,10.0.0.0/24", "172.20.4.0/120", "", "10.0.0.0/24,10.0.1.0/24", "10.0.0.1/24"],
+    ["172.20.4.0/24,fc00:400::/120,172.20.4.128/25", "172.20.4.0/120", "", "10.0.0.0/24,10.0.0.0/24", "10.0.0.1/24"],
 )
 def test_bad_annotation(world: World, value: str) -> None:
-    """Three ranges, two of one family, host bits, no range at all: an error that names the annotation."""
+    """Ranges that overlap, host bits, no range at all: an error that names the annotation.
+
+    Several ranges of one family were an error once; now they are one set, so that a full range can grow.
+    """
     world.annotate(ANNOTATION, value)
     answer = world.add(world.config("net1", annotation=ANNOTATION))
 

@@ -1,0 +1,45 @@
+"""The ranges of this node, by the keys `annotation`, `fallback` and `exclude`."""
+
+from __future__ import annotations
+
+from plugin import exclusion, ranges
+from plugin.errors import INVALID_CONFIG, CniError
+from plugin.node import freshness
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from plugin.facts import Facts
+    from plugin.ranges import Ranges
+    from plugin.settings import Settings
+
+
+def find(found: Mapping[str, Any], chosen: Settings) -> tuple[Facts, Ranges]:
+    """Return the facts of this node, and its ranges. found: the checked keys of ipam. Raises CniError."""
+    name, fallback = found["annotation"], found["fallback"]
+    if fallback and not name:
+        details = "remove it: without 'annotation', the ranges are spec.podCIDRs in any case"
+        raise CniError(INVALID_CONFIG, "'ipam.fallback' goes with 'ipam.annotation', which is missing", details)
+    left_out = exclusion.parse(found["exclude"], "'ipam.exclude'")
+    if fallback:
+        facts = freshness.annotation_or_pod_cidrs(chosen, name)
+    elif name:
+        facts = freshness.annotation(chosen, name)[0]
+    else:
+        facts = freshness.pod_cidrs(chosen)
+    where = origin(found, facts)
+    text = facts.annotations.get(name)
+    listed = ranges.from_cidrs(facts.pod_cidrs, where) if text is None else ranges.from_text(text, where)
+    return facts, exclusion.apply(listed, left_out, where)
+
+
+def origin(ipam: Mapping[str, Any], facts: Facts) -> str:
+    """Return the field of the Node that the ranges are from, for messages."""
+    name = ipam.get("annotation")
+    if not name:
+        return f"spec.podCIDRs of node {facts.name}"
+    if ipam.get("fallback") and name not in facts.annotations:
+        return f"spec.podCIDRs of node {facts.name}, which has no annotation {name}"
+    return f"annotation {name} of node {facts.name}"
