@@ -53,6 +53,10 @@ class NodeRoot:
         self, argv: Sequence[str], environ: Mapping[str, str], also: Sequence[tuple[str, str]] = ()
     ) -> subprocess.CompletedProcess[str]:
         """Run a program of this machine that sees what is mounted; more pairs of (source, target) can be."""
-        pairs = [path for pair in (*self.mounts, *also) for path in pair]
-        command = ["unshare", "--mount", "--propagation", "private", "sh", "-ec", _MOUNT, "sh", *pairs, "--", *argv]
+        command = self.command(argv, also)
         return subprocess.run(command, env=dict(environ), capture_output=True, text=True, check=False)
+
+    def command(self, argv: Sequence[str], also: Sequence[tuple[str, str]] = ()) -> list[str]:
+        """Return the command that run() runs."""
+        pairs = [path for pair in (*self.mounts, *also) for path in pair]
+        return ["unshare", "--mount", "--propagation", "private", "sh", "-ec", _MOUNT, "sh", *pairs, "--", *argv]
