@@ -6,6 +6,7 @@ https://www.cni.dev/plugins/current/ipam/host-local/
 from __future__ import annotations
 
 import os
+import stat
 
 from plugin.cni import is_interface
 from plugin.settings import read_file
@@ -29,14 +30,19 @@ _BRIDGED = {"1.1.0": "1.0.0"}  # before 1.6 host-local knows nothing newer; the 
 class Lease:
     """One file of the store: an address, and who has it."""
 
-    __slots__ = ("address", "container", "interface", "is_readable", "reserved")
+    __slots__ = ("address", "container", "interface", "reserved", "trouble")
 
-    def __init__(self, address: str, container: str, interface: str, reserved: float, is_readable: bool = True) -> None:
+    def __init__(self, address: str, container: str, interface: str, reserved: float, trouble: str = "") -> None:
         self.address = address
         self.container = container  # empty: host-local was killed before it wrote the id, or the disk lost it
         self.interface = interface  # empty: written by host-local before 0.8, or damaged
         self.reserved = reserved  # epoch seconds
-        self.is_readable = is_readable  # False: whose it is, this user may not see
+        self.trouble = trouble  # why the holder is not known; empty if it is
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether the file could be read."""
+        return not self.trouble
 
 
 def translate(config: dict[str, Any]) -> tuple[dict[str, Any], bool]:
@@ -72,13 +78,16 @@ def leases(directory: str) -> Iterator[Lease]:
     for name in names:
         if not _is_address(name):
             continue
-        reserved = 0.0
+        path, reserved = os.path.join(directory, name), 0.0
         try:
-            path = os.path.join(directory, name)
-            reserved = os.stat(path).st_mtime
-            text = read_file(path, 4096).decode(errors="replace")
-        except PermissionError:
-            yield Lease(name, "", "", reserved, is_readable=False)
+            status = os.lstat(path)
+            reserved = status.st_mtime
+            if stat.S_ISLNK(status.st_mode):  # to host-local the address is taken
+                yield Lease(name, "", "", reserved, f"{path} is a symbolic link, which is not followed")
+                continue
+            text = read_file(path, 4096, os.O_NOFOLLOW).decode(errors="replace")
+        except PermissionError as error:
+            yield Lease(name, "", "", reserved, f"{path} cannot be read: {error.strerror}")
             continue
         except OSError:
             continue

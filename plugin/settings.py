@@ -56,9 +56,9 @@ def lenient(environ: Mapping[str, str], config: Mapping[str, Any], label: str) -
     return settings
 
 
-def read_file(path: str, limit: int) -> bytes:
+def read_file(path: str, limit: int, flags: int = 0) -> bytes:
     """At most so many bytes of a regular file. Raises OSError, also for anything else, which might block."""
-    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | flags)
     try:
         mode = os.fstat(file).st_mode
         if not stat.S_ISREG(mode):

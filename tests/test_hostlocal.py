@@ -105,12 +105,23 @@ def test_other_files_are_no_leases(tmp_path: Path, name: str) -> None:
     assert found(tmp_path) == []
 
 
-def test_what_cannot_be_read_is_passed_over(tmp_path: Path) -> None:
-    """A directory, or a link to nothing, that has the name of an address hides no lease."""
+def test_directory_is_passed_over(tmp_path: Path) -> None:
+    """A directory that has the name of an address hides no lease."""
     (tmp_path / "10.0.0.1").mkdir()
-    (tmp_path / "10.0.0.2").symlink_to(tmp_path / "nothing")
     (tmp_path / "10.0.0.3").write_bytes(b"c1\r\neth0")
     assert found(tmp_path) == [("10.0.0.3", "c1", "eth0")]
+
+
+@pytest.mark.parametrize("target", ["secret", "nothing", "10.0.0.2", "/dev/zero", "."])
+def test_link_is_not_followed(tmp_path: Path, target: str) -> None:
+    """A symbolic link named like an address takes that address; what it leads to is not read."""
+    (tmp_path / "secret").write_bytes(b"root-secret\r\neth0")
+    (tmp_path / "10.0.0.2").symlink_to(target)
+
+    (lease,) = hostlocal.leases(str(tmp_path))
+
+    assert (lease.address, lease.container, lease.is_readable) == ("10.0.0.2", "", False)
+    assert lease.trouble == f"{tmp_path}/10.0.0.2 is a symbolic link, which is not followed"
 
 
 def test_what_may_not_be_read_is_a_lease(tmp_path: Path) -> None:

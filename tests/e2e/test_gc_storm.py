@@ -13,11 +13,12 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from plugin.kube_node import PINNED
+from tests.support import netns
 from tests.support.dist import ARCHIVE
 from tests.support.parts import host_local
 from tests.support.runtime import Answer, Call, Config, Pod, Runtime, run
@@ -92,11 +93,12 @@ class Store:
         """The container that a lease names."""
         return self.content(address).partition("\r\n")[0]
 
-    def write_results(self, world: World) -> str:
+    def write_results(self, world: World, namespace: str) -> str:
         """What libcni keeps of the attachments that are in use; the directory."""
         for pod in (*self.live, *self.legacy):
             cached = {"kind": "cniCacheV1", "containerId": pod.container, "ifName": "eth0", "networkName": NETWORK}
-            world.write(f"results/{NETWORK}-{pod.container}-eth0", json.dumps(cached))
+            path = world.write(f"results/{NETWORK}-{pod.container}-eth0", json.dumps({**cached, "netns": namespace}))
+            os.utime(path, (time.time() - 2 * OLD,) * 2)
         return world.path("results")
 
 
@@ -184,6 +186,14 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 @pytest.fixture
+def namespace() -> Iterator[str]:
+    """The path of a network namespace, for all pods."""
+    netns.require()
+    with netns.Namespace() as made:
+        yield made.path
+
+
+@pytest.fixture
 def config(world: World) -> Config:
     """A network whose ranges an operator has laid down."""
     world.write(f"data/{PINNED}", json.dumps({"type": "host-local", "ranges": RANGES}))
@@ -246,9 +256,9 @@ def command(store: Store, results: str) -> tuple[str, ...]:
     return (ARCHIVE, "gc", "--yes", "--data-dir", store.directory, "--results-dir", results)
 
 
-def test_gc_command(world: World, config: Config, store: Store) -> None:
+def test_gc_command(world: World, config: Config, store: Store, namespace: str) -> None:
     """gc, again and again, beside pods that come and go and containers that are started anew."""
-    results = store.write_results(world)
+    results = store.write_results(world, namespace)
     call = Call((*command(store, results), "-o", "json"), {"PATH": os.defpath}, b"")
     released: list[str] = []
     storm = Storm(world, config, store)
@@ -270,9 +280,9 @@ def test_gc_command(world: World, config: Config, store: Store) -> None:
     assert sorted(each for each in released if each not in RESTARTED) == sorted([*store.stale.values(), *store.empty])
 
 
-def test_gc_does_not_run_into_a_deadlock_with_host_local(world: World, store: Store) -> None:
+def test_gc_does_not_run_into_a_deadlock_with_host_local(world: World, store: Store, namespace: str) -> None:
     """While host-local works gc waits, and the other way round: both come to their end."""
-    results = store.write_results(world)
+    results = store.write_results(world, namespace)
     argv = command(store, results)
     collectors = [subprocess.Popen(argv, stdout=subprocess.DEVNULL, env={"PATH": os.defpath}) for _ in range(3)]
     answers = [store.host_local(verb, Pod("beside")) for verb in ("ADD", "DEL") * 10]

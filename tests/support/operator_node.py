@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 
 from plugin import hostlocal
+from plugin.evidence import results
 from plugin.kube import places
 from plugin.node import identity
 from plugin.ops import main
 from plugin.ops.doctor import state
 from plugin.ops.install import archive
-from plugin.ops.leases import attachments
 from tests.support.apiserver import ApiServer
+from tests.support.fakeproc import FakeProc
 from tests.support.nodes import make_node
 from tests.support.parts import host_local
 from tests.support.recorder import ROOT
@@ -55,7 +56,8 @@ class OperatorNode:
         server.rule = node_authorizer
         monkeypatch.setattr(places, "ROOT", str(directory))
         monkeypatch.setattr(identity, "MACHINE_ID_FILES", (self.write("machine-id", MACHINE_ID + "\n"),))
-        monkeypatch.setattr(attachments, "DIRECTORIES", (str(self.results),))
+        monkeypatch.setattr(results, "DIRECTORIES", (str(self.results),))
+        self.proc = FakeProc(directory, monkeypatch)
         monkeypatch.setattr(hostlocal, "DATA_DIR", str(directory / "networks"))
         monkeypatch.setattr(state, "MOUNTS", self.write("mountinfo", MOUNTINFO.format(self.memory)))
         monkeypatch.setenv("CNI_PATH", str(self.bin))
@@ -101,8 +103,14 @@ class OperatorNode:
         os.utime(path, (made, made))
         return path
 
-    def result(self, container: str, interface: str = "eth0", network: str = "k8snet") -> Path:
-        """What libcni keeps of an attachment, https://github.com/containernetworking/cni/blob/main/libcni/api.go."""
+    def result(
+        self, container: str, interface: str = "eth0", network: str = "k8snet", alive: bool = True, age: float = 86400.0
+    ) -> Path:
+        """What libcni keeps of an attachment, https://github.com/containernetworking/cni/blob/main/libcni/api.go.
+
+        alive: whether its network namespace exists. age: seconds since it was made.
+        """
+        netns = self.proc.namespace(container) if alive else self.proc.gone(container)
         config = {"cniVersion": "1.0.0", "name": network, "plugins": [{"type": "bridge"}]}
         cached = {
             "kind": "cniCacheV1",
@@ -110,12 +118,13 @@ class OperatorNode:
             "config": json.dumps(config),
             "ifName": interface,
             "networkName": network,
-            "netns": "/var/run/netns/cni-1",
+            "netns": netns,
             "cniArgs": [["IgnoreUnknown", "1"], ["K8S_POD_NAME", "web-0"]],
             "result": {"cniVersion": "1.0.0", "ips": [{"address": "10.244.1.2/24"}]},
         }
         path = self.results / f"{network}-{container}-{interface}"
         path.write_text(json.dumps(cached), encoding="utf-8")
+        os.utime(path, (time.time() - age,) * 2)
         return path
 
     def run(self, command: str, *arguments: str) -> int:

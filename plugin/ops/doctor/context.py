@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
     from plugin.cni import Request
     from plugin.errors import CniError
+    from plugin.evidence.verdict import Evidence
     from plugin.facts import Facts
     from plugin.kube.client import Client
     from plugin.kube.kubeconfig import Kubeconfig
-    from plugin.ops.leases.attachments import Attachments
     from plugin.ops.networks.networks import Network
     from plugin.plan import Plan, Type
     from plugin.settings import Settings
@@ -36,7 +36,7 @@ class Machine:
     wanted: Sequence[Network]
     others: Sequence[Network]
     troubles: Sequence[CniError]
-    attached: Attachments
+    attached: Evidence
     source: str
     interpreter: str = ""  # the one in the first line of the installed file
     byte_code: bytes = b""  # of one of its modules

@@ -1,8 +1,7 @@
-"""Release leases that nobody uses any more; without --yes they are only shown.
+"""Release stale and empty leases; without --yes only list them.
 
-A lease older than ten minutes is released when no result of libcni names its container, or when it is empty: reserved
-by a host-local that was killed before it wrote whose it is. Where libcni has no results nothing is released, and
-nothing of a network that no result speaks of, unless that is named.
+A lease is stale if no process, network namespace or address shows that its container is alive, and it is older than ten
+minutes. If one of the witnesses is missing, the lease is kept, and the reason is printed.
 """
 
 from __future__ import annotations
@@ -12,92 +11,101 @@ from dataclasses import dataclass
 
 from plugin.errors import PLUGIN_FAILURE, CniError
 from plugin.ops import output
-from plugin.ops.leases import attachments, stores, usage
+from plugin.ops.leases import attachments, forget, stores, usage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
+    from plugin.evidence.verdict import Evidence, Verdict
     from plugin.hostlocal import Lease
-    from plugin.ops.leases.attachments import Attachments
     from plugin.ops.leases.stores import Store
     from plugin.ops.leases.usage import Usage
 
 EXAMPLE = """\
 node-ipam.pyz gc
-node-ipam.pyz gc --yes"""
+node-ipam.pyz gc --yes
+node-ipam.pyz gc --yes --results"""
 
 
 @dataclass
 class Found:
-    """A lease that can go. gone: it has."""
+    """A lease and the verdict on it. gone: it has been released."""
 
     store: Store
     lease: Lease
-    state: str
+    verdict: Verdict
     gone: bool = False
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether it stays because its state is not certain."""
+        return self.verdict.state == stores.UNKNOWN
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What this command takes."""
     usage.add_arguments(parser)
     parser.add_argument("--yes", action="store_true", help="release them")
+    text = "with --yes, also remove the results of libcni that name the containers of released leases"
+    parser.add_argument("--results", action="store_true", help=text)
     output.add_format(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Show or release; the exit status is 1 if something stands in the way."""
-    attached = attachments.read(arguments.results_dir)
+    """List or release; the exit status is 1 if something was kept in doubt or could not be done."""
+    evidence = attachments.read(arguments.results_dir)
     found: list[Found] = []
-    usages, troubles = usage.survey(arguments, attached, os.environ)
+    usages, troubles = usage.survey(arguments, evidence, os.environ)
     for each in usages:
-        trouble = doubt(each, attached, bool(arguments.network))
-        if trouble:
-            troubles.append(trouble)
-        elif arguments.yes:
-            found += release(each.store, attached, troubles)
-        else:
-            found += removable(each.store, attached)
+        if each.doubt:
+            troubles.append(doubt(each, evidence))
+        found += release(each, evidence, bool(arguments.network), troubles) if arguments.yes else selected(each)
+    removed = forget.results(evidence, _dead(found, usages), troubles) if arguments.results else []
     if arguments.output == "json":
-        output.document(_document(found, troubles))
+        output.document(_document(found, removed, troubles))
     else:
-        _print(found, arguments.yes)
+        _print(found, removed, arguments.yes)
     return output.conclude(troubles)
 
 
-def doubt(one: Usage, attached: Attachments, named: bool) -> CniError | None:
-    """Why nothing of this store may be released; None when there is no such reason.
+def _dead(found: Sequence[Found], usages: Sequence[Usage]) -> set[str]:
+    """The containers that had leases and have none any more."""
+    gone = {each.lease.container for each in found if each.gone}
+    kept = {lease.container for each in usages for lease, verdict in each if verdict.state != stores.STALE}
+    return gone - kept - {each.lease.container for each in found if not each.gone}
 
-    named: the operator has named the network, so its leases are libcni's.
-    """
-    if not one.leases or not one.doubt or (named and not attached.trouble):
-        return None
-    details = "nothing is released; name the directory with the runtime's results: --results-dir"
-    if not attached.trouble:
+
+def doubt(one: Usage, evidence: Evidence) -> CniError:
+    """What is kept in a store because its state cannot be told."""
+    count = one.count(stores.UNKNOWN) - sum(not lease.is_readable for lease in one.leases)
+    details = "they are kept; if the runtime keeps its results elsewhere, name the directory: --results-dir"
+    if not evidence.trouble:
         details += "; or, if all of its containers are gone, the network: gc NETWORK"
-    msg = f"network {one.store.network}: which leases are in use cannot be told: {one.doubt}"
+    msg = f"network {one.store.network}: {count} of {len(one.leases)} leases may be in use: {one.doubt}"
     return CniError(PLUGIN_FAILURE, msg, details)
 
 
-def removable(store: Store, attached: Attachments) -> list[Found]:
-    """What can go, as things stand now."""
-    states = ((lease, stores.state(lease, attached)) for lease in store.leases())
-    return [Found(store, lease, state) for lease, state in states if state in (stores.STALE, stores.EMPTY)]
+def selected(one: Usage) -> list[Found]:
+    """The leases that can go, and those that are kept in doubt."""
+    states = (stores.STALE, stores.EMPTY, stores.UNKNOWN)
+    return [Found(one.store, lease, verdict) for lease, verdict in one if verdict.state in states]
 
 
-def release(store: Store, attached: Attachments, troubles: list[CniError]) -> list[Found]:
-    """Remove what can go: one look and all removals under host-local's lock, so that nothing changes in between.
+def release(one: Usage, evidence: Evidence, named: bool, troubles: list[CniError]) -> list[Found]:
+    """Remove what can go: read, judge and remove under host-local's lock, so that nothing changes in between.
 
     Not by host-local's DEL, which frees whatever this container and interface have when it gets the lock; if the
-    container is being started anew, that is an address of a moment ago. The results were read before, which does no
-    harm: a lease of ten minutes ago had its result by then, if it was ever to have one.
+    container is being started anew, that is an address of a moment ago. The evidence was collected before, which does
+    no harm: a lease of ten minutes ago had its process and its result by then.
     """
     try:
-        with stores.locked(store):
-            found = removable(store, attached)
+        with stores.locked(one.store):
+            found = selected(usage.Usage(one.store, one.known, evidence, named))
             for each in found:
-                _remove(each, troubles)
+                if not each.is_kept:
+                    _remove(each, troubles)
     except CniError as error:
         troubles.append(error)
         return []
@@ -113,10 +121,7 @@ def _remove(found: Found, troubles: list[CniError]) -> None:
         troubles.append(CniError(PLUGIN_FAILURE, f"{path} cannot be removed: {error.strerror}", "run this as root"))
 
 
-def _print(found: Sequence[Found], asked: bool) -> None:
-    if not found:
-        output.line("nothing to release")
-        return
+def _print(found: Sequence[Found], removed: Sequence[str], asked: bool) -> None:
     rows = [
         (
             each.store.network,
@@ -124,18 +129,33 @@ def _print(found: Sequence[Found], asked: bool) -> None:
             each.lease.container or "-",
             each.lease.interface or "-",
             output.age(stores.age(each.lease)),
-            each.state,
-            output.Status("released", output.OK.colour) if each.gone else "",
+            each.verdict.state,
+            output.Status("released", output.OK.colour) if each.gone else "kept" if each.is_kept else "",
+            each.verdict.evidence,
         )
         for each in found
     ]
-    output.table(("NETWORK", "ADDRESS", "CONTAINER", "INTERFACE", "AGE", "STATE", ""), rows)
+    if rows:
+        output.table(("NETWORK", "ADDRESS", "CONTAINER", "INTERFACE", "AGE", "STATE", "", "EVIDENCE"), rows)
+    count = sum(not each.is_kept for each in found)
+    if not count:
+        output.line("nothing to release")
+        return
     done = f"released: {sum(each.gone for each in found)}" if asked else "gc --yes releases them"
-    output.line(f"leases that nobody uses: {len(found)}; {done}")
+    output.line(f"stale and empty leases: {count}; {done}")
+    if removed:
+        output.line(f"results of libcni removed: {len(removed)}")
 
 
-def _document(found: Sequence[Found], troubles: Sequence[CniError]) -> dict[str, object]:
+def _document(found: Sequence[Found], removed: Sequence[str], troubles: Sequence[CniError]) -> dict[str, object]:
+    kept = [each for each in found if each.is_kept]
     return {
-        "leases": [{**usage.record(each.store, each.lease, each.state), "released": each.gone} for each in found],
+        "leases": [{**_record(each), "released": each.gone} for each in found if not each.is_kept],
+        "kept": [_record(each) for each in kept],
+        "removedResults": list(removed),
         "troubles": output.listed(troubles),
     }
+
+
+def _record(found: Found) -> dict[str, object]:
+    return usage.record(found.store, found.lease, found.verdict)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Any
 
-    from plugin.ops.leases.attachments import Attachments
+    from plugin.evidence.verdict import Evidence
     from plugin.ops.leases.usage import Usage
 
 EXAMPLE = """\
@@ -34,15 +34,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print what there is; the exit status is 1 if that may not be all."""
-    attached = attachments.read(arguments.results_dir)
-    usages, troubles = usage.survey(arguments, attached, os.environ)
+    evidence = attachments.read(arguments.results_dir)
+    usages, troubles = usage.survey(arguments, evidence, os.environ)
     if arguments.output == "json":
-        output.document({**_document(usages, attached, arguments.all), "troubles": output.listed(troubles)})
+        output.document({**_document(usages, evidence, arguments.all), "troubles": output.listed(troubles)})
     elif arguments.output == "prometheus":
         metrics.show(usages)
     elif usages:
         (_print_all if arguments.all else _print_ranges)(usages)
-        for remark in _remarks(usages, attached):
+        for remark in _remarks(usages, evidence):
             output.line(output.printable(remark))
     elif not troubles:
         output.note("no leases: host-local has not been used on this machine, or only with another dataDir")
@@ -78,19 +78,20 @@ def _print_all(usages: Sequence[Usage]) -> None:
             lease.container or "-",
             lease.interface or "-",
             output.age(stores.age(lease)),
-            _word(state),
+            _word(verdict.state),
+            verdict.evidence,
         )
         for each in usages
-        for lease, state in zip(each.leases, each.states)
+        for lease, verdict in each
     ]
-    output.table(("NETWORK", "ADDRESS", "CONTAINER", "INTERFACE", "AGE", "STATE"), rows)
+    output.table(("NETWORK", "ADDRESS", "CONTAINER", "INTERFACE", "AGE", "STATE", "EVIDENCE"), rows)
 
 
 def _word(state: str) -> str:
     return output.Status(state, output.WARN.colour) if state in (stores.STALE, stores.EMPTY) else state
 
 
-def _remarks(usages: Sequence[Usage], attached: Attachments) -> Iterator[str]:
+def _remarks(usages: Sequence[Usage], evidence: Evidence) -> Iterator[str]:
     """What the table has no room for."""
     for each in usages:
         network, known = each.store.network, each.known
@@ -101,18 +102,21 @@ def _remarks(usages: Sequence[Usage], attached: Attachments) -> Iterator[str]:
             yield f"{network}: leases elsewhere are of ranges that it no longer has, by {known.source}"
         empty = [lease.address for lease in each.in_state(stores.EMPTY)]
         if empty:
-            told = f"{network}: empty lease files in {each.store.path}: {', '.join(empty)}"
-            yield told if each.doubt else f"{told} (gc removes them)"
-        if each.doubt and not attached.trouble:
-            yield f"{network}: in use or stale, that cannot be told: {each.doubt}; see --results-dir"
-    if attached.trouble and any(each.count(stores.UNKNOWN) for each in usages):
-        yield f"in use or stale, that cannot be told: {attached.trouble}; see --results-dir"
+            yield f"{network}: empty lease files in {each.store.path}: {', '.join(empty)} (gc removes them)"
+        if each.doubt and not evidence.trouble:
+            yield f"{network}: cannot tell which leases are stale: {each.doubt}; see --results-dir"
+    if evidence.trouble and any(each.count(stores.UNKNOWN) for each in usages):
+        yield f"cannot tell which leases are stale: {evidence.trouble}; see --results-dir"
 
 
-def _document(usages: Sequence[Usage], attached: Attachments, every: bool) -> dict[str, Any]:
+def _document(usages: Sequence[Usage], evidence: Evidence, every: bool) -> dict[str, Any]:
     return {
         "networks": [_described(each, every) for each in usages],
-        "results": {"directories": attached.directories, "count": attached.count, "trouble": attached.trouble or None},
+        "results": {
+            "directories": evidence.results.directories,
+            "count": evidence.results.count,
+            "trouble": evidence.trouble or None,
+        },
     }
 
 
@@ -141,5 +145,5 @@ def _described(one: Usage, every: bool) -> dict[str, Any]:
         "empty": [lease.address for lease in one.in_state(stores.EMPTY)],
     }
     if every:
-        value["entries"] = [usage.record(one.store, lease, state) for lease, state in zip(one.leases, one.states)]
+        value["entries"] = [usage.record(one.store, lease, verdict) for lease, verdict in one]
     return value

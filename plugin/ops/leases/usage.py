@@ -13,31 +13,36 @@ from plugin.ops.networks import known_ranges, networks
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
+    from plugin.evidence.verdict import Evidence, Verdict
     from plugin.hostlocal import Lease
-    from plugin.ops.leases.attachments import Attachments
     from plugin.ops.leases.stores import Store
     from plugin.ops.networks.known_ranges import Known
     from plugin.spans import Span
 
 
 class Usage:
-    """One store: its leases, the state of each (stores.STATES), and the ranges they come from.
+    """One store: its leases, the verdict on each, and the ranges they come from.
 
-    doubt: why some of the states are unknown; empty when they are not.
+    doubt: why some of the states are unknown; empty if none is.
     """
 
-    __slots__ = ("_addresses", "doubt", "known", "leases", "states", "store")
+    __slots__ = ("_addresses", "doubt", "known", "leases", "states", "store", "verdicts")
 
-    def __init__(self, store: Store, known: Known, attached: Attachments) -> None:
+    def __init__(self, store: Store, known: Known, evidence: Evidence, named: bool = False) -> None:
+        """named: the operator has named the network, see Evidence.judge()."""
         self.store = store
         self.known = known
         self.leases = store.leases()
-        states = [stores.state(lease, attached) for lease in self.leases]
-        self.doubt = stores.doubt(store, states, attached)
-        self.states = [stores.UNKNOWN if self.doubt and each == stores.STALE else each for each in states]
+        self.verdicts = evidence.judge(store.network, self.leases, named)
+        self.states = [verdict.state for verdict in self.verdicts]
+        doubts = [verdict.evidence for lease, verdict in self if lease.is_readable and verdict.state == stores.UNKNOWN]
+        self.doubt = doubts[0] if doubts else ""
         self._addresses = [ipaddress.ip_address(lease.address) for lease in self.leases]
+
+    def __iter__(self) -> Iterator[tuple[Lease, Verdict]]:
+        return iter(zip(self.leases, self.verdicts))
 
     def count(self, state: str) -> int:
         """How many leases are in this state."""
@@ -45,7 +50,7 @@ class Usage:
 
     def in_state(self, state: str) -> list[Lease]:
         """The leases in this state."""
-        return [lease for lease, its in zip(self.leases, self.states) if its == state]
+        return [lease for lease, verdict in self if verdict.state == state]
 
     def inside(self, span: Span) -> list[str]:
         """The states of the leases of one range."""
@@ -77,31 +82,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def survey(
-    arguments: argparse.Namespace, attached: Attachments, environ: Mapping[str, str]
+    arguments: argparse.Namespace, evidence: Evidence, environ: Mapping[str, str]
 ) -> tuple[list[Usage], list[CniError]]:
-    """The stores that the arguments ask for, and why there may be more to say. Raises CniError for a wrong name."""
+    """The stores that the arguments select, and errors. Raises CniError for a network that has no store."""
     configured, troubles = networks.scan(arguments.conf_dir)
     bin_dirs = environ.get("CNI_PATH") or os.pathsep.join(networks.BIN_DIRS)
-    found = stores.find(arguments.data_dir, configured, environ, bin_dirs, arguments.network)
+    found, unread = stores.find(arguments.data_dir, configured, environ, bin_dirs, arguments.network)
+    troubles += unread
     if arguments.network and not found:
         if troubles:
             raise troubles[0]
         where = " or ".join(arguments.data_dir) or f"{hostlocal.DATA_DIR} or a dataDir of a CNI configuration"
         details = "name the directory above it with --data-dir; without NETWORK all that there are are shown"
         raise CniError(PLUGIN_FAILURE, f"network {arguments.network} has no leases in {where}", details)
-    usages = [Usage(store, known_ranges.ranges(store, configured, environ, bin_dirs), attached) for store in found]
-    troubles += [trouble for each in usages if (trouble := _unreadable(each))]
+    named = bool(arguments.network)
+    usages = [
+        Usage(store, known_ranges.ranges(store, configured, environ, bin_dirs), evidence, named) for store in found
+    ]
+    troubles += [trouble for each in usages for trouble in _unreadable(each)]
     # host-local makes a store for every network that it is asked to release something of.
     return [each for each in usages if each.leases or each.known.spans or arguments.network], troubles
 
 
-def _unreadable(one: Usage) -> CniError | None:
-    count = sum(not lease.is_readable for lease in one.leases)
-    msg = f"network {one.store.network}: leases in {one.store.path} that cannot be read: {count}"
-    return CniError(IO_FAILURE, msg, "run this as root") if count else None
+def _unreadable(one: Usage) -> Iterator[CniError]:
+    unreadable = [lease for lease in one.leases if not lease.is_readable]
+    links = [lease for lease in unreadable if os.path.islink(os.path.join(one.store.path, lease.address))]
+    for lease in links:
+        details = "host-local makes no links there: see who made it, and remove it"
+        yield CniError(IO_FAILURE, f"network {one.store.network}: {lease.trouble}", details)
+    count = len(unreadable) - len(links)
+    if count:
+        msg = f"network {one.store.network}: leases in {one.store.path} that cannot be read: {count}"
+        yield CniError(IO_FAILURE, msg, "run this as root")
 
 
-def record(store: Store, lease: Lease, state: str) -> dict[str, object]:
+def record(store: Store, lease: Lease, verdict: Verdict) -> dict[str, object]:
     """A lease as an object."""
     return {
         "network": store.network,
@@ -109,5 +124,6 @@ def record(store: Store, lease: Lease, state: str) -> dict[str, object]:
         "container": lease.container or None,
         "interface": lease.interface or None,
         "age": round(stores.age(lease)),
-        "state": state,
+        "state": verdict.state,
+        "evidence": verdict.evidence,
     }

@@ -83,7 +83,7 @@ def test_leases_that_are_not_stale(node: OperatorNode, capsys: pytest.CaptureFix
     line = examine(node, capsys)[1]["leases"]
 
     assert line["status"] == "ok"
-    assert line["what"].startswith("2; whether any is stale cannot be told: no result of libcni names it")
+    assert line["what"].startswith("2; whether any is stale cannot be told: no result of libcni names the network")
 
 
 def test_leases_that_cannot_be_read(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:

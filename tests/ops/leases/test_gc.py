@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from plugin import storelock
 from plugin.ops.leases import stores
 from tests.support.apiserver import ApiServer
 from tests.support.operator_node import OperatorNode
@@ -49,6 +50,8 @@ KEPT = [
     "last_reserved_ip.0",
     "lock",
 ]
+LOST = "older than the oldest result of libcni: its own may be lost"
+NO_EVIDENCE = "no result of libcni and no process names the container"
 FREED = ["10.244.1.7", "10.244.1.8", "10.244.1.9"]
 
 
@@ -68,11 +71,11 @@ def test_without_yes(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> 
     assert node.run("gc") == 0
 
     assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
-        ["NETWORK", "ADDRESS", "CONTAINER", "INTERFACE", "AGE", "STATE"],
-        ["k8snet", "10.244.1.7", "gone", "eth0", "11m", "stale"],
-        ["k8snet", "10.244.1.8", "gone", "-", "11m", "stale"],
-        ["k8snet", "10.244.1.9", "-", "-", "11m", "empty"],
-        ["leases", "that", "nobody", "uses:", "3;", "gc", "--yes", "releases", "them"],
+        ["NETWORK", "ADDRESS", "CONTAINER", "INTERFACE", "AGE", "STATE", "EVIDENCE"],
+        ["k8snet", "10.244.1.7", "gone", "eth0", "11m", "stale", *NO_EVIDENCE.split()],
+        ["k8snet", "10.244.1.8", "gone", "-", "11m", "stale", *NO_EVIDENCE.split()],
+        ["k8snet", "10.244.1.9", "-", "-", "11m", "empty", "it", "names", "no", "container"],
+        ["stale", "and", "empty", "leases:", "3;", "gc", "--yes", "releases", "them"],
     ]
     assert files(node) == sorted(KEPT + FREED)
 
@@ -80,7 +83,7 @@ def test_without_yes(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> 
 def test_with_yes(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
     """Stale and empty leases go; new ones, those of containers with a result, and all other files stay."""
     assert node.run("gc", "--yes") == 0
-    assert capsys.readouterr().out.splitlines()[-1] == "leases that nobody uses: 3; released: 3"
+    assert capsys.readouterr().out.splitlines()[-1] == "stale and empty leases: 3; released: 3"
     assert files(node) == KEPT
     assert (node.memory / "k8snet" / "last_reserved_ip.0").read_text(encoding="ascii") == "10.244.1.9"
 
@@ -104,6 +107,7 @@ def test_json(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
         "container": "gone",
         "interface": "eth0",
         "state": "stale",
+        "evidence": NO_EVIDENCE,
         "released": True,
     }
 
@@ -113,7 +117,7 @@ def test_json(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
 def test_no_results(
     node: OperatorNode, capsys: pytest.CaptureFixture[str], directory: str, arguments: tuple[str, ...]
 ) -> None:
-    """Where libcni has left no results nothing is released, empty leases neither, and the exit status tells."""
+    """Without results of libcni only what names no container is released, and the exit status is 1."""
     for path in node.results.iterdir():
         path.unlink()
     if directory == "absent":
@@ -122,10 +126,9 @@ def test_no_results(
     assert node.run("gc", *arguments) == 1
 
     printed = capsys.readouterr()
-    assert printed.out == "nothing to release\n"
-    assert "which leases are in use cannot be told: there are no results in" in printed.err
+    assert "5 of 8 leases may be in use: there are no results in" in printed.err
     assert "--results-dir" in printed.err
-    assert files(node) == sorted(KEPT + FREED)
+    assert files(node) == sorted(KEPT + FREED[: 2 if "--yes" in arguments else 3])
 
 
 def test_a_named_directory_without_results(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
@@ -134,16 +137,60 @@ def test_a_named_directory_without_results(node: OperatorNode, capsys: pytest.Ca
 
     assert status == 1
     assert "nowhere is absent" in document["troubles"][0]["what"]
-    assert files(node) == sorted(KEPT + FREED)
+    assert files(node) == sorted(KEPT + FREED[:2])
 
 
 def test_results_elsewhere_count_too(node: OperatorNode) -> None:
     """A result in any directory keeps a container's leases."""
-    node.write("more/k8snet-gone-eth0", '{"kind": "cniCacheV1", "containerId": "gone", "ifName": "eth0"}')
+    result = {"kind": "cniCacheV1", "containerId": "gone", "ifName": "eth0", "netns": node.proc.namespace("gone")}
+    node.write("more/k8snet-gone-eth0", json.dumps(result))
 
     assert node.run("gc", "--yes", "--results-dir", str(node.directory / "more")) == 0
 
     assert files(node) == sorted([*KEPT, "10.244.1.7", "10.244.1.8"])
+
+
+def test_results_left_behind(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """With --results, the results of containers that have no lease any more go, those of live ones stay."""
+    node.result("gone", alive=False)
+    node.result("gone", network="cni-loopback", alive=False)
+    node.result("half-gone", alive=False)
+    node.lease("10.244.1.20", "half-gone eth0", OLD)
+    node.lease("10.244.1.21", "half-gone net1", 5)
+    before = sorted(os.listdir(node.results))
+
+    assert node.run("gc", "--yes") == 0
+    assert sorted(os.listdir(node.results)) == before
+    node.lease("10.244.1.7", "gone eth0", OLD)
+    status, document = collect(node, capsys_drained(capsys), "--yes", "--results")
+
+    assert (status, document["kept"]) == (0, [])
+    assert sorted(document["removedResults"]) == [
+        f"{node.results}/{each}" for each in before if "-gone-" in each and "half" not in each
+    ]
+    assert sorted(os.listdir(node.results)) == [each for each in before if "half" in each or "-gone-" not in each]
+
+
+def capsys_drained(capsys: pytest.CaptureFixture[str]) -> pytest.CaptureFixture[str]:
+    """Without what has been printed so far."""
+    capsys.readouterr()
+    return capsys
+
+
+def test_kept_in_doubt(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """A lease older than every result is kept, listed with the reason, and the exit status is 1."""
+    node.lease("10.244.1.20", "older eth0", 2 * 86400)
+
+    assert node.run("gc", "--yes") == 1
+    printed = capsys.readouterr()
+    assert "10.244.1.20" in files(node)
+    (line,) = [line for line in printed.out.splitlines() if "10.244.1.20" in line]
+    assert line.split()[5:] == [
+        "unknown",
+        "kept",
+        *LOST.split(),
+    ]
+    assert "network k8snet: 1 of 9 leases may be in use: older than the oldest result" in printed.err
 
 
 @pytest.fixture
@@ -163,7 +210,9 @@ def test_a_network_that_no_result_speaks_of(
 
     assert status == (0 if named else 1)
     assert ("10.5.0.2" not in files(virtual, "vms")) is named
-    assert ("no result of libcni names it" in capsys.readouterr().err) is not named
+    assert (
+        "1 of 1 leases may be in use: no result of libcni names the network" in capsys.readouterr().err
+    ) is not named
     assert ("10.244.1.7" in files(virtual)) is named
 
 
@@ -172,7 +221,7 @@ def test_results_of_another_network(virtual: OperatorNode, helps: bool) -> None:
     """Naming a directory of results does not name a network: its results have to be in there."""
     network = "vms" if helps else "k8snet"
     cached = {"kind": "cniCacheV1", "containerId": "vm-2", "networkName": network}
-    virtual.write("more/vm-2", json.dumps(cached))
+    os.utime(virtual.write("more/vm-2", json.dumps(cached)), (1, 1))
 
     status = virtual.run("gc", "--yes", "--results-dir", str(virtual.directory / "more"))
 
@@ -205,7 +254,7 @@ def test_data_dir(node: OperatorNode) -> None:
 
 def test_waits_for_host_local(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
     """While host-local holds its lock nothing is released; a lock that is held for ever is an error."""
-    node.monkeypatch.setattr(stores, "_LOCK_SECONDS", 0.2)
+    node.monkeypatch.setattr(storelock, "SECONDS", 0.2)
     with open(node.memory / "k8snet" / "lock", encoding="ascii") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from plugin import deadline, hostlocal, kube_node, node_annotation
+from plugin import deadline, hostlocal, kube_node, node_annotation, storelock
 from plugin.cache import Cache
 from plugin.errors import CniError
 from plugin.hostlocal import Lease
@@ -25,6 +25,8 @@ from tests.support.operator_node import NODE, OperatorNode
 from tests.support.privileges import modes_count
 
 OLD = stores.GRACE + 60
+STALE = "no result of libcni and no process names the container"
+NEW = "its ADD may be running: 10 minutes have not passed"
 
 
 @pytest.fixture
@@ -81,7 +83,7 @@ def test_table(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
 def test_all(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
     """With --all every lease is shown, in the order of the addresses, not of their texts."""
     node.network()
-    node.result("c1")
+    node.result("c1", age=2 * 86400)
     node.lease("10.244.1.10", "c1 eth0", 60)
     node.lease("10.244.1.9", "c2 eth0", 90000)
     node.lease("10.244.1.11", "c3", 90)
@@ -90,11 +92,29 @@ def test_all(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
     assert node.run("leases", "k8snet", "--all") == 0
 
     assert [line.split() for line in capsys.readouterr().out.splitlines()[:5]] == [
-        ["NETWORK", "ADDRESS", "CONTAINER", "INTERFACE", "AGE", "STATE"],
-        ["k8snet", "10.244.1.9", "c2", "eth0", "1d1h", "stale"],
-        ["k8snet", "10.244.1.10", "c1", "eth0", "1m", "used"],
-        ["k8snet", "10.244.1.11", "c3", "-", "1m30s", "new"],
-        ["k8snet", "10.244.1.12", "-", "-", "in", "the", "future", "new"],
+        ["NETWORK", "ADDRESS", "CONTAINER", "INTERFACE", "AGE", "STATE", "EVIDENCE"],
+        [
+            "k8snet",
+            "10.244.1.9",
+            "c2",
+            "eth0",
+            "1d1h",
+            "stale",
+            *STALE.split(),
+        ],
+        [
+            "k8snet",
+            "10.244.1.10",
+            "c1",
+            "eth0",
+            "1m",
+            "used",
+            "network",
+            "namespace",
+            *f"{node.proc.netns}/c1 exists".split(),
+        ],
+        ["k8snet", "10.244.1.11", "c3", "-", "1m30s", "new", *NEW.split()],
+        ["k8snet", "10.244.1.12", "-", "-", "in", "the", "future", "new", *NEW.split()],
     ]
 
 
@@ -116,6 +136,7 @@ def test_json(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
         "container": "c1",
         "interface": "eth0",
         "state": "used",
+        "evidence": f"network namespace {node.proc.netns}/c1 exists",
     }
     assert network == {
         "network": "k8snet",
@@ -193,7 +214,7 @@ def test_no_results(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> N
 
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].split() == ["k8snet", "10.1.0.0/29", "1", "4", "5", "?", "0"]
-    assert lines[2].startswith("in use or stale, that cannot be told: there are no results in ")
+    assert lines[2].startswith("cannot tell which leases are stale: there are no results in ")
 
 
 def test_another_programs_store(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
@@ -208,8 +229,8 @@ def test_another_programs_store(node: OperatorNode, capsys: pytest.CaptureFixtur
     network = listed(node, capsys)["vms"]
 
     assert lines[1].split() == ["vms", "10.5.0.0/24", "2", "251", "253", "?", "1"]
-    assert lines[2].endswith(": 10.5.0.3")
-    assert lines[3].startswith("vms: in use or stale, that cannot be told: no result of libcni names it or a container")
+    assert lines[2].endswith(": 10.5.0.3 (gc removes them)")
+    assert lines[3].startswith("vms: cannot tell which leases are stale: no result of libcni names the network or a")
     assert (network["leases"]["unknown"], network["leases"]["stale"]) == (1, 0)
     assert network["statesUnknown"].startswith("no result of libcni")
 
@@ -308,6 +329,42 @@ def test_odd_files(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> No
     assert network["leases"] == {"used": 1, "new": 0, "stale": 0, "empty": 0, "unknown": 0}
 
 
+@pytest.mark.parametrize("name", ["run/loop", "run/k8snet/loop", "loop"])
+def test_loop_of_links(node: OperatorNode, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    """A loop of links in a dataDir, or in place of one, is an error of its own; all other stores are shown."""
+    node.network(type="host-local", subnet="10.1.0.0/29")
+    node.network("net1", type="host-local", subnet="10.2.0.0/29", dataDir=str(node.directory / "loop"))
+    node.lease("10.1.0.4", "c1 eth0")
+    os.symlink("loop", node.directory / name)
+
+    status = node.run("leases", "-o", "json")
+    document = json.loads(capsys.readouterr().out)
+
+    assert [(each["network"], each["leases"]["new"]) for each in document["networks"]] == [("k8snet", 1)]
+    is_told = name != "run/k8snet/loop"  # which has no name that a lease can have
+    assert (status, [each["what"] for each in document["troubles"]]) == (
+        int(is_told),
+        [f"{node.directory}/{name} cannot be read: Too many levels of symbolic links"] * is_told,
+    )
+
+
+@pytest.mark.parametrize("name", ["10.1.0.5", "last_reserved_ip.0"])
+def test_links_in_a_store(node: OperatorNode, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    """A link is not followed: nothing of its target is shown, and one that is named like an address is told."""
+    node.network(type="host-local", subnet="10.1.0.0/29")
+    node.lease("10.1.0.4", "c1 eth0")
+    os.symlink(node.write("shadow", "hunter2\r\neth0"), node.memory / "k8snet" / name)
+
+    status = node.run("leases", "--all", "-o", "json")
+    printed = capsys.readouterr()
+
+    assert "hunter2" not in printed.out + printed.err
+    (network,) = json.loads(printed.out)["networks"]
+    is_lease = name == "10.1.0.5"
+    assert (status, network["ranges"][0]["used"], network["lastReserved"]) == (int(is_lease), 1 + is_lease, {})
+    assert ("10.1.0.5 is a symbolic link, which is not followed" in printed.err) is is_lease
+
+
 def test_configuration_that_is_a_pipe(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
     """A runtime would wait for it; we do not."""
     os.mkfifo(node.conf / "a.conf")
@@ -388,6 +445,12 @@ def test_pinned_ranges(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -
     assert network["rangesFrom"] == str(node.memory / kube_node.PINNED)
 
 
+def state(container: str, age: float) -> str:
+    """The verdict on a lease of this container, by what is there."""
+    (verdict,) = attachments.read([]).judge("k8snet", [Lease("10.0.0.2", container, "net1", time.time() - age)])
+    return verdict.state
+
+
 @pytest.mark.parametrize(
     ("container", "age", "expected"),
     [
@@ -398,22 +461,21 @@ def test_pinned_ranges(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -
         ("c2", OLD, stores.STALE),
         ("c2", -60, stores.NEW),
         ("c", OLD, stores.STALE),
-        ("half", OLD, stores.USED),
-        ("lega-cy", OLD, stores.USED),
-        ("ancient", OLD, stores.USED),
+        ("half", OLD, stores.UNKNOWN),
+        ("lega-cy", OLD, stores.UNKNOWN),
+        ("ancient", OLD, stores.UNKNOWN),
         ("", 0, stores.NEW),
         ("", OLD, stores.EMPTY),
     ],
 )
 def test_state(node: OperatorNode, container: str, age: float, expected: str) -> None:
-    """In use is what any result names, whatever its form; stale is what none names and is no longer new."""
+    """A result whose namespace exists is life; one without a namespace is doubt; stale is what none names."""
     node.result("c1", "eth0")
     node.result("half").write_bytes(b'{"kind": "cniCacheV1", "containerId": "ha')
+    node.proc.gone("half")
     (node.results / "a-net-lega-cy-eth0").write_text('{"cniVersion": "0.3.1", "ips": []}', encoding="ascii")
     (node.results / "net-ancient").write_text('{"cniVersion": "0.2.0"}', encoding="ascii")
-    attached = attachments.read([])
-
-    assert stores.state(Lease("10.0.0.2", container, "net1", time.time() - age), attached) == expected
+    assert state(container, age) == expected
 
 
 @pytest.mark.parametrize(
@@ -439,11 +501,11 @@ def test_results(node: OperatorNode, named: list[str], trouble: str) -> None:
     node.make("junk/sub-dir-ectory")
     node.write("file", "")
 
-    attached = attachments.read([str(node.directory / name) for name in named])
+    evidence = attachments.read([str(node.directory / name) for name in named])
 
-    assert attached.trouble.endswith(trouble) if not trouble else trouble in attached.trouble
-    assert bool(attached.trouble) is bool(trouble)
-    assert attached.has("c1")
+    assert evidence.trouble.endswith(trouble) if not trouble else trouble in evidence.trouble
+    assert bool(evidence.trouble) is bool(trouble)
+    assert evidence.results.of("c1")
 
 
 @pytest.mark.parametrize("content", [None, "junk"])
@@ -472,10 +534,10 @@ def test_stores(node: OperatorNode) -> None:
         node.write(f"networks/{name}", "")
     node.make("networks/f/10.0.0.1")
 
-    found = stores.find([], [], {}, "")
+    found, troubles = stores.find([], [], {}, "")
 
-    assert [store.network for store in found] == ["a", "b", "c"]
-    assert [store.network for store in stores.find([], [], {}, "", "b")] == ["b"]
+    assert ([store.network for store in found], troubles) == (["a", "b", "c"], [])
+    assert [store.network for store in stores.find([], [], {}, "", "b")[0]] == ["b"]
 
 
 def test_data_dirs_of_broken_configurations(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
@@ -485,7 +547,7 @@ def test_data_dirs_of_broken_configurations(node: OperatorNode, capsys: pytest.C
 
     (network,) = listed(node, capsys).values()
 
-    assert network["leases"]["unknown"] == 1
+    assert network["leases"]["new"] == 1
     assert "'ipam.cacheSeconds'" in network["rangesUnknown"]
 
 
@@ -557,7 +619,7 @@ def test_overlay(tmp_path: Path) -> None:
 
 def test_lock_is_waited_for_but_not_for_ever(node: OperatorNode) -> None:
     """A lock that another process keeps is an error that names the file, and leaves no deadline behind."""
-    node.monkeypatch.setattr(stores, "_LOCK_SECONDS", 0.1)
+    node.monkeypatch.setattr(storelock, "SECONDS", 0.1)
     node.lease("10.0.0.2")
     store = Store(str(node.memory), "k8snet")
 
@@ -581,22 +643,20 @@ def test_lock_is_no_link(node: OperatorNode) -> None:
 
 
 def test_result_that_cannot_be_read(node: OperatorNode) -> None:
-    """Its name is enough to keep what it speaks of."""
+    """Its name is enough to keep the leases of the container."""
     path = node.result("c1")
     path.chmod(0)
     with modes_count():
-        attached = attachments.read([])
-
-    assert stores.state(Lease("10.0.0.2", "c1", "eth0", time.time() - OLD), attached) == stores.USED
+        assert state("c1", OLD) == stores.UNKNOWN
 
 
 def test_result_that_vanishes(node: OperatorNode) -> None:
     """One that libcni removes while the directory is read is none."""
     node.result("c1")
     node.monkeypatch.setattr(os, "listdir", lambda _directory: ["k8snet-gone-eth0", "k8snet-c1-eth0"])
-    attached = attachments.read([])
+    found = attachments.read([]).results
 
-    assert (attached.count, attached.has("gone"), attached.has("c1")) == (1, False, True)
+    assert (found.count, len(found.of("gone")), len(found.of("c1"))) == (1, 0, 1)
 
 
 def test_scan(node: OperatorNode) -> None:

@@ -1,0 +1,81 @@
+"""Network namespaces by their paths: which of them exist."""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+PROC = "/proc"
+# Where containerd, CRI-O, podman and ip netns mount the namespaces they make.
+DIRECTORIES = ("/run/netns", "/var/run/netns")
+
+GONE, UNCERTAIN = 0, -1
+
+
+class Namespaces:
+    """The namespaces of this machine. trouble: why they cannot be examined; empty if they can."""
+
+    def __init__(self, own: int, runtimes: Sequence[int] = ()) -> None:
+        """own: inode of the machine's own. runtimes: pids of container runtimes, which may have mounts of their own."""
+        ours = _stat(f"{PROC}/self/ns/net")
+        self.trouble = "" if ours else f"{PROC} does not show this process"
+        self._own = own
+        self._device = ours.st_dev if ours else UNCERTAIN
+        self._roots = _roots((1, *runtimes))
+
+    def find(self, path: str) -> int:
+        """The inode of the network namespace at this path; GONE if there is none, UNCERTAIN if that cannot be told.
+
+        The path of a process that has ended may lead to the machine's own namespace, once its number is used again.
+        """
+        found = self._look(path)
+        if found == GONE and not path.startswith(f"{PROC}/"):
+            found = max((self._look(root + path) for root in self._roots), key=abs, default=GONE)
+        return GONE if found == self._own else found
+
+    def mounted(self) -> Iterator[tuple[str, int]]:
+        """Path and inode of every network namespace that is mounted in a usual place."""
+        seen: set[int] = set()
+        for directory in (root + each for root in ("", *self._roots) for each in DIRECTORIES):
+            try:
+                names = sorted(os.listdir(directory))
+            except OSError:
+                continue
+            for path in (os.path.join(directory, name) for name in names):
+                inode = self._look(path)
+                if inode not in (GONE, UNCERTAIN, self._own, *seen):
+                    seen.add(inode)
+                    yield path, inode
+
+    def _look(self, path: str) -> int:
+        if self.trouble:
+            return UNCERTAIN
+        try:
+            status = os.stat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return GONE
+        except OSError:
+            return UNCERTAIN
+        # Where a namespace is unmounted, an empty file remains.
+        return status.st_ino if status.st_dev == self._device else GONE
+
+
+def _roots(pids: Sequence[int]) -> list[str]:
+    """The root directories of these processes, as far as they have other mounts than this process has."""
+    found: dict[int, str] = {}
+    ours = _stat(f"{PROC}/self/ns/mnt")
+    for pid in pids:
+        theirs = _stat(f"{PROC}/{pid}/ns/mnt")
+        if ours and theirs and theirs.st_ino != ours.st_ino:
+            found.setdefault(theirs.st_ino, f"{PROC}/{pid}/root")
+    return list(found.values())
+
+
+def _stat(path: str) -> os.stat_result | None:
+    try:
+        return os.stat(path)
+    except OSError:
+        return None

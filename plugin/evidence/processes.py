@@ -1,0 +1,159 @@
+"""The processes of this machine, and which container each belongs to: by cgroup, command line, CNI's environment.
+
+The sandbox of a pod is in the cgroup of its pause process and in the command line of its shim (containerd, Docker,
+Kata), of conmon (podman, CRI-O) or of a virtual machine. While CNI runs for it, it is in the environment of plugins.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+from plugin.evidence import namespaces
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# PROC_PID_INIT_INO in include/linux/proc_ns.h: the process namespace of the machine itself.
+_FIRST_NAMESPACE = 0xEFFFFFFC
+# Programs that run on the node itself. One of them is enough to know that the node's processes are visible, if the
+# node is a container (kind, k3d).
+_NODE_PROGRAMS = frozenset((b"containerd", b"crio", b"dockerd", b"kubelet", b"systemd"))
+_RUNTIMES = frozenset((b"containerd", b"crio", b"dockerd"))
+_CONTAINER_VARIABLE = b"CNI_CONTAINERID="
+_WORD = re.compile(rb"[0-9A-Za-z]+")
+_LIMIT = 1 << 17  # bytes of a file of /proc
+
+
+class Process:
+    """One process. text: what can name a container. namespace: inode of its network namespace, 0 if unknown."""
+
+    __slots__ = ("name", "namespace", "pid", "text")
+
+    def __init__(self, pid: int, name: bytes, text: bytes, namespace: int) -> None:
+        self.pid = pid
+        self.name = name
+        self.text = text
+        self.namespace = namespace
+
+    def __str__(self) -> str:
+        return f"process {self.pid} ({self.name.decode(errors='replace')})"
+
+
+class Processes:
+    """All processes.
+
+    trouble: why there may be more of them than can be seen; empty if not. own: inode of the machine's own network
+    namespace, in which no pod can be. runtimes: container runtimes in that.
+    """
+
+    def __init__(self) -> None:
+        self.trouble = ""
+        self.own = _namespace("1") or _namespace("self")
+        self.runtimes: list[int] = []
+        self._by_word: dict[bytes, list[Process]] = {}
+        self._in_namespace: dict[int, Process] = {}  # one for each
+        self._addresses: dict[bytes, Process] | None = None
+        is_node = False
+        for process in self._scan():
+            is_on_node = process.namespace in (0, self.own)
+            is_node = is_node or (is_on_node and process.name in _NODE_PROGRAMS)
+            if is_on_node and process.name in _RUNTIMES:
+                self.runtimes.append(process.pid)
+            for word in set(_WORD.findall(process.text)):
+                self._by_word.setdefault(word, []).append(process)
+            self._in_namespace.setdefault(process.namespace, process)
+        self.trouble = self.trouble or _blindness(is_node)
+
+    def naming(self, container: str) -> list[Process]:
+        """The processes that name this container."""
+        wanted = container.encode()
+        words = _WORD.findall(wanted)
+        if not words:
+            return []
+        candidates = min((self._by_word.get(word, []) for word in words), key=len)
+        if words == [wanted]:
+            return candidates
+        whole = re.compile(rb"(?<![0-9A-Za-z])" + re.escape(wanted) + rb"(?![0-9A-Za-z])")
+        return [process for process in candidates if whole.search(process.text)]
+
+    def with_address(self, packed: bytes) -> Process | None:
+        """A process in a network namespace, other than the machine's own, that has this address configured."""
+        if self._addresses is None:
+            self._addresses = {}
+            for inode, process in self._in_namespace.items():
+                if inode not in (0, self.own):
+                    self._addresses.update(dict.fromkeys(_local_addresses(process.pid), process))
+        return self._addresses.get(packed)
+
+    def _scan(self) -> Iterator[Process]:
+        try:
+            pids = [int(name) for name in os.listdir(namespaces.PROC) if name.isdigit()]
+        except OSError:
+            pids = []
+        if 1 not in pids:
+            self.trouble = f"{namespaces.PROC} does not show all processes"
+        for pid in pids:
+            try:
+                texts = [_read(pid, "cgroup"), _read(pid, "cmdline")]
+                name = _read(pid, "comm").strip()
+            except PermissionError:
+                self.trouble = f"{namespaces.PROC} does not show all processes to this user; run this as root"
+                continue
+            except OSError:
+                continue  # it has ended
+            yield Process(pid, name, b"\0".join((*texts, *_running_for(pid))), _namespace(str(pid)))
+
+
+def _running_for(pid: int) -> list[bytes]:
+    """The container for which this process, a CNI plugin, runs."""
+    try:
+        variables = _read(pid, "environ").split(b"\0")
+    except OSError:
+        return []
+    return [each[len(_CONTAINER_VARIABLE) :] for each in variables if each.startswith(_CONTAINER_VARIABLE)]
+
+
+def _namespace(pid: str) -> int:
+    try:
+        return os.stat(f"{namespaces.PROC}/{pid}/ns/net").st_ino
+    except OSError:
+        return 0
+
+
+def _blindness(is_node: bool) -> str:
+    """Why the processes of containers may be invisible: this one is in a container itself."""
+    try:
+        first = os.stat(f"{namespaces.PROC}/self/ns/pid").st_ino == _FIRST_NAMESPACE
+    except OSError:
+        return f"{namespaces.PROC} does not show this process"
+    return "" if first or is_node else f"{namespaces.PROC} shows the processes of a container, not those of the machine"
+
+
+def _local_addresses(pid: int) -> Iterator[bytes]:
+    """The addresses in the network namespace of this process, as bytes."""
+    try:
+        lines = _read(pid, "net/fib_trie").splitlines()
+    except OSError:
+        lines = []
+    for line, following in zip(lines, lines[1:]):
+        if following.endswith(b"/32 host LOCAL"):
+            yield bytes(map(int, line.split()[-1].split(b".")))
+    try:
+        lines = _read(pid, "net/if_inet6").splitlines()
+    except OSError:
+        lines = []
+    for line in lines:
+        yield bytes.fromhex(line.split()[0].decode())
+
+
+def _read(pid: int, name: str) -> bytes:
+    file = os.open(f"{namespaces.PROC}/{pid}/{name}", os.O_RDONLY)
+    try:
+        found = b""
+        while len(found) < _LIMIT and (chunk := os.read(file, _LIMIT)):
+            found += chunk
+        return found
+    finally:
+        os.close(file)
