@@ -19,6 +19,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from plugin.lock import Lock
+
 # What write() and link() of any user of the cache leave when they are killed; other dot-files are somebody else's.
 _LEFT = tuple(f".{prefix}" for prefix in ("warm-", "node-", "away-", "used-", "at:"))
 _LEFT_SECONDS = 60.0
@@ -87,8 +89,15 @@ class Cache:
             pass
 
     def lock(self, name: str) -> Lock:
-        """A lock between processes, for a with statement; held in name only when the directory cannot be used."""
+        """Return a lock between processes, for a with statement."""
+        from plugin.lock import Lock
+
         return Lock(self, name)
+
+    def open_lock(self, name: str) -> int:
+        """Open the file of a lock. Raises OSError."""
+        directory = self._open(create=True)
+        return os.open(name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600, dir_fd=directory)
 
     def names(self) -> Iterator[tuple[str, float]]:
         """Every name with its age in seconds, half-written leftovers included."""
@@ -121,29 +130,6 @@ class Cache:
         return self._directory
 
 
-class Lock:
-    """An advisory lock (flock) on a file of the cache; the kernel drops it with the process that holds it."""
-
-    def __init__(self, cache: Cache, name: str) -> None:
-        self._cache = cache
-        self._name = name
-        self._file = -1
-
-    def __enter__(self) -> None:
-        import fcntl
-
-        try:
-            directory = self._cache._open(create=True)
-            self._file = os.open(self._name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600, dir_fd=directory)
-            fcntl.flock(self._file, fcntl.LOCK_EX)
-        except OSError as error:
-            self._cache.trouble = self._cache.trouble or f"cache {self._cache.path}: {error.strerror}"
-
-    def __exit__(self, *_exc: object) -> None:
-        if self._file >= 0:
-            os.close(self._file)
-
-
 def _write_file(name: str, data: bytes, directory: int) -> None:
     file = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600, dir_fd=directory)
     try:
@@ -154,3 +140,17 @@ def _write_file(name: str, data: bytes, directory: int) -> None:
         raise
     finally:
         os.close(file)
+
+
+def name_of(data: bytes) -> str:
+    """Return a short name for these bytes that no other bytes have."""
+    try:
+        from _blake2 import blake2b
+    except ImportError:
+        from hashlib import blake2b
+    try:
+        return blake2b(data, digest_size=16).hexdigest()
+    except ValueError:  # a system in FIPS mode
+        from hashlib import sha256
+
+        return sha256(data).hexdigest()[:32]

@@ -18,33 +18,44 @@ TOKEN_CLAIM = "token claim"
 class Facts:
     """What of a Node object concerns addresses, and how it was learnt.
 
-    how: by what the Node was found to be this machine's. asked: when the server was asked (epoch seconds).
-    sought: the field that was wanted. kubeconfig: the file by which, seen: its cache.signature() then.
+    identified_by: how the Node was found to be this machine's. asked: when the server was queried (epoch seconds).
+    wanted_field: the field that the query was for. files: the kubeconfig and the files that it names, each with its
+    cache.signature() from before it was read. host_name: of this machine.
     """
 
-    __slots__ = ("annotations", "asked", "how", "kubeconfig", "name", "pod_cidrs", "seen", "sought", "uid")
+    __slots__ = (
+        "annotations",
+        "asked",
+        "files",
+        "host_name",
+        "identified_by",
+        "name",
+        "pod_cidrs",
+        "uid",
+        "wanted_field",
+    )
 
     def __init__(
         self,
         name: str,
         uid: str,
-        how: str,
+        identified_by: str,
         pod_cidrs: list[str],
         annotations: dict[str, str],
         asked: float,
-        sought: str = "",
-        kubeconfig: str = "",
-        seen: str = "",
+        wanted_field: str = "",
+        files: dict[str, str] | None = None,
+        host_name: str = "",
     ) -> None:
         self.name = name
         self.uid = uid
-        self.how = how
+        self.identified_by = identified_by
         self.pod_cidrs = pod_cidrs
         self.annotations = annotations
         self.asked = asked
-        self.sought = sought
-        self.kubeconfig = kubeconfig
-        self.seen = seen
+        self.wanted_field = wanted_field
+        self.files = files or {}
+        self.host_name = host_name
 
     def has(self, field: str) -> bool:
         """Whether there is something in this field: POD_CIDRS, or the name of an annotation; "" for any."""
@@ -56,7 +67,7 @@ class Facts:
         return age if age >= 0 else float("inf")
 
 
-def from_node(node: dict[str, Any], how: str, asked: float) -> Facts:
+def from_node(node: dict[str, Any], identified_by: str, asked: float) -> Facts:
     """The facts in a Node object; what has not the type that the API promises counts as absent."""
     metadata, spec = member(node, "metadata"), member(node, "spec")
     cidrs = spec.get("podCIDRs")
@@ -64,7 +75,7 @@ def from_node(node: dict[str, Any], how: str, asked: float) -> Facts:
         cidrs = [spec.get("podCIDR")]
     annotations = {key: value for key, value in member(metadata, "annotations").items() if isinstance(value, str)}
     cidrs = [cidr for cidr in cidrs if isinstance(cidr, str) and cidr]
-    return Facts(name_of(node), str(metadata.get("uid")), how, cidrs, annotations, asked)
+    return Facts(name_of(node), str(metadata.get("uid")), identified_by, cidrs, annotations, asked)
 
 
 def name_of(node: dict[str, Any]) -> str:

@@ -111,7 +111,7 @@ def warn(config: Mapping[str, Any], place: str, chosen: Settings, network: str) 
     """Log once for each network which keys have no effect."""
     found = misplaced(config, place)
     name, told = f"told:{network}", ",".join(sorted(found))
-    if not found or chosen.sparing or chosen.cache.target(name) == told:
+    if not found or chosen.rate_limited or chosen.cache.target(name) == told:
         return
     chosen.cache.link(name, told)
     listed = ", ".join(f"'{key}' (belongs into {right})" for key, right in sorted(found.items()))

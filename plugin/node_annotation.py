@@ -52,8 +52,8 @@ def plan(request: Request, chosen: settings.Settings) -> Plan:
     file = config_file(request.environ)
     files = [(file, signature(file))]
     program = next_plugin(request.environ, _config(request), request.program)
-    facts, text = freshness.annotation(chosen, name)
-    ipam = {"type": os.path.basename(program), **annotation.parse(text, name)}
+    facts, found = freshness.parsed(chosen, name, lambda known: annotation.parse(known.annotations[name], name))
+    ipam = {"type": os.path.basename(program), **found}
     used = _remember_use(chosen, program, ipam)
     until = facts.asked + chosen.cache_seconds
     files += freshness.rests_on(chosen, facts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from plugin import exclusion, ranges
 from plugin.errors import INVALID_CONFIG, CniError
+from plugin.facts import POD_CIDRS
 from plugin.node import freshness
 
 TYPE_CHECKING = False
@@ -23,16 +24,14 @@ def find(found: Mapping[str, Any], chosen: Settings) -> tuple[Facts, Ranges]:
         details = "remove it: without 'annotation', the ranges are spec.podCIDRs in any case"
         raise CniError(INVALID_CONFIG, "'ipam.fallback' goes with 'ipam.annotation', which is missing", details)
     left_out = exclusion.parse(found["exclude"], "'ipam.exclude'")
-    if fallback:
-        facts = freshness.annotation_or_pod_cidrs(chosen, name)
-    elif name:
-        facts = freshness.annotation(chosen, name)[0]
-    else:
-        facts = freshness.pod_cidrs(chosen)
-    where = origin(found, facts)
-    text = facts.annotations.get(name)
-    listed = ranges.from_cidrs(facts.pod_cidrs, where) if text is None else ranges.from_text(text, where)
-    return facts, exclusion.apply(listed, left_out, where)
+
+    def parse(facts: Facts) -> Ranges:
+        where = origin(found, facts)
+        text = facts.annotations.get(name)
+        listed = ranges.from_cidrs(facts.pod_cidrs, where) if text is None else ranges.from_text(text, where)
+        return exclusion.apply(listed, left_out, where)
+
+    return freshness.parsed(chosen, name or POD_CIDRS, parse, POD_CIDRS if fallback else "")
 
 
 def origin(ipam: Mapping[str, Any], facts: Facts) -> str:

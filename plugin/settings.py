@@ -20,7 +20,17 @@ if TYPE_CHECKING:
 class Settings:
     """How to reach the Node object, how fresh it has to be, and where to tell about it."""
 
-    __slots__ = ("cache", "cache_seconds", "environ", "kubeconfig", "label", "log", "node_name", "reclaim", "sparing")
+    __slots__ = (
+        "cache",
+        "cache_seconds",
+        "environ",
+        "kubeconfig",
+        "label",
+        "log",
+        "node_name",
+        "rate_limited",
+        "reclaim",
+    )
 
     def __init__(self, environ: Mapping[str, str], log: Log, label: str) -> None:
         self.environ = environ
@@ -31,7 +41,7 @@ class Settings:
         self.cache_seconds = CACHE_SECONDS
         self.cache = Cache(location(environ))
         self.reclaim = True  # release stale leases if a range is full
-        self.sparing = False  # ask the server once per period, for a second at most
+        self.rate_limited = False  # query the server once per period, for a second at most
 
 
 def read(environ: Mapping[str, str], found: Mapping[str, Any], label: str, **context: object) -> Settings:

@@ -114,7 +114,7 @@ def _release(plan: Plan, request: Request, chosen: Settings) -> CniError | deleg
 
 def _status(plugin: Type, request: Request, chosen: Settings) -> tuple[int, bytes]:
     """https://www.cni.dev/docs/spec/#status-check-plugin-status; kubelet asks every 5 s."""
-    chosen.sparing = True
+    chosen.rate_limited = True
     chosen.cache_seconds = chosen.cache_seconds or values.CACHE_SECONDS
     plan = plugin.plan(request, chosen)
     if not _is_host_local(plan.program):  # whose STATUS does nothing, where it knows the command at all

@@ -15,7 +15,7 @@ from plugin import fast, process, verbs
 from plugin.cache import Cache, digest
 from plugin.facts import Facts
 from plugin.log import Log
-from plugin.node.memory import Memory
+from plugin.node.memory import Memory, host_name
 from plugin.settings import Settings
 from plugin.start import warm
 from plugin.start.warm import Request
@@ -92,7 +92,7 @@ class Stage:
         config.write_text(json.dumps({"nextipam": self.node.next.path}), encoding="utf-8")
         environ = {**self.node.runtime().environ, "NODE_ANNOTATION_CFG": str(config), **environ}
         chosen = Settings(environ, Log(), "")
-        facts = Facts("a", "u", "hostname", [], {ANNOTATION: text}, time.time())
+        facts = Facts("a", "u", "hostname", [], {ANNOTATION: text}, time.time(), host_name=host_name())
         Memory(chosen).keep(facts)
         return environ
 

@@ -19,7 +19,7 @@ def test_settings_to_begin_with() -> None:
     """Nothing configured: 30 s, the usual cache, no log."""
     found = read({})
 
-    assert (found.cache.path, found.cache_seconds, found.sparing, found.log.file) == (DIRECTORY, 30.0, False, "")
+    assert (found.cache.path, found.cache_seconds, found.rate_limited, found.log.file) == (DIRECTORY, 30.0, False, "")
     assert found.reclaim
     assert (found.kubeconfig, found.node_name, found.label) == ("", "", "ipam.kubeconfig")
 

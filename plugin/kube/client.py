@@ -10,7 +10,7 @@ from plugin import deadline
 from plugin.deadline import DeadlineExceeded
 from plugin.errors import INVALID_CONFIG, CniError, NodeMissing
 from plugin.facts import name_of
-from plugin.kube import answers, credentials, kubeconfig
+from plugin.kube import answers, credentials, files, kubeconfig
 from plugin.kube.answers import Expired, Transient, Unauthorized
 from plugin.kube.later import postponed
 from plugin.values import is_node_name
@@ -89,6 +89,11 @@ class Client:
     def node_name(self) -> tuple[str, str] | None:
         """How the credential names a Node, and that name; None when it is nobody's own."""
         return credentials.node_name(self.credentials)
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The files that the credentials come from, each with its cache.signature() from before it was read."""
+        return dict(files.signatures)
 
     def describe(self) -> str:
         """Which kubeconfig and credential are used, in one line."""
@@ -175,6 +180,7 @@ def connect(explicit: str, environ: Mapping[str, str], label: str = "ipam.kubeco
     def read() -> Kubeconfig:
         return kubeconfig.find(explicit, environ, label)
 
+    files.signatures.clear()
     return Client(read(), environ, read)
 
 

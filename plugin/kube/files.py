@@ -6,6 +6,7 @@ import os
 import time
 
 from plugin import deadline
+from plugin.cache import signature
 from plugin.errors import INVALID_CONFIG, IO_FAILURE, CniError
 from plugin.settings import read_file
 
@@ -22,6 +23,9 @@ _STEP = 0.1
 _SECRET = ("client-key", "tokenFile")
 _LONGEST_NAME = 64  # characters
 _LIMIT = 1 << 20  # bytes; a kubeconfig is some 6 KB
+
+# Path -> cache.signature() from before the file was read last: what the credentials of this process rest on.
+signatures: dict[str, str] = {}
 
 
 class Unsettled(CniError):
@@ -44,7 +48,8 @@ def settled(attempt: Callable[[], T]) -> T:
 
 
 def read(path: str) -> bytes:
-    """The whole file. Raises OSError, and ValueError for a path or a size that no such file has."""
+    """Return the whole file. Raises OSError, and ValueError for a path or a size that no such file has."""
+    signatures[path] = signature(path)
     data = read_file(path, _LIMIT + 1)
     if len(data) > _LIMIT:
         raise ValueError(f"more than {_LIMIT} bytes")

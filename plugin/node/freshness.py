@@ -1,4 +1,4 @@
-"""What is known of this machine's Node, and how fresh it must be."""
+"""The facts of this machine's Node, and how fresh they must be."""
 
 from __future__ import annotations
 
@@ -9,90 +9,114 @@ from plugin.cache import signature
 from plugin.errors import PLUGIN_FAILURE, TRY_AGAIN_LATER, CniError, Refusal, Unreachable
 from plugin.facts import POD_CIDRS, from_node
 from plugin.node import identity
-from plugin.node.memory import Memory
+from plugin.node.memory import Memory, host_name
 from plugin.values import CACHE_SECONDS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Callable
+    from typing import Any, TypeVar
 
     from plugin.facts import Facts
+    from plugin.lock import Lock
     from plugin.node.memory import Failure
     from plugin.settings import Settings
 
-# Seconds for a try at the server: when older knowledge would do, and for STATUS, which kubelet asks every 5 s; twice
-# as many when that was not enough the last time, up to the longest.
+    T = TypeVar("T")
+
+# Seconds for a query when older facts would do, and for STATUS, which kubelet sends every 5 s; twice as many when that
+# was not enough the last time, up to the longest.
 PATIENCE = 3.0
 STATUS_PATIENCE = 1.0
 _LONGEST = 8.0
-# Seconds kept back for words of our own when there is nothing to fall back on.
+# Seconds kept back for an error of our own when there is nothing to fall back on.
 _RESERVE = 1.0
+_STATUS_RETRY = 4.0  # seconds until STATUS queries again after any error: less than kubelet's period
+_TEXT_RETRY = 1.0  # seconds after which a text that gives an error is read again
 
 
-def facts(settings: Settings, field: str = "") -> Facts:
-    """What is known of this machine's Node: for cacheSeconds without asking, then from the server.
+def facts(settings: Settings, field: str = "", max_age: float = float("inf")) -> Facts:
+    """Return the facts of this machine's Node: for cacheSeconds, or max_age, without a query; then from the server.
 
-    field: what is looked for, see Facts.has(); the server is asked anew when it is not there, and may not have it.
-    When the server gives no answer: what was known before, however old, unless its last answer was no. Raises CniError.
+    field: what is needed, see Facts.has(); the server is queried if it is missing, and may not have it.
+    If the server gives no answer: the last known facts, however old, unless its last answer was a refusal. Raises
+    CniError.
     """
-    question = _Question(settings, field)
+    question = _Question(settings, field, max_age)
     known = question.memory.facts()
-    if known and question.is_fresh(known) and (known.has(field) or settings.sparing):
+    if known and question.is_fresh(known) and (known.has(field) or settings.rate_limited):
         settings.log.debug("the Node is known", node=known.name, seconds=round(known.age(), 3))
         return known
     patience = question.patience(known)
+    lock = None
     try:
-        question.spare(known, patience)
-        with deadline.within(patience), question.memory.lock():
+        question.reuse_recent_failure(known, patience)
+        lock = question.memory.lock()
+        with deadline.within(patience), lock:
+            if lock.waited_for and not lock.is_held:
+                settings.log.warning(f"querying without the lock {lock.path}: {lock.waited_for} holds it and is stuck")
             return question.ask(patience)
     except deadline.DeadlineExceeded:
-        error = _late(patience)
+        error = _too_late(patience, lock)
     except Unreachable as failed:
         error = failed
-    known, failure = question.memory.facts(), question.memory.failure()  # another process may have learnt something
+    known, failure = question.memory.facts(), question.memory.failure()  # another process may have succeeded
     if known is None or not known.has(field) or (failure and failure.refused):
         raise error
-    age = f"{known.age():.0f} s ago" if known.age() < float("inf") else "before the clock was set"
-    settings.log.warning(f"using what was known of node {known.name} {age}: {error.msg}")
+    settings.log.warning(f"using what was known of node {known.name} {_ago(known)}: {error.msg}")
     return known
 
 
-def pod_cidrs(settings: Settings) -> Facts:
-    """The facts of a node that has ranges of its own. Raises CniError."""
-    return _with_pod_cidrs(facts(settings, POD_CIDRS))
+def parsed(settings: Settings, field: str, parse: Callable[[Facts], T], fallback: str = "") -> tuple[Facts, T]:
+    """Return the facts of this node, and what parse() makes of a field: the name of an annotation, or POD_CIDRS.
+
+    fallback: the field to use if the Node does not have the other one. If parse() fails, the Node is read anew, at
+    most once a second. Raises CniError.
+    """
+    retry = _STATUS_RETRY if settings.rate_limited else _TEXT_RETRY
+    max_age = float("inf")
+    while True:
+        known = last_known(settings)
+        wanted = fallback if fallback and not (known and known.has(field)) else field
+        known = facts(settings, wanted, max_age)
+        try:
+            _check_field(known, field if known.has(field) or not fallback else fallback)
+            return known, parse(known)
+        except CniError as error:
+            if max_age == retry or known.age() < retry or settings.cache_seconds == float("inf"):
+                error.details = f"{error.details}; the Node was read {_ago(known)}".lstrip("; ")
+                raise
+        max_age = retry
 
 
-def _with_pod_cidrs(known: Facts) -> Facts:
-    if not known.pod_cidrs:
-        details = "is kube-controller-manager run with --allocate-node-cidrs=true, and a --cluster-cidr large enough?"
+def _check_field(known: Facts, field: str) -> None:
+    if known.has(field):
+        return
+    if field == POD_CIDRS:
+        details = "run kube-controller-manager with --allocate-node-cidrs=true and a --cluster-cidr large enough"
         raise CniError(TRY_AGAIN_LATER, f"No spec.podCIDRs found on node {known.name}", details)
-    return known
-
-
-def annotation(settings: Settings, name: str) -> tuple[Facts, str]:
-    """The facts, and the text of an annotation of this node. Raises CniError."""
-    known = facts(settings, name)
-    text = known.annotations.get(name)
-    if text is None:
-        raise CniError(
-            PLUGIN_FAILURE,
-            f"Annotation not found: {name} on node {known.name}",
-            f"kubectl annotate node {known.name} {name}=…; {_similar(known, name)}",
-        )
-    return known, text
-
-
-def annotation_or_pod_cidrs(settings: Settings, name: str) -> Facts:
-    """Return the facts of a node that has this annotation, or podCIDRs if it has not. Raises CniError."""
-    known = last_known(settings)
-    known = facts(settings, name if known and known.has(name) else POD_CIDRS)
-    return known if known.has(name) else _with_pod_cidrs(known)
+    details = f"kubectl annotate node {known.name} {field}=…; {_similar(known, field)}"
+    raise CniError(PLUGIN_FAILURE, f"Annotation not found: {field} on node {known.name}", details)
 
 
 def rests_on(settings: Settings, known: Facts) -> list[tuple[str, str]]:
-    """The files, each with its cache.signature(), that stay as they are as long as these facts hold."""
-    path = Memory(settings).path
-    return [(path, signature(path)), (known.kubeconfig, known.seen)]
+    """Return the files, each with its cache.signature(), that stay unchanged as long as these facts hold."""
+    machine = [(path, signature(path)) for path in identity.MACHINE_ID_FILES]
+    memory = Memory(settings)
+    seen = signature(memory.path)
+    latest = memory.facts()
+    if latest is None or latest.asked != known.asked:
+        seen = "replaced"  # which no file has: other facts were stored meanwhile
+    return [(memory.path, seen), *known.files.items(), *machine]
+
+
+def last_known(settings: Settings) -> Facts | None:
+    """Return the facts that are known without a query, however old."""
+    return Memory(settings).facts()
+
+
+def _ago(known: Facts) -> str:
+    return f"{known.age():.0f} s ago" if known.age() < float("inf") else "before the clock was set"
 
 
 def _similar(known: Facts, name: str) -> str:
@@ -102,31 +126,27 @@ def _similar(known: Facts, name: str) -> str:
     return f"annotations of {prefix or 'no prefix'} that it has: {listed}"
 
 
-def last_known(settings: Settings) -> Facts | None:
-    """What is known without asking anyone, however old."""
-    return Memory(settings).facts()
-
-
 class _Question:
-    """What one request wants to know of the Node."""
+    """What one request needs to know of the Node."""
 
-    def __init__(self, settings: Settings, field: str) -> None:
+    def __init__(self, settings: Settings, field: str, max_age: float = float("inf")) -> None:
         self.settings = settings
         self.field = field
+        self.period = min(settings.cache_seconds, max_age)
         self.memory = Memory(settings)
         self.started = time.time()
 
     def is_fresh(self, known: Facts) -> bool:
-        """Whether nobody has to be asked: not long ago, and by the same kubeconfig, which may be another node's now."""
-        period = self.settings.cache_seconds
-        if period == float("inf"):  # an operator's command, which asks nobody
-            return known.age() < period
-        return known.age() < period and signature(known.kubeconfig) == known.seen
+        """Whether no query is needed: known not long ago, and by files that are unchanged."""
+        if self.period == float("inf"):  # an operator's command, which queries nothing
+            return known.age() < self.period
+        unchanged = all(signature(path) == seen for path, seen in known.files.items())
+        return unchanged and known.age() < self.period
 
     def patience(self, known: Facts | None) -> float:
-        """Seconds for this try at the server."""
+        """Return the seconds that this query may take."""
         most = max(deadline.left() - _RESERVE, 1.0)
-        if self.settings.sparing:
+        if self.settings.rate_limited:
             usual, may_grow = STATUS_PATIENCE, known is None
         elif known and known.has(self.field):
             usual, may_grow = PATIENCE, True
@@ -137,36 +157,36 @@ class _Question:
             return min(max(usual, 2 * failure.patience), _LONGEST, most)
         return usual
 
-    def spare(self, known: Facts | None, patience: float) -> None:
-        """Raise the last failure again if it is recent: a server that is away is asked once per period, too.
+    def reuse_recent_failure(self, known: Facts | None, patience: float) -> None:
+        """Raise the last failure again if it is recent: a server that is away is queried once per period, too.
 
-        One that was given less time than we have says nothing to us.
+        A query that was given less time than this one has says nothing about this one.
         """
         failure = self.memory.failure()
         if failure is None or failure.patience < patience - _RESERVE:
             return
-        may_spare = self.settings.sparing or (known and known.has(self.field) and not failure.answered)
-        if self._is_ours(failure.asked) or (may_spare and self._is_recent(failure)):
-            raise failure.error()
+        may_reuse = self.settings.rate_limited or (known and known.has(self.field) and not failure.answered)
+        if self._is_ours(failure.asked) or (may_reuse and self._is_recent(failure)):
+            raise failure.exception()
 
     def ask(self, patience: float) -> Facts:
-        """Ask the server, unless another process has done so while this one waited for its turn."""
+        """Query the server, unless another process has done so while this one waited for the lock."""
         known = self.memory.facts()
         if known and known.has(self.field) and (self.is_fresh(known) or self._is_ours(known.asked)):
             return known
-        if known and known.sought == self.field and self._is_ours(known.asked):
+        if known and known.wanted_field == self.field and self._is_ours(known.asked):
             return known
-        self.spare(known, patience)
+        self.reuse_recent_failure(known, patience)
         asked = time.time()
         try:
             latest = self._read(known, asked)
         except deadline.DeadlineExceeded:
-            self.memory.keep_failure(asked, patience, _late(patience))
+            self.memory.keep_failure(asked, patience, _too_late(patience, None))
             raise
         except (Unreachable, Refusal) as error:
             self.memory.keep_failure(asked, patience, error)
             raise
-        _tell_change(self.settings, known, latest)
+        _log_changes(self.settings, known, latest)
         self.memory.keep(latest)
         if self.settings.cache.trouble:
             self.settings.log.warning(f"nothing is kept for the next pod: {self.settings.cache.trouble}")
@@ -176,26 +196,32 @@ class _Question:
         def has(node: dict[str, Any]) -> bool:
             return from_node(node, "", asked).has(self.field)
 
-        found = identity.identify(self.settings, known, has, self.memory.forget)
+        hint = known or self.memory.remembered()
+        found = identity.identify(self.settings, hint, has, self.memory.forget)
         latest = from_node(found.node, found.how, asked)
-        latest.sought, latest.kubeconfig, latest.seen = self.field, found.kubeconfig, signature(found.kubeconfig)
-        self.settings.log.debug("the Node has been read", node=latest.name, by=latest.how, podCIDRs=latest.pod_cidrs)
+        latest.wanted_field, latest.files, latest.host_name = self.field, found.files, host_name()
+        log = self.settings.log
+        log.debug("the Node has been read", node=latest.name, by=latest.identified_by, podCIDRs=latest.pod_cidrs)
         return latest
 
     def _is_ours(self, moment: float) -> bool:
-        """Whether what was asked then was asked for us too; not so in a future that a clock once had."""
+        """Whether a query of that time was made since this request began; not in the future, after a clock change."""
         return self.started <= moment <= time.time()
 
     def _is_recent(self, failure: Failure) -> bool:
-        return 0 <= time.time() - failure.asked < min(self.settings.cache_seconds, CACHE_SECONDS)
+        period = min(self.settings.cache_seconds, _STATUS_RETRY if self.settings.rate_limited else CACHE_SECONDS)
+        return 0 <= time.time() - failure.asked < period
 
 
-def _late(patience: float) -> Unreachable:
-    what = f"the API server gave no answer within {patience:.0f} seconds"
+def _too_late(patience: float, lock: Lock | None) -> Unreachable:
+    if lock and lock.waited_for and not lock.is_held:
+        what = f"{lock.waited_for}, which queries the API server, had no answer within {patience:.0f} seconds"
+    else:
+        what = f"the API server gave no answer within {patience:.0f} seconds"
     return Unreachable(what, "is it up, and reachable?", late=True)
 
 
-def _tell_change(settings: Settings, known: Facts | None, latest: Facts) -> None:
+def _log_changes(settings: Settings, known: Facts | None, latest: Facts) -> None:
     if known is None:
         return
     ranges = f"podCIDRs {known.pod_cidrs} -> {latest.pod_cidrs}"

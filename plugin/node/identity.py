@@ -22,14 +22,14 @@ BY_LIST = "machine-id"
 
 
 class Identified:
-    """A Node object, how it was found to be this machine's, and by which kubeconfig it was read."""
+    """A Node object, how it was found to be this machine's, and the files that this rests on, with signatures."""
 
-    __slots__ = ("how", "kubeconfig", "node")
+    __slots__ = ("files", "how", "node")
 
-    def __init__(self, node: dict[str, Any], how: str, kubeconfig: str) -> None:
+    def __init__(self, node: dict[str, Any], how: str, files: dict[str, str]) -> None:
         self.node = node
         self.how = how
-        self.kubeconfig = kubeconfig
+        self.files = files
 
 
 def identify(
@@ -48,21 +48,20 @@ def identify(
     from plugin.kube import client
 
     server = client.connect(settings.kubeconfig, settings.environ, settings.label)
-    path = server.config.path
     for how, name in _told(settings, server):
         if known and known.name != name:
             forget()
         node = server.get_node(name, has)
         _doubt(settings, node, name, how)
-        return Identified(node, how, path)
+        return Identified(node, how, server.files)
     tried: list[str] = []
     machine = machine_id()
     host = os.uname().nodename.lower()
     for how, name in _guesses(known, host):
         guessed = _guess(server, name, how, machine, has, tried)
         if guessed is not None:
-            return Identified(guessed, how, path)
-    return Identified(_search(server, machine, tried), BY_LIST, path)
+            return Identified(guessed, how, server.files)
+    return Identified(_search(server, machine, tried), BY_LIST, server.files)
 
 
 def machine_id() -> str:
@@ -91,7 +90,7 @@ def _told(settings: Settings, server: Client) -> list[tuple[str, str]]:
 
 
 def _guesses(known: Facts | None, host: str) -> list[tuple[str, str]]:
-    remembered = [(BY_LIST, known.name)] if known and known.how == BY_LIST else []
+    remembered = [(BY_LIST, known.name)] if known and known.identified_by == BY_LIST else []
     return [("hostname", host), *remembered]
 
 

@@ -1,35 +1,40 @@
-"""What is kept of the Node between requests: its facts, and how asking for them failed last."""
+"""The facts of this machine's Node, and the last failed query, kept between requests."""
 
 from __future__ import annotations
 
 import json
 import os
+import time
 
-from plugin.cache import digest, pack, unpack
+from plugin.cache import name_of, pack, unpack
 from plugin.errors import Refusal, Unreachable
 from plugin.facts import Facts
+from plugin.node.identity import machine_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from plugin.cache import Lock
+    from plugin.lock import Lock
     from plugin.settings import Settings
 
 PREFIX = "node-"  # of the cache's names for facts
 _FAILURE = "away-"
 _LOCK = "lock-"
-_FORGET_SECONDS = 30 * 86400.0
-# What decides which Node is read, and by which credentials: keys of the configuration, variables of the environment.
+_FAILURE_SECONDS = 3600.0  # after which a failure means nothing
+# What decides which Node is read, and by which credentials: keys of the configuration, variables of the environment,
+# and the machine.
 _KEYS = ("kubeconfig", "nodeName")
 _VARIABLES = ("KUBECONFIG", "HOME", "NODE_NAME")
+_MACHINE = "machineID"
 
 
 class Failure:
-    """How the last question to the server ended.
+    """How the last query of the API server failed.
 
-    asked: when (epoch seconds). patience: for how long an answer was waited for (seconds), late: not long enough.
-    answered: with a clear no. refused: a clear no was the last answer, though it may not be that of the last question.
+    asked: when it was made (epoch seconds). patience: how long it waited for an answer (seconds). late: that was not
+    long enough. answered: with a refusal. refused: the server's last answer was a refusal, though later queries may
+    have had none.
     """
 
     __slots__ = ("answered", "asked", "code", "details", "late", "msg", "patience", "refused")
@@ -54,15 +59,17 @@ class Failure:
         self.msg = msg
         self.details = details
 
-    def error(self) -> Refusal | Unreachable:
-        """What was raised then."""
+    def exception(self) -> Refusal | Unreachable:
+        """Return the exception that the failed query raised; its message says how old it is."""
+        age = time.time() - self.asked
+        msg = f"{self.msg} ({age:.0f} s ago)" if age >= 1 else self.msg
         if self.answered:
-            return Refusal(self.code, self.msg, self.details)
-        return Unreachable(self.msg, self.details, self.code, self.late)
+            return Refusal(self.code, msg, self.details)
+        return Unreachable(msg, self.details, self.code, self.late)
 
 
 class Memory:
-    """What is kept for one way of finding the Node; what is damaged, or another way's, is as good as not there."""
+    """What is kept for one way of finding the Node on one machine. Damaged entries count as missing."""
 
     __slots__ = ("_cache", "_id", "_key")
 
@@ -70,45 +77,50 @@ class Memory:
         values = [settings.kubeconfig, settings.node_name]
         values += [settings.environ.get(name, "") for name in _VARIABLES]
         self._cache = settings.cache
-        self._key = pack(*map(os.fsencode, values))
-        self._id = digest(self._key)
+        self._key = pack(*map(os.fsencode, (*values, machine_id())))
+        self._id = name_of(self._key)
 
     @property
     def path(self) -> str:
-        """The file that holds the facts: whoever learns more replaces it."""
+        """The file that holds the facts. Newer facts replace it."""
         return os.path.join(self._cache.path, PREFIX + self._id)
 
     def lock(self) -> Lock:
-        """Whoever holds this asks the server; the others wait for what that says."""
+        """Return the lock that serializes queries: its holder queries, the others wait and read its result."""
         return self._cache.lock(_LOCK + self._id)
 
     def facts(self) -> Facts | None:
-        """What was learnt last."""
+        """Return the facts that the last successful query found, if the host name is still the same."""
+        known = self.remembered()
+        return known if known and known.host_name == host_name() else None
+
+    def remembered(self) -> Facts | None:
+        """Return the same, whatever the host name was: a hint which Node to query, no more."""
         entry = self._read(PREFIX)
         return Facts(**entry) if entry else None
 
     def keep(self, facts: Facts) -> None:
-        """Remember what has been learnt; no failure matters any more."""
+        """Store the facts; they replace a failure. Only newer facts remove them: a server may be away for long."""
         self._write(PREFIX, facts)
         self._cache.remove(_FAILURE + self._id)
-        self._cache.prune(PREFIX, _FORGET_SECONDS)
 
     def forget(self) -> None:
-        """Keep no facts: they are not of this machine's Node."""
+        """Remove the facts: they belong to another Node."""
         self._cache.remove(PREFIX + self._id)
 
     def failure(self) -> Failure | None:
-        """How it failed, unless something has been learnt since."""
+        """Return how the last query failed; None if it succeeded."""
         entry = self._read(_FAILURE)
         return Failure(**entry) if entry else None
 
     def keep_failure(self, asked: float, patience: float, error: Unreachable | Refusal) -> None:
-        """Remember what went wrong, and a clear no until there is a better answer."""
+        """Store a failure. A refusal counts until a query succeeds."""
         late = isinstance(error, Unreachable) and error.late
         answered = isinstance(error, Refusal)
         before = self.failure()
         refused = answered or bool(before and before.refused)
         self._write(_FAILURE, Failure(asked, patience, late, answered, refused, error.code, error.msg, error.details))
+        self._cache.prune(_FAILURE, _FAILURE_SECONDS)
 
     def _read(self, prefix: str) -> dict[str, Any]:
         body = self._cache.read(prefix + self._id)
@@ -120,16 +132,25 @@ class Memory:
         self._cache.write(prefix + self._id, json.dumps({"key": self._key.hex(), "entry": entry}).encode())
 
 
+def host_name() -> str:
+    """Return the name of this machine."""
+    return os.uname().nodename
+
+
 def decode(body: bytes) -> tuple[Facts, dict[str, str]]:
-    """The facts in a file of a cache, and the way of finding the Node that they are kept for: a value for each of
-    kubeconfig, nodeName, KUBECONFIG, HOME and NODE_NAME. Raises ValueError, TypeError or KeyError for anything else.
+    """Return the facts in a file of a cache, and the values that they were found with: kubeconfig, nodeName,
+    KUBECONFIG, HOME, NODE_NAME and machineID. Raises ValueError, TypeError or KeyError for anything else.
     """
     key, entry = _decode(body)
-    return Facts(**entry), dict(zip(_KEYS + _VARIABLES, map(os.fsdecode, unpack(key))))
+    values = unpack(key)
+    names = (*_KEYS, *_VARIABLES, _MACHINE)
+    if len(values) != len(names):
+        raise ValueError("another layout")
+    return Facts(**entry), dict(zip(names, map(os.fsdecode, values)))
 
 
 def variables(way: dict[str, str]) -> dict[str, str]:
-    """Of a way of finding the Node what the environment said."""
+    """Return those of the values that came from the environment."""
     return {name: way[name] for name in _VARIABLES}
 
 

@@ -142,7 +142,7 @@ def find(request: Request) -> Entry | None:
 
 def key(plugin: str, environ: Mapping[str, str], raw: bytes) -> bytes:
     """All that the answer to a request depends on."""
-    values = [plugin, *(environ.get(name, "") for name in _VARIABLES)]
+    values = [plugin, os.uname().nodename, *(environ.get(name, "") for name in _VARIABLES)]
     values.append(process.argument(environ, "K8S_POD_NAMESPACE") if b"ipv4-namespaces" in raw else "")
     return pack(*map(to_bytes, values), raw)
 
@@ -170,7 +170,7 @@ def location(environ: Mapping[str, str]) -> str:
 
 
 def digest(data: bytes) -> str:
-    """A short name for these bytes. Not collision-free: keep the bytes with what is stored under it, and compare."""
+    """Return a checksum; a name, too, where the bytes are stored with it and compared (else cache.name_of())."""
     return f"{int.from_bytes(data, 'big') % _MODULUS:016x}{len(data):x}"
 
 
@@ -186,7 +186,7 @@ def signature(path: str) -> str:
         status = os.stat(path)
     except OSError:
         return ""
-    return f"{status.st_mtime_ns}.{status.st_size}.{status.st_ino}"
+    return f"{status.st_mtime_ns}.{status.st_ctime_ns}.{status.st_size}.{status.st_ino}"
 
 
 def pack(*fields: bytes) -> bytes:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from plugin import deadline
-from plugin.cache import Cache
+from plugin.cache import Cache, signature
 from plugin.errors import PLUGIN_FAILURE, CniError, NodeMissing, Refusal, Unreachable
 from plugin.facts import POD_CIDRS
 from plugin.log import Log
@@ -35,24 +35,26 @@ class Server:
         self.patience = 0.0
         self.kubeconfig = directory / "kubeconfig"
         self.kubeconfig.write_text("first")
+        self.files = {str(self.kubeconfig): ""}
         self.cache = str(directory / "cache")
         monkeypatch.setattr(identity, "identify", self._identify)
 
     def _identify(self, _settings: Settings, known: Any, _has: object, forget: Callable[[], None]) -> Identified:
         self.asked += 1
+        self.files = {path: signature(path) for path in self.files}
         self.patience = deadline.left()
         if known and known.name != self.told:
             forget()
         if self.fails:
             raise self.fails
-        return Identified(self.node, "certificate CN", str(self.kubeconfig))
+        return Identified(self.node, "certificate CN", self.files)
 
-    def settings(self, *, sparing: bool = False, seconds: float = 30.0) -> Settings:
+    def settings(self, *, rate_limited: bool = False, seconds: float = 30.0) -> Settings:
         """The settings of one request."""
         made = Settings({}, Log(), "ipam.kubeconfig")
         made.cache = Cache(self.cache)
         made.cache_seconds = seconds
-        made.sparing = sparing
+        made.rate_limited = rate_limited
         return made
 
     def age(self, seconds: float) -> None:
@@ -130,7 +132,7 @@ def test_clear_no_is_repeated_to_status(server: Server) -> None:
     server.fails = Refusal(PLUGIN_FAILURE, "no", "why not")
     for _ in range(3):
         with pytest.raises(Refusal) as raised:
-            freshness.facts(server.settings(sparing=True))
+            freshness.facts(server.settings(rate_limited=True))
     assert (raised.value.code, raised.value.details, server.asked) == (PLUGIN_FAILURE, "why not", 1)
 
 
@@ -151,9 +153,9 @@ def test_failure_of_this_machine_is_not_kept_for_status(server: Server) -> None:
     """STATUS sees at once that it is mended."""
     server.fails = CniError(7, "kubeconfig: missing")
     with pytest.raises(CniError, match="missing"):
-        freshness.facts(server.settings(sparing=True))
+        freshness.facts(server.settings(rate_limited=True))
     server.fails = None
-    assert freshness.facts(server.settings(sparing=True)).name == "a"
+    assert freshness.facts(server.settings(rate_limited=True)).name == "a"
 
 
 def test_away_server_is_asked_once_per_period(server: Server) -> None:
@@ -176,8 +178,8 @@ def test_who_can_fall_back_does_not_wait_for_the_lock(server: Server, monkeypatc
     server.fails = AWAY
     freshness.facts(server.settings(), POD_CIDRS)
     monkeypatch.setattr(Memory, "lock", None)
-    for sparing in (False, True):
-        assert freshness.facts(server.settings(sparing=sparing), POD_CIDRS).name == "a"
+    for rate_limited in (False, True):
+        assert freshness.facts(server.settings(rate_limited=rate_limited), POD_CIDRS).name == "a"
 
 
 def test_slow_server_gets_more_time_once_per_period(server: Server) -> None:
@@ -199,7 +201,7 @@ def test_status_is_patient_at_last_while_nothing_is_known(server: Server) -> Non
     given = []
     for _ in range(5):
         with pytest.raises(Unreachable):
-            freshness.facts(server.settings(sparing=True))
+            freshness.facts(server.settings(rate_limited=True))
         given.append(round(server.patience))
         server.age(31)
     assert given == [1, 2, 4, 8, 8]
@@ -211,7 +213,7 @@ def test_status_of_a_known_node_is_quick(server: Server) -> None:
     server.fails = LATE
     for _ in range(3):
         server.age(31)
-        assert freshness.facts(server.settings(sparing=True), POD_CIDRS).name == "a"
+        assert freshness.facts(server.settings(rate_limited=True), POD_CIDRS).name == "a"
         assert round(server.patience) == 1
 
 
@@ -256,5 +258,6 @@ def test_what_rests_on_the_facts(server: Server) -> None:
     known = freshness.facts(server.settings(), POD_CIDRS)
     files = [path for path, _seen in freshness.rests_on(server.settings(), known)]
 
-    assert files == [Memory(server.settings()).path, str(server.kubeconfig)]
-    assert all(os.path.exists(path) for path in files)
+    assert files[:2] == [Memory(server.settings()).path, str(server.kubeconfig)]
+    assert all(os.path.exists(path) for path in files[:2])
+    assert tuple(files[2:]) == identity.MACHINE_ID_FILES

@@ -104,10 +104,10 @@ def node(context: Context) -> Finding:
     context.facts = facts
     if warning:
         return warn(warning, _OTHER_MACHINE if "machineID" in warning else _OTHER_RANGES)
-    if facts.how == "machine-id":
+    if facts.identified_by == "machine-id":
         remedy = "write nodeName into the configuration: that saves asking for all Nodes"
         return warn(f"{facts.name}, found among all Nodes by this machine's id", remedy)
-    return ok(f"{facts.name}, by {facts.how}")
+    return ok(f"{facts.name}, by {facts.identified_by}")
 
 
 def _candidate(context: Context) -> str:

@@ -36,7 +36,7 @@ def ranges(context: Context) -> Finding:
     if not context.pinned_file and context.facts is None and not (context.is_away and freshness.last_known(settings)):
         return skip("needs node")
     # By what the checks before have learnt, or else by what was known before: the server has been asked.
-    settings.cache_seconds, settings.sparing = float("inf"), True
+    settings.cache_seconds, settings.rate_limited = float("inf"), True
     context.heard.warnings.clear()
     plan = context.plan = context.plugin.plan(context.request, settings)
     if os.path.basename(plan.program) != hostlocal.NAME:

@@ -130,7 +130,7 @@ class Origins:
         else:
             names = [each.name for each in known_ranges.learnt(self._overlay) if each.facts.asked == known.asked]
             since = f"{output.age(known.age())} old in {os.path.join(self._overlay.path, *names[:1])}"
-        return f"{field} of node {known.name} (by {known.how}), {since}"
+        return f"{field} of node {known.name} (by {known.identified_by}), {since}"
 
 
 def _print(explanation: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ from plugin import hostlocal, kube_node, spans, verbs
 from plugin.errors import CniError
 from plugin.log import Log
 from plugin.node import memory
+from plugin.node.identity import machine_id
 from plugin.ops.networks import networks
 from plugin.ops.networks.overlay import Overlay
 
@@ -50,8 +51,9 @@ def learnt(cache: Cache) -> list[Learnt]:
 
 def learnt_for(settings: Settings) -> Learnt | None:
     """What the runtime's last ADD with this configuration learnt."""
-    same = (settings.kubeconfig, settings.node_name)
-    fitting = [each for each in learnt(settings.cache) if (each.way["kubeconfig"], each.way["nodeName"]) == same]
+    same = (settings.kubeconfig, settings.node_name, machine_id())
+    names = ("kubeconfig", "nodeName", "machineID")
+    fitting = [each for each in learnt(settings.cache) if tuple(each.way[name] for name in names) == same]
     # A time in the future is no age: the clock was set back.
     return next((each for each in fitting if each.facts.age() < float("inf")), None)
 
@@ -114,7 +116,7 @@ def _adopt(last: Learnt, asked: Request, settings: Settings) -> None:
     asked.environ = settings.environ = {**asked.environ, **memory.variables(last.way)}
     settings.cache = Overlay(settings.cache)
     settings.cache_seconds = float("inf")
-    settings.sparing = True
+    settings.rate_limited = True
 
 
 def _learnt(cache: Cache) -> Iterator[Learnt]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from plugin.cache import Cache, Lock
+from plugin.cache import Cache
+from plugin.lock import Lock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,5 +58,5 @@ class Overlay(Cache):
 
 
 class _Unlocked(Lock):
-    def __enter__(self) -> None:
-        pass
+    def __enter__(self) -> Lock:
+        return self
