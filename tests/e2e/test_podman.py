@@ -74,6 +74,7 @@ class Podman:
         """Let podman know a network, with a bridge of its own."""
         name = config["name"]
         main = {"type": "bridge", "bridge": f"br-{name}", "isGateway": True, "ipam": config["ipam"]}
+        main["capabilities"] = {"ips": True}
         text = json.dumps({"cniVersion": config["cniVersion"], "name": name, "plugins": [main]})
         self.world.write(f"networks/{name}.conflist", text)
 
@@ -146,6 +147,19 @@ def test_container_on_two_networks(podman: Podman) -> None:
     }
     podman.run("rm", "--force", "--time=0", "both")
     assert podman.world.leases() == podman.world.leases("net1") == []
+
+
+def test_chosen_addresses(podman: Podman) -> None:
+    """A container has the addresses that its user chooses: podman passes them by the capability ips."""
+    podman.network(podman.world.config(cacheDir=podman.world.cache))
+    assert podman.sleeper("chosen", "k8snet:ip=11.0.1.77,ip=1100:0:0:1::4d").returncode == 0
+
+    assert podman.addresses("chosen") == {"k8snet": ["11.0.1.77", "1100:0:0:1::4d"]}
+    taken = podman.sleeper("late", "k8snet:ip=11.0.1.77,ip=1100:0:0:1::4e")
+    assert "11.0.1.77 is not available" in taken.stderr.decode()
+    assert podman.world.leases() == ["11.0.1.77", "1100:0:0:1::4d"]
+    podman.run("rm", "--force", "--time=0", "chosen")
+    assert podman.world.leases() == []
 
 
 def test_what_is_wrong_is_shown(podman: Podman) -> None:
