@@ -1,4 +1,7 @@
-"""GC: release what no attachment holds any more, each lease by host-local's own DEL.
+"""GC: release what is in no attachment, each lease by host-local's own DEL.
+
+The runtime's list is one witness. A container that it does not know, but that is alive by other evidence, keeps its
+leases: a runtime that has lost its state sends an empty list.
 
 https://www.cni.dev/docs/spec/#gc-clean-up-any-stale-resources
 """
@@ -14,6 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from plugin.cni import Request
+    from plugin.hostlocal import Lease
     from plugin.log import Log
 
 # The first is what libcni sends and the specification says today; the second is what version 1.1.0 of it said.
@@ -26,30 +30,55 @@ def collect(request: Request, data_dirs: Sequence[str], log: Log) -> None:
     valid = valid_attachments(request.config)
     if valid is None:
         return
+    found = {each: stale(hostlocal.store(each, request.name), valid, process.STARTED) for each in data_dirs}
+    alive = _alive([lease for held in found.values() for leases in held.values() for lease in leases], valid)
     troubles = []
-    for data_dir in data_dirs:
-        for container, interface in stale(hostlocal.store(data_dir, request.name), valid, process.STARTED):
-            try:
-                _free(request, data_dir, container, interface)
-                log.info("stale lease released", container=container, interface=interface)
-            except (CniError, delegate.Refused) as error:
-                troubles.append(f"{container} {interface}: {error}")
+    for data_dir, (container, interface) in [(data_dir, pair) for data_dir, held in found.items() for pair in held]:
+        if container in alive:
+            what = f"GC keeps the lease of a container that is not in the list: {alive[container]}"
+            log.warning(what, container=container, interface=interface)
+            continue
+        try:
+            _free(request, data_dir, container, interface)
+            log.info("stale lease released", container=container, interface=interface)
+        except (CniError, delegate.Refused) as error:
+            troubles.append(f"{container} {interface}: {error}")
     if troubles:
         msg = f"{len(troubles)} stale leases could not be released"
         raise CniError(PLUGIN_FAILURE, msg, "; ".join(troubles)[:_TOLD])
 
 
 def valid_attachments(config: dict[str, Any]) -> set[tuple[str, str]] | None:
-    """(container, interface) of every attachment in use; None when the caller does not say. Raises CniError.
+    """(container, interface) of every attachment in use; None if the caller sends no list. Raises CniError.
 
-    null is Go's empty list: nothing is in use.
+    null is Go's empty list: nothing is in use. libcni sends the list under both keys.
     """
-    key = next((key for key in _KEYS if key in config), None)
-    if key is None:
-        return None
-    listed = [] if config[key] is None else config[key]
+    lists = [_attachments(key, config[key]) for key in _KEYS if key in config]
+    if len(lists) == 2 and lists[0] != lists[1]:
+        details = "nothing was released; send one of them, or the same list under both keys"
+        raise CniError(INVALID_CONFIG, f"'{_KEYS[0]}' and '{_KEYS[1]}' contradict each other", details)
+    return lists[0] if lists else None
+
+
+def stale(store: str, valid: set[tuple[str, str]], started: float) -> dict[tuple[str, str], list[Lease]]:
+    """The attachments that are not in the list, with their leases; not what was reserved since the request came.
+
+    host-local before 0.8 wrote the container only: such a lease is in use when any attachment has the container.
+    """
+    containers = {container for container, _interface in valid}
+    found: dict[tuple[str, str], list[Lease]] = {}
+    for lease in hostlocal.leases(store):
+        in_use = (lease.container, lease.interface) in valid if lease.interface else lease.container in containers
+        # What is not a container's id, no DEL can name.
+        if cni.is_identifier(lease.container) and not in_use and lease.reserved < started:
+            found.setdefault((lease.container, lease.interface or "eth0"), []).append(lease)
+    return found
+
+
+def _attachments(key: str, listed: object) -> set[tuple[str, str]]:
+    """The pairs in one list."""
     pairs: set[tuple[Any, Any]] = set()
-    for each in listed if isinstance(listed, list) else [None]:
+    for each in listed if isinstance(listed, list) else [] if listed is None else [None]:
         pair = (each.get("containerID"), each.get("ifname")) if isinstance(each, dict) else (None, None)
         if not all(isinstance(name, str) and name for name in pair):
             details = 'nothing was released; each entry is {"containerID": …, "ifname": …}'
@@ -58,19 +87,16 @@ def valid_attachments(config: dict[str, Any]) -> set[tuple[str, str]] | None:
     return pairs
 
 
-def stale(store: str, valid: set[tuple[str, str]], started: float) -> list[tuple[str, str]]:
-    """The attachments that hold leases and are not in use; what was reserved since the question came is left alone.
+def _alive(leases: Sequence[Lease], valid: set[tuple[str, str]]) -> dict[str, str]:
+    """Containers of these leases that may be alive though the runtime does not list them, and why."""
+    listed = {container for container, _interface in valid}
+    unlisted = [lease for lease in leases if lease.container not in listed]
+    if not unlisted:
+        return {}
+    from plugin.evidence.verdict import Evidence
 
-    host-local before 0.8 wrote the container only: such a lease is in use when any attachment has the container.
-    """
-    containers = {container for container, _interface in valid}
-    found = {}
-    for lease in hostlocal.leases(store):
-        in_use = (lease.container, lease.interface) in valid if lease.interface else lease.container in containers
-        # What is no container's id, no DEL can name.
-        if cni.is_identifier(lease.container) and not in_use and lease.reserved < started:
-            found[lease.container, lease.interface or "eth0"] = True
-    return list(found)
+    evidence = Evidence()
+    return {each.container: why for each in unlisted if (why := evidence.life(each) or evidence.blindness)}
 
 
 def _free(request: Request, data_dir: str, container: str, interface: str) -> None:

@@ -13,7 +13,9 @@ import pytest
 from plugin import garbage, process
 from plugin.cni import Request
 from plugin.errors import INVALID_CONFIG, PLUGIN_FAILURE, CniError
+from plugin.evidence import results
 from plugin.log import Log
+from tests.support.fakeproc import FakeProc
 from tests.support.recorder import Recorder
 
 KEY = "cni.dev/valid-attachments"
@@ -21,9 +23,19 @@ OLD_KEY = "cni.dev/attachments"
 AGO = time.time() - 3600
 
 
+@pytest.fixture(autouse=True)
+def proc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeProc:
+    """A machine without containers."""
+    monkeypatch.setattr(results, "DIRECTORIES", (str(tmp_path / "results"),))
+    return FakeProc(tmp_path, monkeypatch)
+
+
 def pair(container: object, interface: object) -> dict[str, object]:
     """One entry of the list of valid attachments."""
     return {"containerID": container, "ifname": interface}
+
+
+BOTH = {("c1", "eth0"), ("c2", "eth0")}
 
 
 @pytest.mark.parametrize(
@@ -37,7 +49,8 @@ def pair(container: object, interface: object) -> dict[str, object]:
         ({KEY: [{**pair("c1", "eth0"), "more": 1}]}, {("c1", "eth0")}),
         ({OLD_KEY: [pair("c1", "eth0")]}, {("c1", "eth0")}),
         ({OLD_KEY: None}, set()),
-        ({KEY: [pair("new", "eth0")], OLD_KEY: [pair("old", "eth0")]}, {("new", "eth0")}),
+        ({KEY: [pair("c1", "eth0"), pair("c2", "eth0")], OLD_KEY: [pair("c2", "eth0"), pair("c1", "eth0")]}, BOTH),
+        ({KEY: None, OLD_KEY: []}, set()),
         ({"CNI.dev/valid-attachments": []}, None),
     ],
 )
@@ -76,6 +89,54 @@ def test_list_that_is_none(tmp_path: Path, listed: object) -> None:
         node.collect({KEY: listed})
     assert (caught.value.code, KEY in caught.value.msg) == (INVALID_CONFIG, True)
     assert node.next.calls() == []
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (None, [pair("c1", "eth0")]),
+        ([], [pair("c1", "eth0")]),
+        ([pair("c1", "eth0")], None),
+        ([pair("c1", "eth0")], [pair("c1", "net1")]),
+        ([pair("c1", "eth0")], [pair("c1", "eth0"), pair("c2", "eth0")]),
+        ([pair("c1", "eth0")], "c1"),
+        (0, [pair("c1", "eth0")]),
+    ],
+)
+def test_lists_that_contradict_each_other(tmp_path: Path, proc: FakeProc, first: object, second: object) -> None:
+    """Two keys that do not say the same are an error, and not one lease is touched."""
+    node = Node(tmp_path)
+    for number, container in ((2, "c1"), (3, "c2"), (4, "c3")):
+        node.lease(f"10.9.0.{number}", f"{container}\r\neth0")
+    with pytest.raises(CniError) as caught:
+        node.collect({KEY: first, OLD_KEY: second})
+    assert (caught.value.code, node.next.calls()) == (INVALID_CONFIG, [])
+
+
+def test_container_that_is_alive(tmp_path: Path, proc: FakeProc) -> None:
+    """A runtime that has lost its state lists nothing: what a process names is kept, and the log says why."""
+    node = Node(tmp_path)
+    for number, container in ((2, "live"), (3, "dead"), (4, "half")):
+        node.lease(f"10.9.0.{number}", f"{container}\r\neth0")
+    node.lease("10.9.0.5", "half\r\nnet1")
+    for pid, container in ((4711, "live"), (4712, "half")):
+        proc.process(pid, cgroup=f"/cri-containerd-{container}.scope")
+
+    node.collect({KEY: [pair("half", "eth0")]})
+
+    assert sorted(node.freed()) == [("dead", "eth0"), ("half", "net1")]
+    kept = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines() if "keeps" in line]
+    assert [each["container"] for each in kept] == ["live"]
+    assert kept[0]["msg"].endswith("process 4711 (pause) names the container")
+
+
+def test_processes_that_cannot_be_seen(tmp_path: Path, proc: FakeProc) -> None:
+    """In doubt nothing is freed."""
+    node = Node(tmp_path)
+    node.lease("10.9.0.2", "c1\r\neth0")
+    (proc.directory / "self").unlink()
+    node.collect({KEY: []})
+    assert node.freed() == []
 
 
 def test_object_in_place_of_the_list(tmp_path: Path) -> None:

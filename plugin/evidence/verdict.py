@@ -41,25 +41,29 @@ class Verdict:
 
 
 class Record:
-    """What our own ADD has recorded of an attachment. namespace: its path. made: seconds of CLOCK_BOOTTIME."""
+    """What our own ADD has recorded. netns: path of the network namespace. made: seconds of CLOCK_BOOTTIME."""
 
-    __slots__ = ("container", "interface", "made", "namespace")
+    __slots__ = ("container", "interface", "made", "netns")
 
-    def __init__(self, container: str, interface: str, namespace: str, made: float) -> None:
+    def __init__(self, container: str, interface: str, netns: str, made: float) -> None:
         self.container = container
         self.interface = interface
-        self.namespace = namespace
+        self.netns = netns
         self.made = made
 
 
 class Evidence:
-    """All witnesses, as of now. trouble: why libcni's results are no witness; empty if they are."""
+    """All witnesses, as of now.
+
+    trouble: why libcni's results are no witness; blindness: why processes and namespaces are none; empty if they are.
+    """
 
     def __init__(self, found: Results | None = None, records: Sequence[Record] = ()) -> None:
         self.results = Results(results.DIRECTORIES) if found is None else found
         self.trouble = self.results.trouble
         self._processes = Processes()
         self._namespaces = Namespaces(self._processes.own, self._processes.runtimes)
+        self.blindness = self._processes.trouble or self._namespaces.trouble
         self._records: dict[str, list[Record]] = {}
         for record in records:
             self._records.setdefault(record.container, []).append(record)
@@ -100,9 +104,8 @@ class Evidence:
             return Verdict(UNKNOWN, lease.trouble)
         if not self._is_settled(lease):
             return Verdict(NEW, f"its ADD may be running: {GRACE / 60:.0f} minutes have not passed")
-        blind = self._processes.trouble or self._namespaces.trouble
-        if blind:
-            return Verdict(UNKNOWN, blind)
+        if self.blindness:
+            return Verdict(UNKNOWN, self.blindness)
         if not lease.container:
             return Verdict(EMPTY, "it names no container", is_proof=True)
         return self._dead(network, lease, strangers)
@@ -138,7 +141,7 @@ class Evidence:
     def _paths(self, container: str) -> list[str]:
         """The network namespace of a container, by libcni's results and by our own records."""
         found = [path for result in self.results.of(container) for path in result.namespaces]
-        found += [record.namespace for record in self._records.get(container, ()) if record.namespace]
+        found += [record.netns for record in self._records.get(container, ()) if record.netns]
         return list(dict.fromkeys(found))
 
     def _doubt_of_store(self, network: str, leases: Sequence[Lease]) -> str:
