@@ -33,9 +33,11 @@ def main(argv: list[str]) -> None:
 
 def _answer(request: Request) -> tuple[int, bytes]:
     if request.entry:
-        from plugin import fast
+        from plugin import fast, hostlocal
 
-        return fast.conclude(request)
+        status, answer = fast.conclude(request)
+        if not (status and hostlocal.is_exhausted(answer)):
+            return status, answer
     if request.error:
         raise request.error
     from plugin import verbs

@@ -25,6 +25,7 @@ PLACEHOLDER = [[{"subnet": "192.0.2.0/24"}]]
 # What a release says in place of the caller's CNI_ARGS, so that a bad one cannot keep a lease alive.
 RELEASE_ARGS = "IgnoreUnknown=1"
 _BRIDGED = {"1.1.0": "1.0.0"}  # before 1.6 host-local knows nothing newer; the answers to both are the same
+_EXHAUSTED = b"no IP addresses available in range set"  # backend/allocator/allocator.go
 
 
 class Lease:
@@ -67,6 +68,11 @@ def release_environ(environ: Mapping[str, str]) -> dict[str, str]:
 def store(data_dir: str, network: str) -> str:
     """The directory in which the leases of a network are files."""
     return os.path.normpath(os.path.join(data_dir or DATA_DIR, network))
+
+
+def is_exhausted(answer: bytes) -> bool:
+    """Return whether this answer to an ADD says that a range is full."""
+    return _EXHAUSTED in answer
 
 
 def leases(directory: str) -> Iterator[Lease]:

@@ -73,6 +73,11 @@ def _add(plugin: Type, request: Request, chosen: Settings) -> tuple[int, bytes]:
     if plan.used:
         chosen.cache.link(attachment(request.environ), plan.used)
     status, answer = delegate.add(plan.program, request.environ, raw)
+    if status and chosen.reclaim and _is_host_local(plan.program) and hostlocal.is_exhausted(answer):
+        from plugin import reclaim
+
+        reclaim.make_room(config, chosen)  # another process may have made it at the same time
+        status, answer = delegate.add(plan.program, request.environ, raw)
     if status:
         return status, answer
     answer = fast.translated_back(answer) if translated else answer

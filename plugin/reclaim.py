@@ -1,0 +1,62 @@
+"""A full range: release the leases of containers that are certainly gone, so that the next pod gets an address.
+
+Certainly gone means: the network namespace does not exist any more (or the lease is older than the last boot), no
+process names the container, and the grace time has passed.
+"""
+
+from __future__ import annotations
+
+import os
+
+from plugin import deadline, hostlocal
+from plugin.deadline import DeadlineExceeded
+from plugin.errors import CniError
+from plugin.evidence.verdict import Evidence
+from plugin.storelock import Locked
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from plugin.evidence.verdict import Record, Verdict
+    from plugin.hostlocal import Lease
+    from plugin.settings import Settings
+
+_RESERVE = 3.0  # seconds kept for the second ADD
+_SHOWN = 20  # addresses in one message
+
+
+def make_room(config: dict[str, Any], chosen: Settings, known: Sequence[Record] = ()) -> list[Lease]:
+    """Release what can be reclaimed in the store of this host-local configuration; returns what was released.
+
+    Whatever goes wrong is logged: host-local's own error is what the caller has to see.
+    """
+    released: list[Lease] = []
+    network, store = str(config.get("name")), hostlocal.store(_data_dir(config), str(config.get("name")))
+    try:
+        with deadline.within(max(deadline.left() - _RESERVE, 0.0)):
+            evidence = Evidence(records=known)
+            with Locked(store, deadline.left()):
+                for lease, verdict in dead(store, network, evidence):
+                    os.unlink(os.path.join(store, lease.address))
+                    released.append(lease)
+                    whose = {"container": lease.container, "interface": lease.interface}
+                    chosen.log.info("lease reclaimed", address=lease.address, evidence=verdict.evidence, **whose)
+    except (CniError, OSError, DeadlineExceeded) as error:
+        chosen.log.warning(f"a range is full; reclaiming leases failed: {error or 'no time left'}")
+    if released:
+        shown = ", ".join(lease.address for lease in released[:_SHOWN])
+        more = f" and {len(released) - _SHOWN} more" if len(released) > _SHOWN else ""
+        chosen.log.warning(f"a range is full; reclaimed the leases of containers that are gone: {shown}{more}")
+    return released
+
+
+def dead(store: str, network: str, evidence: Evidence) -> list[tuple[Lease, Verdict]]:
+    """The leases in a store whose containers are certainly gone."""
+    leases = list(hostlocal.leases(store))
+    return [pair for pair in zip(leases, evidence.judge(network, leases, named=True)) if pair[1].is_proof]
+
+
+def _data_dir(config: dict[str, Any]) -> str:
+    return str(config["ipam"].get("dataDir") or "")
