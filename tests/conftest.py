@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from plugin import deadline
+from plugin.kube import redaction
 
 _NAMES = ("KUBECONFIG", "NODE_NAME", "NODE_ANNOTATION_CFG", "NO_COLOR")
 _ENDS = ("_PROXY", "_CA_BUNDLE")
@@ -36,6 +37,13 @@ def environment(monkeypatch: pytest.MonkeyPatch, caches: Path) -> None:
         if name in _NAMES or name.upper().endswith(_ENDS) or (name.startswith("CNI_") and name != "CNI_PATH"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("NODE_IPAM_CACHE", str(caches / str(next(_numbers))))
+
+
+@pytest.fixture(autouse=True)
+def secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No secret of another test is kept out of what this one reads."""
+    monkeypatch.setattr(redaction, "_forms", set())
+    monkeypatch.setattr(redaction, "_probes", {})
 
 
 @pytest.fixture(autouse=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 
 from plugin.errors import PLUGIN_FAILURE, CniError, Forbidden, NodeMissing, Refusal, Unreachable
+from plugin.facts import member
+from plugin.kube.redaction import redact
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -82,6 +84,25 @@ def checked(answer: Answer, kind: str, name: str, route: str) -> dict[str, Any]:
     return value
 
 
+def trimmed(node: dict[str, Any]) -> dict[str, Any]:
+    """Return the members of a Node that are used, without our secrets: a server may repeat them there, too."""
+    metadata, spec, status = member(node, "metadata"), member(node, "spec"), member(node, "status")
+    return {
+        "metadata": _redacted({key: metadata[key] for key in ("name", "uid", "annotations") if key in metadata}),
+        "spec": _redacted({key: spec[key] for key in ("podCIDR", "podCIDRs") if key in spec}),
+        "status": {"nodeInfo": _redacted({"machineID": member(status, "nodeInfo").get("machineID")})},
+    }
+
+
+def _redacted(value: Any) -> Any:
+    if isinstance(value, dict):
+        # A password may have a word in it that the key of an annotation has, too.
+        return {redact(key, least=16): _redacted(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_redacted(each) for each in value]
+    return redact(value, least=8) if isinstance(value, str) else value
+
+
 def _refuse(answer: Answer, name: str, route: str) -> NoReturn:
     status = answer.status
     reply = _decoded(answer)
@@ -115,9 +136,9 @@ def _decoded(answer: Answer) -> dict[str, Any]:
 
 
 def _plain(text: object) -> str:
-    """What a server says, fit for a log: one line, not endless."""
+    """Return what a server says as one line, fit for a log: cut, and without our secrets."""
     line = "".join(each if each.isprintable() else " " for each in str(text or "")[:_TEXT_LIMIT])
-    return " ".join(line.split())
+    return redact(" ".join(line.split()))
 
 
 def _host(location: str) -> str:

@@ -69,7 +69,7 @@ class Client:
             node = self._fetch(f"{path}?resourceVersion=0", "Node", name)
         except NodeMissing:
             node = None
-        return node if node is not None and has(node) else self._fetch(path, "Node", name)
+        return answers.trimmed(node if node is not None and has(node) else self._fetch(path, "Node", name))
 
     def list_nodes(self) -> Iterator[Node]:
         """Every Node, each once, in pages: use it only when the name of the Node wanted cannot be known."""

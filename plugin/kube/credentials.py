@@ -7,7 +7,7 @@ import json
 
 from plugin.errors import CniError
 from plugin.facts import CERTIFICATE_NAME, TOKEN_CLAIM
-from plugin.kube import der, files, rules
+from plugin.kube import der, files, redaction, rules
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Credentials:
 
 
 def load(config: Kubeconfig, environ: Mapping[str, str], *, refresh: bool = False) -> Credentials:
-    """Read what the user entry names, or run its exec plugin. None at all for a http:// server.
+    """Read what the user entry names, or run its exec plugin. None at all for a http:// server. Secrets are registered.
 
     refresh: the server refused (401) what an exec plugin gave before: run it again.
     Files half-written are read again for up to a second.
@@ -58,8 +58,11 @@ def load(config: Kubeconfig, environ: Mapping[str, str], *, refresh: bool = Fals
     # As in client-go, what is written down goes before exec; a token file does so even when it is empty.
     named = ("token", "tokenFile", "username", "client-certificate", "client-certificate-data")
     if "exec" in user and not any(user.get(key) for key in named):
-        return _from_plugin(config, environ, refresh)
-    return files.settled(lambda: _written(config))
+        found = _from_plugin(config, environ, refresh)
+    else:
+        found = files.settled(lambda: _written(config))
+    redaction.register(der.pem_block(found.key, "PRIVATE KEY").decode("latin-1"), is_base64=True)
+    return found
 
 
 def _from_plugin(config: Kubeconfig, environ: Mapping[str, str], refresh: bool) -> Credentials:
@@ -82,12 +85,16 @@ def _written(config: Kubeconfig) -> Credentials:
         kinds.append("client certificate")
     kind, token = _token(config)
     if token:
+        redaction.register(token)
         _authorize(found, f"Bearer {token}")
         found.source = config.user["tokenFile"] if kind == "token file" else found.source
         kinds.append(kind)
     if config.user.get("username"):
-        pair = f"{config.user['username']}:{config.user.get('password', '')}"
-        _authorize(found, "Basic " + base64.b64encode(pair.encode()).decode())
+        password: str = config.user.get("password", "")
+        pair = base64.b64encode(f"{config.user['username']}:{password}".encode()).decode()
+        redaction.register(password)
+        redaction.register(pair)
+        _authorize(found, f"Basic {pair}")
         kinds.append("basic auth")
     found.kind = " and ".join(kinds) or found.kind
     return found

@@ -13,7 +13,7 @@ import time
 
 from plugin import deadline, process
 from plugin.errors import PLUGIN_FAILURE, CniError, Unreachable
-from plugin.kube import der, document
+from plugin.kube import der, document, redaction
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -133,13 +133,16 @@ def _answer(config: Kubeconfig, out: bytes) -> Answer:
         raise _refused(f"decoding stdout: {error}", config) from None
     if not isinstance(answer, dict) or answer.get("kind") != _KIND:
         raise _refused(f"decoding stdout: not an {_KIND}", config)
+    status = answer.get("status")
+    handed_out = [each for each in status.values() if isinstance(each, str)] if isinstance(status, dict) else []
+    for secret in handed_out:
+        redaction.register(secret)
     wanted, version = config.user["exec"]["apiVersion"], answer.get("apiVersion")
     if version != wanted:
-        returned = clean(str(version))
+        returned = redaction.redact(clean(str(version)))
         raise _refused(
             f"exec plugin is configured to use API version {wanted}, plugin returned version {returned}", config
         )
-    status = answer.get("status")
     if not isinstance(status, dict):
         raise _refused("exec plugin didn't return a status field", config)
     token = _text(status, "token", config)

@@ -6,6 +6,7 @@ import socket
 from urllib.parse import urlsplit
 
 from plugin.errors import INVALID_CONFIG, CniError
+from plugin.kube import redaction
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,7 +53,20 @@ def _checked(proxy: str, origin: str) -> str:
         scheme = parts.scheme if parts.scheme.isalnum() else "such"
         details = "use an http:// or https:// proxy, or list the API server's host in NO_PROXY"
         raise CniError(INVALID_CONFIG, f"{origin}: {scheme} proxies are not supported", details)
+    _register_password(parts)
     return proxy
+
+
+def _register_password(parts: SplitResult) -> None:
+    """Keep the password, and the header in which it is sent, out of what the proxy says."""
+    from base64 import b64encode
+    from urllib.parse import unquote
+
+    if parts.password:
+        redaction.register(parts.password)
+        redaction.register(unquote(parts.password))
+        pair = f"{unquote(parts.username or '')}:{unquote(parts.password)}"
+        redaction.register(b64encode(pair.encode()).decode())
 
 
 def _applies(target: SplitResult, no_proxy: str) -> bool:

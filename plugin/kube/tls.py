@@ -8,6 +8,7 @@ import socket
 import ssl
 
 from plugin.errors import INVALID_CONFIG, IO_FAILURE, CniError
+from plugin.kube.redaction import redact
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def names(made: ssl.SSLContext, address: tuple[str, int], server_name: str) -> l
             certificate: Any = connection.getpeercert()
     except (OSError, ValueError):
         return []
-    return [name for _, name in certificate.get("subjectAltName", ())]
+    return [redact(str(name)) for _, name in certificate.get("subjectAltName", ())]
 
 
 def blocks(pem: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -118,8 +118,10 @@ def _search(server: Client, machine: str, tried: list[str]) -> dict[str, Any]:
     if not machine:
         tried.append(f"machine-id: none in {' or '.join(MACHINE_ID_FILES)}")
         raise _unknown(server, tried)
+    from plugin.kube.answers import trimmed
+
     try:
-        found = [node for node in server.list_nodes() if machine_id_of(node) == machine]
+        found = [trimmed(node) for node in server.list_nodes() if machine_id_of(node) == machine]
     except Forbidden as error:
         tried.append(f"machine-id {machine}: {error.msg}")
         raise _unknown(server, tried) from None

@@ -1,0 +1,62 @@
+"""Keep secrets that were sent out of whatever a server, a proxy or a credential plugin says."""
+
+from __future__ import annotations
+
+import base64
+
+_PART = 8  # characters: as many of a secret must not be shown together
+_SHORTEST = 4  # characters; a shorter secret is in any text by chance
+_MARK = "[redacted]"
+# Every part of a form of a secret has one of its probes in it, wherever it begins.
+_PROBE = 4
+_STEP = _PART - _PROBE + 1
+
+_forms: set[str] = set()
+_probes: dict[str, list[tuple[str, int]]] = {}  # a probe -> the forms that have it, and where
+
+
+def register(secret: str, *, is_base64: bool = False) -> None:
+    """Remember a secret for redact(), as it is and, unless it is so already, in base64."""
+    for text in {secret, "".join(secret.split())}:
+        for form in (text, *(() if is_base64 else _in_base64(text.encode(errors="replace")))):
+            if len(form) >= _SHORTEST and form not in _forms:
+                _forms.add(form)
+                for at in range(0, len(form) - _PROBE + 1, _STEP):
+                    _probes.setdefault(form[at : at + _PROBE], []).append((form, at))
+
+
+def redact(text: str, least: int = 0) -> str:
+    """Return the text with every secret replaced, and every part of eight or more characters of one.
+
+    least: replace only what has so many characters; for text that must not change by chance.
+    """
+    hidden = bytearray(len(text) + 1)
+    for at in range(len(text) - _PROBE + 1):
+        for form, place in _probes.get(text[at : at + _PROBE], ()):
+            if not all(hidden[at : at + _PROBE]):
+                start, end = _common(text, at, form, place)
+                if end - start >= (least or min(_PART, len(form))):
+                    hidden[start:end] = b"\1" * (end - start)
+    found = [character if not hidden[at] else "" if hidden[at - 1] else _MARK for at, character in enumerate(text)]
+    return "".join(found)
+
+
+def _common(text: str, at: int, form: str, place: int) -> tuple[int, int]:
+    """Return where the part of the text begins and ends that the form has, too; both have the same probe here."""
+    before, after = 0, _PROBE
+    while before < min(at, place) and text[at - before - 1] == form[place - before - 1]:
+        before += 1
+    while after < min(len(text) - at, len(form) - place) and text[at + after] == form[place + after]:
+        after += 1
+    return at - before, at + after
+
+
+def _in_base64(data: bytes) -> list[str]:
+    """Return what a base64 text has in it if these bytes are a part of what it stands for, wherever they begin."""
+    found = []
+    for before, foreign in enumerate((0, 2, 3)):  # the characters that also depend on the bytes before
+        text = base64.b64encode(bytes(before) + data).decode()
+        end = len(text.rstrip("="))
+        text = text[foreign : end if end == len(text) else end - 1]  # the last one depends on the bytes after
+        found += [text, text.replace("+", "-").replace("/", "_")]
+    return found
