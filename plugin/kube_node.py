@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from plugin import delegate, hostlocal, keys, process, settings, values
+from plugin import delegate, hostlocal, keys, process, settings, trust, values
 from plugin.cache import signature
 from plugin.cni import decode
 from plugin.errors import INVALID_CONFIG, PLUGIN_FAILURE, CniError
@@ -135,7 +135,7 @@ def pinned_file(data_dir: str, network: str) -> str:
 def _read_pinned(path: str) -> dict[str, Any] | None:
     """The host-local configuration that an operator laid down for this network; None when there is none."""
     try:
-        raw = settings.read_file(path, _PINNED_LIMIT)
+        raw = trust.read(path, _PINNED_LIMIT)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 
-from plugin import annotation, delegate, hostlocal, keys, settings, values
+from plugin import annotation, delegate, hostlocal, keys, settings, trust, values
 from plugin.cache import attachment, digest, signature
 from plugin.cni import decode
 from plugin.errors import INVALID_CONFIG, CniError
@@ -109,9 +109,24 @@ def next_plugin(environ: Mapping[str, str], config: dict[str, Any], program: str
     if not name:
         return delegate.find(hostlocal.NAME, [os.path.dirname(os.path.abspath(program)), *plugins])
     if "/" in name:
-        directory, _, base = name.rpartition("/")
-        return delegate.find(base, [os.path.abspath(directory or "/")])
+        return _program(name, [os.path.dirname(program), *plugins])
     return delegate.find(name, [*environ.get("PATH", "").split(os.pathsep), *plugins])
+
+
+def _program(path: str, directories: list[str]) -> str:
+    """Return the absolute path of the plugin that 'nextipam' names. Raises CniError.
+
+    One that is not in a directory of plugins, all of which root runs anyway, must be root's.
+    """
+    directory, _, name = path.rpartition("/")
+    try:
+        found = delegate.find(name, [os.path.abspath(directory or "/")])
+        if os.path.dirname(found) not in map(os.path.normpath, directories):
+            trust.check(found)
+    except OSError:
+        details = "write an absolute path: this one starts at the working directory, which was removed"
+        raise CniError(INVALID_CONFIG, f"nextipam {path} is missing", details) from None
+    return found
 
 
 def config_file(environ: Mapping[str, str]) -> str:
@@ -123,7 +138,7 @@ def read_config(environ: Mapping[str, str]) -> dict[str, Any]:
     """What the configuration file says; unknown keys are fine. Raises CniError when a file that is named is missing."""
     path = config_file(environ)
     try:
-        config = decode(settings.read_file(path, _CONFIG_LIMIT), path)
+        config = decode(trust.read(path, _CONFIG_LIMIT), path)
     except (FileNotFoundError, NotADirectoryError):
         if not environ.get(CONFIG_VARIABLE):
             return {}

@@ -11,7 +11,7 @@ import os
 import re
 import time
 
-from plugin import deadline, process
+from plugin import deadline, process, trust
 from plugin.errors import PLUGIN_FAILURE, CniError, Unreachable
 from plugin.kube import der, document, redaction
 
@@ -101,6 +101,7 @@ def _run(config: Kubeconfig, environ: Mapping[str, str], info: str) -> bytes:
     env.update({each["name"]: each.get("value", "") for each in plugin.get("env", [])}, KUBERNETES_EXEC_INFO=info)
     seconds = min(_SECONDS, deadline.left() * _SHARE)
     try:
+        trust.check(path)
         with deadline.within(seconds):
             status, out = process.run(path, [command, *plugin.get("args", [])], env, b"", group=True)
     except deadline.DeadlineExceeded:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import time
 
-from plugin import deadline
+from plugin import deadline, trust
 from plugin.cache import signature
 from plugin.errors import INVALID_CONFIG, IO_FAILURE, CniError
-from plugin.settings import read_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,9 +47,9 @@ def settled(attempt: Callable[[], T]) -> T:
 
 
 def read(path: str) -> bytes:
-    """Return the whole file. Raises OSError, and ValueError for a path or a size that no such file has."""
+    """Return the whole file. Raises OSError, Untrusted, and ValueError for a path or a size that no such file has."""
     signatures[path] = signature(path)
-    data = read_file(path, _LIMIT + 1)
+    data = trust.read(path, _LIMIT + 1)
     if len(data) > _LIMIT:
         raise ValueError(f"more than {_LIMIT} bytes")
     return data

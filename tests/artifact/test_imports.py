@@ -29,7 +29,7 @@ JSON = {
 SHORT = {"plugin", "plugin.__main__", "plugin.deadline", "plugin.process", "plugin.start", "plugin.start.warm"}
 VERBS = {"plugin.cni", "plugin.delegate", "plugin.errors", "plugin.hostlocal", "plugin.log", "plugin.settings"}
 VERBS |= SHORT | {"plugin.cache", "plugin.fast", "plugin.values", "plugin.verbs"}
-RELEASE = VERBS | {"plugin.keys", "plugin.kube_node", "plugin.plan"}
+RELEASE = VERBS | {"plugin.keys", "plugin.kube_node", "plugin.plan", "plugin.trust"}
 
 ALLOWED = {
     "VERSION": BASE | JSON | VERBS,

@@ -1,0 +1,217 @@
+"""Read files that only root can have written, when this runs as root: what they say decides what root does.
+
+A network's configuration names files, and its author may not be root: files in a pod's volume, or in a user's home, are
+refused. Any other user reads what the kernel lets it read.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+
+from plugin.errors import INVALID_CONFIG, CniError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_LINKS = 40  # as many symbolic links as the kernel follows, path_resolution(7)
+_USERS, _GROUPS = "/etc/passwd", "/etc/group"
+_ACCESS_LIST = "system.posix_acl_access"
+# Directories in which an account other than root counts as root, because it controls the kubelet or the CNI plugins:
+# Kubespray's kube_owner (roles/kubernetes/preinstall/tasks/0050-create_directories.yml), and the group to which
+# MicroK8s gives its credentials (microk8s-resources/actions/common/utils.sh).
+_ACCOUNTS = (
+    ("/etc/kubernetes", _USERS, "kube"),
+    ("/etc/cni", _USERS, "kube"),
+    ("/opt/cni", _USERS, "kube"),
+    ("/var/snap/microk8s", _GROUPS, "microk8s"),
+)
+# Directories into which pods write, as root or as any user: volumes, containers' root directories, shared memory.
+_PODS = re.compile(
+    r"/proc/|/dev/(?:shm|mqueue)/|.*/kubelet/(?:pods|plugins)/|.*/pods/[^/]+/volume|.*/kubernetes\.io~"
+    r"|/(?:var|run)/(?:.*/)?containerd/|.*/agent/containerd/|.*/io\.containerd\.|.*/overlay2?/|.*/overlay-containers/"
+    r"|/(?:var/lib|run)/(?:containers|crio|docker)/"
+)
+_ELSEWHERE = "move the file to a directory of root, such as /etc/cni"
+
+
+class Untrusted(CniError):
+    """Somebody other than root can change this file."""
+
+    def __init__(self, path: str, what: str, remedy: str) -> None:
+        super().__init__(INVALID_CONFIG, f"{path} is not used, because {what}", remedy)
+
+
+def read(path: str, limit: int) -> bytes:
+    """Return at most limit bytes of a regular file. Raises OSError, also for anything but a regular file; Untrusted."""
+    file = _open(path)
+    try:
+        mode = os.fstat(file).st_mode
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL, "not a regular file")
+        return os.read(file, limit)
+    finally:
+        os.close(file)
+
+
+def check(path: str) -> None:
+    """Raise Untrusted if somebody other than root can change this program. Raises OSError if it is missing."""
+    if os.geteuid() == 0:
+        os.close(_open(path))
+
+
+def is_pods(path: str) -> bool:
+    """Return whether this path, without links in it, is in a directory into which pods write."""
+    return _PODS.match(path) is not None
+
+
+def _open(path: str) -> int:
+    if os.geteuid() != 0:
+        return os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    file, place = _walk(path)
+    try:
+        for name in (place, *_other_names(file, place)):
+            if is_pods(name):
+                known = "" if name == path else f" ({name})"
+                raise Untrusted(path, f"it is in a directory into which pods write{known}", _ELSEWHERE)
+    except BaseException:
+        os.close(file)
+        raise
+    return file
+
+
+def _walk(path: str) -> tuple[int, str]:
+    """Open a path one name at a time, each in a directory that is held open; return where it led to. A file that is
+    missing is missing, wherever it would be; of one that is there the first fault found on the way is raised.
+    """
+    names = _parts(path if path.startswith("/") else f"{os.getcwd()}/{path}")
+    faults: list[Untrusted] = []
+    place, here, links = "/", os.open("/", os.O_PATH | os.O_DIRECTORY), 0
+    try:
+        while names:
+            is_shared = _is_shared(os.fstat(here), place, path, faults)
+            name = names.pop()
+            status = os.stat(name, dir_fd=here, follow_symlinks=False)
+            if stat.S_ISLNK(status.st_mode):
+                links += 1
+                if links > _LINKS:
+                    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+                link = os.path.join(place, name)
+                if is_shared and status.st_uid:  # in any other directory only root can have made it
+                    faults.append(Untrusted(path, f"user {status.st_uid} made the link {link}", f"rm {_quoted(link)}"))
+                if f"{place}/".startswith("/proc/"):  # what is there may lead into another root directory
+                    raise Untrusted(path, f"the link {link} may lead into a container", _ELSEWHERE)
+                target = os.readlink(name, dir_fd=here)
+                names += _parts(target)
+                if not target.startswith("/"):
+                    continue
+                place, following = "/", os.open("/", os.O_PATH | os.O_DIRECTORY)
+            else:
+                place = os.path.normpath(os.path.join(place, name))
+                flags = os.O_PATH | os.O_DIRECTORY if names or path.endswith("/") else os.O_RDONLY | os.O_NONBLOCK
+                following = os.open(name, flags | os.O_NOFOLLOW, dir_fd=here)
+            os.close(here)
+            here = following
+        _is_shared(os.fstat(here), place, path, faults)
+        if faults:
+            raise faults[0]
+    except BaseException:
+        os.close(here)
+        raise
+    return here, place
+
+
+def _parts(path: str) -> list[str]:
+    """Return the names in a path, the last one first."""
+    return [name for name in reversed(path.split("/")) if name not in ("", ".")]
+
+
+def _is_shared(status: os.stat_result, place: str, path: str, faults: list[Untrusted]) -> bool:
+    """Return whether this is a directory such as /tmp, in which each user can replace only what he owns.
+
+    Appends to faults if anybody but root can change what is at this place.
+    """
+    mode = status.st_mode
+    if status.st_uid and status.st_uid != _account(place, _USERS):
+        faults.append(Untrusted(path, f"user {status.st_uid} owns {place}", f"chown root {_quoted(place)}"))
+    elif stat.S_ISDIR(mode) and mode & stat.S_ISVTX and mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return True
+    elif mode & stat.S_IWOTH:
+        faults.append(Untrusted(path, f"every user can write {place}", f"chmod go-w {_quoted(place)}"))
+    elif mode & stat.S_IWGRP and status.st_gid and status.st_gid != _account(place, _GROUPS):
+        faults.append(Untrusted(path, f"group {status.st_gid} can write {place}", f"chmod g-w {_quoted(place)}"))
+    elif mode & stat.S_IWGRP and _has_access_list(place):  # whose entries these bits then limit
+        what = f"an access control list lets others write {place}"
+        faults.append(Untrusted(path, what, f"setfacl -b {_quoted(place)}"))
+    return False
+
+
+def _has_access_list(place: str) -> bool:
+    try:
+        return _ACCESS_LIST in os.listxattr(place)
+    except OSError:  # a file system without such lists
+        return False
+
+
+def _account(place: str, database: str) -> int:
+    """Return the user or group, as /etc/passwd or /etc/group numbers it, that counts as root here; -1 for none."""
+    for directory, listed, name in _ACCOUNTS:
+        if listed == database and (place == directory or place.startswith(f"{directory}/")):
+            with open(database, "rb") as file:
+                for line in file:
+                    fields = line.split(b":")
+                    if fields[0] == name.encode() and len(fields) > 2 and fields[2].isdigit():
+                        return int(fields[2])
+    return -1
+
+
+def _other_names(file: int, place: str) -> Iterator[str]:
+    """Yield the paths at which other mounts show an open file: a bind mount does not tell what it is a part of."""
+    try:
+        mount = _mount(file)
+        if mount == _root_mount():
+            return
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
+            mounts = [line.split(" ")[:5] for line in table]
+    except (OSError, ValueError):  # without /proc
+        return
+    # proc(5): id, parent's id, device, directory of the file system, mount point
+    ours = next((each for each in mounts if each[0] == mount), None)
+    if ours is None:
+        return
+    inside = _joined(_plain(ours[3]), os.path.relpath(place, _plain(ours[4])))
+    for number, _parent, device, directory, point in mounts:
+        if device == ours[2] and number != mount and f"{inside}/".startswith(_joined(_plain(directory), "")):
+            yield _joined(_plain(point), os.path.relpath(inside, _plain(directory)))
+
+
+def _root_mount() -> str:
+    root = os.open("/", os.O_PATH | os.O_DIRECTORY)
+    try:
+        return _mount(root)
+    finally:
+        os.close(root)
+
+
+def _mount(file: int) -> str:
+    """Return the id of the mount through which a file was opened. Raises OSError and ValueError."""
+    with open(f"/proc/self/fdinfo/{file}", "rb") as lines:
+        return next((line.split()[1].decode() for line in lines if line.startswith(b"mnt_id:")), "")
+
+
+def _plain(text: str) -> str:
+    """Return a field of mountinfo without its escapes for blanks and backslashes."""
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)
+
+
+def _joined(directory: str, name: str) -> str:
+    return os.path.join(directory, "" if name == "." else name)
+
+
+def _quoted(path: str) -> str:
+    import shlex
+
+    return shlex.quote(path)
