@@ -1,4 +1,4 @@
-"""A throw-away API server on loopback that knows Nodes: real TLS, users, rules, pages, and faults on demand."""
+"""A throw-away API server on loopback for Nodes and Leases: TLS, users, rules, pages, watches, faults on demand."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import contextlib
 import http.server
 import json
 import os
+import re
 import secrets
 import socket
 import ssl
@@ -17,6 +18,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from tests.support import makeconfig
+from tests.support.history import Change, Expired, History
 from tests.support.nodes import Node, make_node
 from tests.support.rules import (
     ANONYMOUS,
@@ -43,7 +45,10 @@ __all__ = [
 ]
 
 _COLLECTION = "/api/v1/nodes"
-_IDLE = 60  # seconds before a silent connection is closed
+_LEASES = re.compile(r"/apis/coordination\.k8s\.io/v1/namespaces/([^/]+)/leases(?:/([^/]+))?")
+_SERVICE_CIDRS = "/apis/networking.k8s.io/v1/servicecidrs"
+_MODIFIED = "the object has been modified; please apply your changes to the latest version and try again"
+_IDLE = 600  # seconds before a silent connection is closed
 
 
 class Asked(NamedTuple):
@@ -62,6 +67,9 @@ class ApiServer:
     resourceVersion=0 gets instead, None for a Node the watch cache has not seen. users: bearer token -> User; client
     certificates need no entry. delay: seconds before each answer. fault: called with the Handler first; True when it
     has answered (or broken) the request itself. certificate, configure (is given the SSL context): read by start().
+    leases: "namespace/name" -> Lease. service_cidrs: of the ServiceCIDR objects; None for a server without that API.
+    other_rule: for all but Nodes, given user, verb, resource and name. bookmark: seconds between two of a watch.
+    sent: bytes of all answers. Watches see what add(), remove(), changed() and requests do.
     """
 
     def __init__(
@@ -85,6 +93,11 @@ class ApiServer:
         self.users: dict[str, User] = {}
         self.requests: list[Asked] = []
         self.connections = 0  # accepted so far, whatever became of them
+        self.sent = 0
+        self.leases: dict[str, dict[str, Any]] = {}
+        self.service_cidrs: list[str] | None = None
+        self.other_rule: Callable[[User, str, str, str], str] = _known_users
+        self.bookmark = 60.0
         self.delay = 0.0
         self.page = 500  # Nodes per page at most
         self.fault: Callable[[Handler], bool] | None = None
@@ -93,7 +106,8 @@ class ApiServer:
         self._connections: set[socket.socket] = set()
         self._versions: dict[str, tuple[int, int]] = {}
         self._version = 1000
-        self._lock = threading.Lock()
+        self.history = History()
+        self.lock = threading.RLock()  # held by whoever changes an object
 
     @property
     def url(self) -> str:
@@ -129,8 +143,49 @@ class ApiServer:
 
     def add(self, node: Node) -> Node:
         """Put a Node into nodes under its own name."""
-        self.nodes[node["metadata"]["name"]] = node
+        name = node["metadata"]["name"]
+        with self.lock:
+            kind = "MODIFIED" if name in self.nodes else "ADDED"
+            self.nodes[name] = node
+            self.changed(name, kind)
         return node
+
+    def changed(self, name: str, kind: str = "MODIFIED") -> Node:
+        """Let watches see that this Node has changed, and return it as it is served."""
+        with self.lock:
+            node = self.stored(name)
+            self.history.add(Change(int(node["metadata"]["resourceVersion"]), kind, node))
+        return node
+
+    def remove(self, name: str) -> None:
+        """Delete a Node."""
+        with self.lock:
+            node = self.stored(name)
+            del self.nodes[name], self._versions[name]
+            node["metadata"]["resourceVersion"] = str(self.next_version())
+            self.history.add(Change(self._version, "DELETED", node))
+
+    def annotate(self, node: str, name: str, value: str | None) -> None:
+        """Set an annotation of a Node, or remove it."""
+        with self.lock:
+            _merge(self.nodes[node], {"metadata": {"annotations": {name: value}}})
+            self.changed(node)
+
+    def compact(self) -> None:
+        """Let watches that resume from before this moment expire."""
+        with self.lock:
+            self.history.compact(self.next_version())
+
+    def next_version(self) -> int:
+        """A resourceVersion that no object has had."""
+        with self.lock:
+            self._version += 1
+            return self._version
+
+    @property
+    def version(self) -> int:
+        """The newest resourceVersion."""
+        return self._version
 
     def count(self, method: str = "GET") -> int:
         """How many requests of this method were made."""
@@ -144,15 +199,18 @@ class ApiServer:
 
     def stored(self, name: str) -> Node:
         """The Node as it is served: a copy with uid and resourceVersion. Raises KeyError."""
-        node = self.nodes[name]
-        with self._lock:
+        with self.lock:
+            node = self.nodes[name]
             node.setdefault("metadata", {}).setdefault("uid", secrets.token_hex(16))
-            text = json.dumps(node)
+            text = json.dumps([node["metadata"], node.get("spec")])
             known, version = self._versions.get(name, (0, 0))
             if known != hash(text):
-                self._version = version = self._version + 1
+                version = self.next_version()
                 self._versions[name] = (hash(text), version)
-        return {**node, "metadata": {**node["metadata"], "name": name, "resourceVersion": str(version)}}
+            metadata = {**node["metadata"], "name": name, "resourceVersion": str(version)}
+            if isinstance(metadata.get("annotations"), dict):
+                metadata["annotations"] = dict(metadata["annotations"])
+            return {**node, "metadata": metadata}
 
     def kubeconfig(
         self, kind: str = "token", user: str = "node-ipam", groups: tuple[str, ...] = (), directory: str = ""
@@ -226,11 +284,19 @@ class Handler(http.server.BaseHTTPRequestHandler):
         """Merge a JSON patch into one Node."""
         self._handle("patch", self._patch)
 
+    def do_POST(self) -> None:
+        """Create a Lease."""
+        self._handle("create", self._refuse)
+
+    def do_PUT(self) -> None:
+        """Replace a Lease."""
+        self._handle("update", self._refuse)
+
     def answer(self, code: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
         """Send a whole answer in one write."""
         headers = {"Content-Type": "application/json", "Content-Length": str(len(body)), **(headers or {})}
         head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        self.wfile.write(f"HTTP/1.1 {code} {self.responses.get(code, ('Odd',))[0]}\r\n{head}\r\n".encode() + body)
+        self._write(f"HTTP/1.1 {code} {self.responses.get(code, ('Odd',))[0]}\r\n{head}\r\n".encode() + body)
 
     def status(self, code: int, reason: str, message: str, headers: Mapping[str, str] | None = None) -> None:
         """Send a Kubernetes Status object."""
@@ -247,11 +313,20 @@ class Handler(http.server.BaseHTTPRequestHandler):
         path, _, text = self.path.partition("?")
         query = dict(urllib.parse.parse_qsl(text))
         collection, name = path[: len(self.api.prefix + _COLLECTION)], path[len(self.api.prefix + _COLLECTION) + 1 :]
+        verb = ("watch" if query.get("watch") in ("1", "true") else "list") if verb == "get" and not name else verb
         if user is None:
             self.status(401, "Unauthorized", "Unauthorized")
+        elif lease := _LEASES.fullmatch(path[len(self.api.prefix) :]):
+            self._lease(user, verb, lease[1], lease[2] or "")
+        elif path == self.api.prefix + _SERVICE_CIDRS and self.api.service_cidrs is not None:
+            if refusal := self.api.other_rule(user, "list", "servicecidrs", ""):
+                self.status(403, "Forbidden", refusal)
+            else:
+                items = [{"spec": {"cidrs": [cidr]}} for cidr in self.api.service_cidrs]
+                self._object(200, {"kind": "ServiceCIDRList", "metadata": {}, "items": items})
         elif collection != self.api.prefix + _COLLECTION:
             self.answer(404, b"404 page not found\n", {"Content-Type": "text/plain"})
-        elif refusal := self.api.rule(user, verb if name else "list", name or _selected(query)):
+        elif refusal := self.api.rule(user, verb, name or _selected(query)):
             self.status(403, "Forbidden", refusal)
         else:
             act(name, query)
@@ -268,32 +343,123 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def _get(self, name: str, query: dict[str, str]) -> None:
         if not name:
-            self._list(query)
+            (self._watch if query.get("watch") in ("1", "true") else self._list)(query)
             return
-        old = query.get("resourceVersion") == "0" and name in self.api.stale
-        node = self.api.stale[name] if old else self.api.stored(name) if name in self.api.nodes else None
+        with self.api.lock:
+            old = query.get("resourceVersion") == "0" and name in self.api.stale
+            node = self.api.stale[name] if old else self.api.stored(name) if name in self.api.nodes else None
         if node is None:
             self.status(404, "NotFound", f'nodes "{name}" not found')
         else:
-            self.answer(200, json.dumps(node).encode())
+            self._object(200, self._wanted(node))
 
     def _list(self, query: dict[str, str]) -> None:
         after = base64.urlsafe_b64decode(query.get("continue", "")).decode()
-        names = [name for name in sorted(self.api.nodes) if name > after and _selected(query) in ("", name)]
-        limit = min(int(query.get("limit") or self.api.page), self.api.page)
-        metadata: dict[str, Any] = {"resourceVersion": "1"}
+        with self.api.lock:
+            names = [name for name in sorted(self.api.nodes) if name > after and _selected(query) in ("", name)]
+            limit = min(int(query.get("limit") or self.api.page), self.api.page)
+            items = [self._wanted(self.api.stored(name), is_item=True) for name in names[:limit]]
+            metadata: dict[str, Any] = {"resourceVersion": str(self.api.version)}
         if len(names) > limit:
             metadata["continue"] = base64.urlsafe_b64encode(names[limit - 1].encode()).decode()
             metadata["remainingItemCount"] = len(names) - limit
-        listed = {"kind": "NodeList", "apiVersion": "v1", "metadata": metadata}
-        self.answer(200, json.dumps({**listed, "items": [self.api.stored(name) for name in names[:limit]]}).encode())
+        kind = {"kind": "NodeList", "apiVersion": "v1"}
+        if self._is_partial():
+            kind = {"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1"}
+        self._object(200, {**kind, "metadata": metadata, "items": items})
+
+    def _watch(self, query: dict[str, str]) -> None:
+        """Send changes and bookmarks, each in a chunk of its own, until timeoutSeconds are over."""
+        version = int(query["resourceVersion"])
+        ends = time.monotonic() + float(query.get("timeoutSeconds") or 1800)
+        self._write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")
+        while (left := ends - time.monotonic()) > 0:
+            try:
+                changes = self.api.history.after(version, min(left, self.api.bookmark))
+            except Expired:
+                status = {"kind": "Status", "metadata": {}, "code": 410, "reason": "Expired", "message": "too old"}
+                self._event("ERROR", status)
+                break
+            for change in changes:
+                version = change.version
+                self._event(change.kind, self._wanted(change.node))
+            if not changes and query.get("allowWatchBookmarks") in ("1", "true"):
+                with self.api.lock:
+                    version = max(version, self.api.version) if not self.api.history.after(version, 0) else version
+                self._event("BOOKMARK", {"kind": "Node", "metadata": {"resourceVersion": str(version)}})
+        self._write(b"0\r\n\r\n")
+
+    def _event(self, kind: str, value: Mapping[str, Any]) -> None:
+        line = json.dumps({"type": kind, "object": value}).encode() + b"\n"
+        self._write(b"%x\r\n%s\r\n" % (len(line), line))
 
     def _patch(self, name: str, _query: dict[str, str]) -> None:
-        if name in self.api.nodes:
-            _merge(self.api.nodes[name], json.loads(self.body))
-            self.answer(200, json.dumps(self.api.stored(name)).encode())
+        with self.api.lock:
+            if name not in self.api.nodes:
+                self.status(404, "NotFound", f'nodes "{name}" not found')
+                return
+            change = json.loads(self.body)
+            expected = change.get("metadata", {}).pop("resourceVersion", None)
+            conflict = expected not in (None, self.api.stored(name)["metadata"]["resourceVersion"])
+            if not conflict:
+                _merge(self.api.nodes[name], change)
+                node = self.api.changed(name)
+        if conflict:
+            self.status(409, "Conflict", f'Operation cannot be fulfilled on nodes "{name}": {_MODIFIED}')
         else:
-            self.status(404, "NotFound", f'nodes "{name}" not found')
+            self._object(200, self._wanted(node))
+
+    def _refuse(self, *_unused: object) -> None:
+        self.status(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
+
+    def _lease(self, user: User, verb: str, namespace: str, name: str) -> None:
+        """Get, create and replace Leases; a resourceVersion that is not the newest is a conflict."""
+        if refusal := self.api.other_rule(user, verb, "leases", name):
+            self.status(403, "Forbidden", refusal)
+            return
+        given = json.loads(self.body or b"{}")
+        key = f"{namespace}/{name or given['metadata']['name']}"
+        with self.api.lock:
+            known = self.api.leases.get(key)
+            if verb == "create" and known:
+                self.status(409, "AlreadyExists", f'leases.coordination.k8s.io "{name}" already exists')
+                return
+            if verb != "create" and not known:
+                self.status(404, "NotFound", f'leases.coordination.k8s.io "{name}" not found')
+                return
+            if known and verb == "update":
+                expected = given["metadata"].get("resourceVersion")
+                if expected not in (None, "", known["metadata"]["resourceVersion"]):
+                    self.status(409, "Conflict", f'Operation cannot be fulfilled on leases "{name}": {_MODIFIED}')
+                    return
+            if verb in ("create", "update"):
+                given["metadata"]["resourceVersion"] = str(self.api.next_version())
+                self.api.leases[key] = known = given
+            answer = json.dumps({"kind": "Lease", "apiVersion": "coordination.k8s.io/v1", **(known or {})}).encode()
+        self.answer(201 if verb == "create" else 200, answer)
+
+    def _wanted(self, node: Mapping[str, Any], *, is_item: bool = False) -> Mapping[str, Any]:
+        """The Node, or its metadata if that is all the client accepts."""
+        if not self._is_partial():
+            return node
+        kind = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1"}
+        return {**({} if is_item else kind), "metadata": node["metadata"]}
+
+    def _is_partial(self) -> bool:
+        return "as=PartialObjectMetadata" in self.headers.get("Accept", "")
+
+    def _object(self, code: int, value: Mapping[str, Any]) -> None:
+        self.answer(code, json.dumps(value).encode())
+
+    def _write(self, data: bytes) -> None:
+        self.api.sent += len(data)
+        self.wfile.write(data)
+
+
+def _known_users(user: User, verb: str, resource: str, name: str) -> str:
+    """Whoever is known may do everything."""
+    what = f'{resource} "{name}" is forbidden: User "{user.name}" cannot {verb} resource "{resource}"'
+    return what if user == ANONYMOUS else ""
 
 
 def _new_authority() -> Signer:
