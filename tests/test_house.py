@@ -71,3 +71,12 @@ def test_kube_alone_knows_the_packages() -> None:
             if {name.partition(".")[0] for name in names} & {"requests", "urllib3", "yaml", "certifi", "idna"}:
                 users.add(module(path).rpartition(".")[0])
     assert users == {"plugin.kube"}
+
+
+def test_ranges_alone_can_change_the_cluster() -> None:
+    """What can send a PATCH, PUT or POST to the API server is reached by the command `ranges`, and by nothing else."""
+    needs = {name: imported(path) for name, path in NAMES.items()}
+    users = {"plugin.kube.session"}
+    while more := {name for name, its in needs.items() if its & users} - users:
+        users |= more
+    assert {name for name in users if not name.startswith("plugin.ops.ranges.")} == {"plugin.kube.session"}

@@ -24,6 +24,7 @@ COMMANDS = {
     "leases": "plugin.ops.leases.leases",
     "gc": "plugin.ops.leases.gc",
     "explain": "plugin.ops.networks.explain",
+    "ranges": "plugin.ops.ranges.ranges",
 }
 _VERSION = ("version", "--version", "-version", "-V")
 _HELP = ("help", "--help", "-help", "-h")

@@ -1,0 +1,127 @@
+"""Which node gets which free blocks: the plan, without the API server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from plugin.errors import INVALID_CONFIG, PLUGIN_FAILURE, CniError
+from plugin.ops.ranges import pool, survey, values
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from plugin.ops.ranges.cluster import Node
+    from plugin.ops.ranges.lease import Change, Claims
+    from plugin.ops.ranges.pool import Family
+    from plugin.ops.ranges.survey import Row
+    from plugin.ops.ranges.values import Range
+
+
+@dataclass(frozen=True)
+class Network:
+    """An annotation, and the pool that its values come from."""
+
+    annotation: str
+    families: tuple[Family, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The changes to make, and one error for each network whose pool has no room for all nodes."""
+
+    changes: Claims
+    shortages: list[CniError]
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """The networks to assign. excluded, services: addresses that no node may get."""
+
+    networks: Sequence[Network]
+    excluded: tuple[Range, ...] = ()
+    services: tuple[Range, ...] = ()
+
+    @property
+    def names(self) -> list[str]:
+        """The annotations."""
+        return [network.annotation for network in self.networks]
+
+    def plan(self, nodes: Mapping[str, Node]) -> Plan:
+        """Return the next free blocks for all selected nodes that lack an annotation."""
+        changes: Claims = {}
+        shortages = []
+        taken = self.taken(nodes)
+        for network in self.networks:
+            lacking = [name for name in sorted(nodes) if _lacks(nodes[name], network.annotation)]
+            found = pool.assign(lacking, network.families, taken)
+            for name, blocks in found.items():
+                changes.setdefault(name, {})[network.annotation] = (None, ",".join(map(str, blocks)))
+                taken += map(values.of_network, blocks)
+            if len(found) < len(lacking):
+                shortages.append(_shortage(network, len(lacking) - len(found), taken))
+        return Plan(changes, shortages)
+
+    def growth(self, nodes: Mapping[str, Node], name: str) -> Claims:
+        """Return one more block of each family for this node, appended to what it has. Raises CniError."""
+        if name not in nodes:
+            raise CniError(PLUGIN_FAILURE, f"there is no node {name}", "kubectl get nodes lists them")
+        node = nodes[name]
+        changes: dict[str, Change] = {}
+        taken = self.taken(nodes)
+        for network in self.networks:
+            text = node.annotations.get(network.annotation)
+            if text is None:
+                raise survey.missing(name, network.annotation)
+            trouble = values.of_annotation(text, network.annotation, name).trouble
+            if trouble:
+                raise trouble
+            if "{" in text:
+                what = f"annotation {network.annotation} of node {name} is not a list of CIDRs"
+                raise CniError(PLUGIN_FAILURE, what, "add a range to it with kubectl annotate --overwrite")
+            blocks = pool.assign([name], network.families, taken).get(name)
+            if blocks is None:
+                raise _shortage(network, 1, taken)
+            taken += map(values.of_network, blocks)
+            changes[network.annotation] = (text, ",".join([text, *map(str, blocks)]))
+        return {name: changes}
+
+    def troubles(self, nodes: Mapping[str, Node], *, with_missing: bool = False) -> list[CniError]:
+        """Return what is wrong with the values of these networks."""
+        listed = survey.networks(nodes, [])
+        listed += [name for name in self.names if name not in listed]
+        rows = survey.rows(nodes, listed, self.services)
+        return [each for row in rows if self._concerns(row, with_missing) for each in row.troubles]
+
+    def taken(self, nodes: Mapping[str, Node]) -> list[Range]:
+        """Return all addresses that no block may have."""
+        return [*survey.taken(nodes), *self.excluded, *self.services]
+
+    def _concerns(self, row: Row, with_missing: bool) -> bool:
+        return row.network in self.names and (row.is_wrong or (with_missing and row.text is None))
+
+
+def parse(annotations: Sequence[str], pools: Sequence[str], sizes: dict[int, int]) -> list[Network]:
+    """Return the networks that options name. Raises CniError."""
+    if not annotations or len(annotations) != len(pools):
+        what = f"{len(annotations)} times --annotation and {len(pools)} times --cluster-cidr"
+        raise CniError(INVALID_CONFIG, what, "name each annotation with the networks that its values come from")
+    twice = [name for at, name in enumerate(annotations) if name in annotations[:at]]
+    if twice:
+        raise CniError(INVALID_CONFIG, f"--annotation {twice[0]} is given twice", "join the lists of its networks")
+    return [Network(name, pool.parse(text, sizes)) for name, text in zip(annotations, pools)]
+
+
+def _lacks(node: Node, annotation: str) -> bool:
+    return node.is_selected and annotation not in node.annotations
+
+
+def _shortage(network: Network, count: int, taken: Sequence[Range]) -> CniError:
+    """The error for nodes that are left without; the families without room are those of which nothing is left."""
+    family = min(network.families, key=lambda each: each.free(taken))
+    listed = ",".join(map(str, family.networks))
+    nodes = "1 node is" if count == 1 else f"{count} nodes are"
+    what = f"{nodes} left without annotation {network.annotation}: {listed} has no free block of /{family.size}"
+    length = max(family.size - (count - 1).bit_length(), 0)
+    advice = f"append an IPv{family.version} network to its --cluster-cidr, of prefix length {length} or less"
+    return CniError(PLUGIN_FAILURE, what, advice)

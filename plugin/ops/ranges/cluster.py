@@ -1,0 +1,115 @@
+"""The Nodes of a cluster, reduced to what concerns address ranges, and the ranges of its Services."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from plugin import facts
+from plugin.errors import CniError
+from plugin.kube.answers import Expired
+from plugin.ops.ranges.selector import Selector
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from typing import Any
+
+    from plugin.kube.session import Session
+
+PREFIX = "kube-node.nordix.org/"  # of annotations that are taken for ranges without being named
+_PATH = "/api/v1/nodes"
+_PAGE = 500
+_RESTARTS = 3
+_SERVICE_CIDRS = "/apis/networking.k8s.io/v1/servicecidrs"
+_UNUSED = ("managedFields", "status", "images", "ownerReferences")  # four fifths of a Node
+
+
+@dataclass
+class Node:
+    """One Node. version: its resourceVersion. annotations: those that hold ranges."""
+
+    name: str
+    version: str
+    is_selected: bool
+    pod_cidrs: list[str] = field(default_factory=list)
+    annotations: dict[str, str] = field(default_factory=dict)
+
+
+class Reader:
+    """Reads Nodes. names: the annotations to keep, beside all of the usual prefix."""
+
+    def __init__(self, names: Sequence[str], selector: str = "") -> None:
+        self._names = set(names)
+        self._selector = Selector(selector)
+
+    def add(self, names: Iterable[str]) -> None:
+        """Keep these annotations too, of the Nodes that are read from now on."""
+        self._names.update(names)
+
+    def node(self, value: dict[str, Any]) -> Node:
+        """Return what concerns ranges in a Node, or in its metadata alone."""
+        found = facts.from_node(value, "", 0.0)
+        metadata = facts.member(value, "metadata")
+        labels = {key: text for key, text in facts.member(metadata, "labels").items() if isinstance(text, str)}
+        kept = {key: text for key, text in found.annotations.items() if key in self._names or key.startswith(PREFIX)}
+        version = str(metadata.get("resourceVersion"))
+        return Node(found.name, version, self._selector.matches(labels), found.pod_cidrs, kept)
+
+    def nodes(self, session: Session, accept: str, tick: Callable[[int, int], None]) -> tuple[dict[str, Node], str]:
+        """Return all Nodes by name, and the resourceVersion of this list. tick: is given Nodes read and left, per page.
+
+        The list is read in pages and without resourceVersion, so that it is as new as the moment it begins.
+        """
+        for restart in range(_RESTARTS + 1):
+            try:
+                return self._pages(session, accept, tick)
+            except Expired:
+                if restart == _RESTARTS:
+                    raise
+        raise AssertionError
+
+    def _pages(self, session: Session, accept: str, tick: Callable[[int, int], None]) -> tuple[dict[str, Node], str]:
+        found: dict[str, Node] = {}
+        following = ""
+        while True:
+            page = session.get(f"{_PATH}?limit={_PAGE}{following}", accept, lean)
+            for item in page.get("items") or []:
+                node = self.node(item)
+                found[node.name] = node
+            metadata = page["metadata"]
+            tick(len(found), int(metadata.get("remainingItemCount") or 0))
+            if not metadata.get("continue"):
+                return found, str(metadata.get("resourceVersion") or "")
+            following = f"&continue={_quoted(metadata['continue'])}"
+
+
+def path(name: str) -> str:
+    """Return the path of one Node."""
+    return f"{_PATH}/{name}"
+
+
+def watch_path(version: str, seconds: int) -> str:
+    """Return the path of a watch on all Nodes from this resourceVersion on, for so many seconds."""
+    return f"{_PATH}?watch=1&allowWatchBookmarks=true&resourceVersion={version}&timeoutSeconds={seconds}"
+
+
+def service_cidrs(session: Session) -> list[str] | None:
+    """Return the cluster's ranges for Services, None where the server has no ServiceCIDR objects for this account."""
+    try:
+        listed = session.get(_SERVICE_CIDRS).get("items") or []
+    except CniError:
+        return None
+    return [cidr for item in listed for cidr in (item.get("spec") or {}).get("cidrs") or [] if isinstance(cidr, str)]
+
+
+def lean(value: dict[str, Any]) -> dict[str, Any]:
+    """Drop what is large and not used as soon as it is decoded: a page of Nodes then takes little memory."""
+    for key in _UNUSED:
+        value.pop(key, None)
+    return value
+
+
+def _quoted(token: str) -> str:
+    from urllib.parse import quote
+
+    return quote(token, safe="")

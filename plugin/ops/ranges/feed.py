@@ -1,0 +1,93 @@
+"""The changes of all Nodes, read from a watch by a thread of its own."""
+
+from __future__ import annotations
+
+import queue
+import random
+import threading
+import time
+
+from plugin.errors import PLUGIN_FAILURE, CniError, Unreachable
+from plugin.kube.answers import Expired, Transient
+from plugin.kube.session import METADATA_ONLY, backoff
+from plugin.ops.ranges import cluster
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Union
+
+    from plugin.kube.session import Session
+
+    Item = Union[tuple[str, dict[str, Any]], CniError]
+
+_SECONDS = (240, 360)  # until the server ends a watch, as client-go asks for: not all clients at once
+_SILENCE = 150.0  # seconds; the server sends a bookmark about every minute
+_PAUSES = (0.5, 30.0)  # seconds before a watch that failed is begun again, and at most
+_KEPT = 1000  # events that wait to be handled
+
+
+class Feed:
+    """A watch that resumes where it ended. Its last item is an error: Expired if all Nodes have to be listed again."""
+
+    def __init__(self, session: Session, version: str) -> None:
+        self._session = session
+        self._version = version
+        self._items: queue.Queue[Item] = queue.Queue(_KEPT)
+        self._is_wanted = True
+        self._tries = 0
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def next(self, seconds: float) -> tuple[str, dict[str, Any]] | None:
+        """Return an event: ADDED, MODIFIED or DELETED, and the Node's metadata; None if there is none in time.
+
+        Raises the error with which the feed has ended.
+        """
+        try:
+            item = self._items.get(seconds > 0, max(seconds, 0.001))
+        except queue.Empty:
+            return None
+        if isinstance(item, CniError):
+            raise item
+        return item
+
+    def stop(self) -> None:
+        """Put nothing in any more; the thread ends with the next event or bookmark, or with the process."""
+        self._is_wanted = False
+
+    def _run(self) -> None:
+        while self._is_wanted:
+            try:
+                self._follow()
+            except Unreachable:
+                time.sleep(backoff(self._tries, *_PAUSES))
+                self._tries += 1
+            except CniError as error:
+                self._items.put(error)
+                return
+            except Exception as error:  # the main thread reports it
+                self._items.put(CniError(PLUGIN_FAILURE, f"unforeseen {type(error).__name__} in the watch"))
+                return
+
+    def _follow(self) -> None:
+        """Read one watch to its end. Raises CniError."""
+        path = cluster.watch_path(self._version, random.randint(*_SECONDS))
+        begun = time.monotonic()
+        for event in self._session.watch(path, METADATA_ONLY, _SILENCE):
+            if not self._is_wanted:
+                return
+            kind, value = event.get("type"), event.get("object")
+            if kind == "ERROR" or not isinstance(value, dict):
+                raise _error(value if isinstance(value, dict) else {}, self._session.route)
+            self._tries = 0
+            if kind in ("ADDED", "MODIFIED", "DELETED"):
+                self._items.put((kind, cluster.lean(value)))
+            self._version = str((value.get("metadata") or {}).get("resourceVersion") or self._version)
+        if time.monotonic() - begun < 1:
+            raise Transient(f"{self._session.route}: the watch ended at once")
+
+
+def _error(status: dict[str, Any], route: str) -> CniError:
+    code = status.get("code")
+    if code == 410:
+        return Expired(PLUGIN_FAILURE, f"{route}: the watch has expired")
+    return Transient(f"{route}: the watch ended with {code}")

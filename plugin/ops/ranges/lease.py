@@ -1,0 +1,189 @@
+"""The Lease of `ranges assign`: which process assigns, and which blocks it is about to write.
+
+Fields and rules are those of client-go's tools/leaderelection: a Lease is taken over when its record has not changed
+for leaseDurationSeconds by the clock of the one who watches it; every write of it carries its resourceVersion.
+
+Time alone cannot keep two processes apart: one that was stopped may send a patch after its Lease has been taken over.
+Therefore each block is claimed before it is written. The claims are an annotation of the Lease, so that
+
+1. a claim of a process that was overtaken fails: the Lease has another resourceVersion;
+2. a patch that was claimed but comes late fails or is harmless. Whoever takes over reads the claims, then all Nodes,
+   and first completes what is claimed but not written. After that the Node has another resourceVersion than the one in
+   the late patch, which was read before the claim, so the API server refuses it (409). If the late patch comes first,
+   it wrote what was claimed, and nobody else has been given that block: a claimed block counts as taken;
+3. after a 409 the Node is read again, and the block is claimed again, before the next patch.
+
+A claim is dropped only after its Node was seen with another resourceVersion, or without the need. What a person writes
+by hand at the same time is not covered: `ranges show` finds it. Nor is deleting the Lease while a process is stopped.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import time
+import uuid
+
+from plugin.errors import PLUGIN_FAILURE, CniError
+from plugin.kube.answers import Transient
+from plugin.kube.session import Conflict, Missing
+from plugin.ops.ranges.rbac import DURATION, LEASE_NAMESPACE, NAME, lease
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Optional
+
+    from plugin.kube.session import Session
+
+    Change = tuple[Optional[str], str]  # of an annotation: the value it must have, None for none; the new value
+    Claims = dict[str, dict[str, Change]]  # node -> annotation -> change
+
+_RENEW_DEADLINE = 2 / 3  # of the duration: 10 s of 15 s, as there
+_RETRY_PERIOD = 2 / 15
+_RELEASE = 2.0  # seconds for an answer when the process ends
+_CLAIMS = "kube-node.nordix.org/claims"
+_COLLECTION = f"/apis/coordination.k8s.io/v1/namespaces/{LEASE_NAMESPACE}/leases"
+_PATH = f"{_COLLECTION}/{NAME}"
+_TIMES = "%Y-%m-%dT%H:%M:%S.%fZ"
+# Goes on while the machine sleeps, which the monotonic clock of Linux does not.
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+class Overtaken(CniError):
+    """Another process holds the Lease now, or could have taken it."""
+
+
+class Lease:
+    """The Lease, as one process sees it. claims: what this process has claimed and not seen written yet."""
+
+    def __init__(self, session: Session, duration: float = DURATION) -> None:
+        self.identity = f"{os.uname().nodename}_{uuid.uuid4()}"
+        self.retry_period = duration * _RETRY_PERIOD
+        self.claims: Claims = {}
+        self._session = session
+        self._duration = duration
+        self._stored: dict[str, Any] = {}
+        self._observed: tuple[object, float] = (None, 0.0)  # the record of another holder, and since when it is so
+        self._renewed = 0.0
+        self.is_held = False  # as far as this process knows
+
+    @property
+    def holder(self) -> str:
+        """Who holds the Lease, by what was read last."""
+        return str(self._spec.get("holderIdentity") or "")
+
+    def acquire(self) -> bool:
+        """Try once to take the Lease; claims are then those of an earlier holder. Raises CniError."""
+        try:
+            self._stored = self._session.get(_PATH)
+            if self.holder and not self._has_expired():
+                return False
+            transitions = int(self._spec.get("leaseTransitions") or 0) + 1
+        except Missing:
+            self._stored, transitions = lease(), 0
+        self.claims = _decoded(self._stored)
+        try:
+            self._write(**self._ours(), acquireTime=_now(), leaseTransitions=transitions)
+        except (Conflict, Missing):
+            return False
+        self.is_held = True
+        return True
+
+    def claim(self, claims: Claims) -> None:
+        """Record these claims in place of the earlier ones, and renew the Lease. Raises Overtaken, another CniError."""
+        self.claims = claims
+        self._renew()
+
+    def renew(self) -> None:
+        """Renew the Lease if that is due: call this before each write. Raises Overtaken, another CniError."""
+        if _clock() - self._renewed >= self.retry_period:
+            self._renew()
+
+    def release(self) -> None:
+        """Let the next process take the Lease at once; it gets the claims that are left. Raises nothing."""
+        if not self.is_held:
+            return
+        self._session.close()  # an exception may have come in the middle of a request
+        self._session.seconds = _RELEASE
+        try:
+            self._renew(holderIdentity="", leaseDurationSeconds=1)
+        except CniError:
+            pass  # it expires
+        self.is_held = False
+
+    def _renew(self, **changes: object) -> None:
+        while True:
+            if not self.is_held:
+                raise self._overtaken("it was lost before")
+            try:
+                self._write(**{**self._ours(), **changes})
+                return
+            except Missing:
+                raise self._overtaken("it was deleted") from None
+            except Conflict:
+                self._check_holder()
+            except Transient as failure:
+                if _clock() - self._renewed > self._duration * _RENEW_DEADLINE:
+                    raise self._overtaken(failure.msg) from None
+                time.sleep(min(self.retry_period, 1.0))
+
+    def _check_holder(self) -> None:
+        """Raise Overtaken unless the conflict came from an own write without an answer, or from a change by hand."""
+        transitions = self._spec.get("leaseTransitions")
+        try:
+            self._stored = self._session.get(_PATH)
+        except Missing:
+            raise self._overtaken("it was deleted") from None
+        if self.holder != self.identity or self._spec.get("leaseTransitions") != transitions:
+            raise self._overtaken(f"{self.holder or 'another process'} has taken it over")
+
+    def _overtaken(self, why: str) -> Overtaken:
+        self.is_held = False
+        what = f"lost the Lease {LEASE_NAMESPACE}/{NAME}: {why}"
+        return Overtaken(PLUGIN_FAILURE, what, "no block was given twice; run the command again")
+
+    def _has_expired(self) -> bool:
+        """Whether the record of the other holder has been the same for as long as it says it is valid."""
+        record = json.dumps(self._spec, sort_keys=True)
+        if record != self._observed[0]:
+            self._observed = (record, _clock())
+        return _clock() - self._observed[1] > float(self._spec.get("leaseDurationSeconds") or 0)
+
+    def _ours(self) -> dict[str, object]:
+        return {"holderIdentity": self.identity, "leaseDurationSeconds": max(1, round(self._duration))}
+
+    def _write(self, **changes: object) -> None:
+        sent = _clock()
+        metadata = dict(self._stored["metadata"])
+        metadata["annotations"] = {**(metadata.get("annotations") or {}), _CLAIMS: json.dumps(self.claims)}
+        value = {**self._stored, "metadata": metadata, "spec": {**self._spec, **changes, "renewTime": _now()}}
+        if "resourceVersion" in metadata:
+            self._stored = self._session.put(_PATH, value)
+        else:
+            self._stored = self._session.post(_COLLECTION, value)
+        self._renewed = sent
+
+    @property
+    def _spec(self) -> dict[str, Any]:
+        return self._stored.get("spec") or {}
+
+
+def _decoded(stored: dict[str, Any]) -> Claims:
+    """The claims in a Lease; none if its annotation is not ours."""
+    text = ((stored.get("metadata") or {}).get("annotations") or {}).get(_CLAIMS) or "{}"
+    try:
+        found = json.loads(text)
+        return {
+            node: {name: (old, str(new)) for name, (old, new) in changes.items()} for node, changes in found.items()
+        }
+    except (ValueError, TypeError, AttributeError):
+        return {}
+
+
+def _clock() -> float:
+    return time.clock_gettime(_CLOCK)
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.timezone.utc).strftime(_TIMES)

@@ -1,0 +1,37 @@
+"""Files for probes: `ready` while the API server answers, `healthy` with the time of the last turn of the loop."""
+
+from __future__ import annotations
+
+import os
+
+READY = "ready"
+HEALTHY = "healthy"
+
+
+class Probes:
+    """The two files in a directory; none without a directory."""
+
+    def __init__(self, directory: str) -> None:
+        """Raises OSError if the directory is not writable."""
+        self._directory = directory
+        self.is_ready = False
+        self.turn()
+        self.set_ready(False)
+
+    def turn(self) -> None:
+        """Say that the process is not stuck."""
+        if self._directory:
+            with open(os.path.join(self._directory, HEALTHY), "w"):
+                pass
+
+    def set_ready(self, is_ready: bool) -> None:
+        """Say whether the API server answers."""
+        self.is_ready = is_ready
+        if not self._directory:
+            return
+        path = os.path.join(self._directory, READY)
+        if is_ready:
+            with open(path, "w"):
+                pass
+        elif os.path.exists(path):
+            os.unlink(path)

@@ -1,0 +1,53 @@
+"""The Lease that `ranges assign` holds, and the rules of RBAC that let an account use it and change Nodes."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Manifest = dict[str, Any]
+
+NAME = "node-ipam-ranges"
+# One for the whole cluster, whoever assigns and for which network: its claims keep two from using one block.
+LEASE_NAMESPACE = "kube-system"
+DURATION = 15.0  # seconds, client-go's and kube-controller-manager's default
+
+_API = "rbac.authorization.k8s.io"
+
+
+def lease() -> Manifest:
+    """Return the Lease before anyone holds it. With it in place, nobody needs the right to create one."""
+    metadata = {"name": NAME, "namespace": LEASE_NAMESPACE}
+    return {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata}
+
+
+def roles() -> list[Manifest]:
+    """Return the ClusterRole for Nodes, and the Role for the Lease."""
+    nodes = {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list", "watch", "patch"]}
+    held = {
+        "apiGroups": ["coordination.k8s.io"],
+        "resources": ["leases"],
+        "resourceNames": [NAME],
+        "verbs": ["get", "update"],
+    }
+    return [
+        {"apiVersion": f"{_API}/v1", "kind": "ClusterRole", "metadata": {"name": NAME}, "rules": [nodes]},
+        {
+            "apiVersion": f"{_API}/v1",
+            "kind": "Role",
+            "metadata": {"name": NAME, "namespace": LEASE_NAMESPACE},
+            "rules": [held],
+        },
+    ]
+
+
+def bindings(subject: Manifest) -> list[Manifest]:
+    """Return the bindings that give both roles to this subject."""
+    found = []
+    for role in roles():
+        metadata, kind = role["metadata"], role["kind"]
+        reference = {"apiGroup": _API, "kind": kind, "name": NAME}
+        binding = {"apiVersion": f"{_API}/v1", "kind": f"{kind}Binding", "metadata": metadata}
+        found.append({**binding, "roleRef": reference, "subjects": [subject]})
+    return found

@@ -1,0 +1,128 @@
+"""Show the ranges of all nodes, and what is wrong with them: as a table, as JSON, or for Prometheus."""
+
+from __future__ import annotations
+
+from plugin.ops import output
+from plugin.ops.ranges import survey
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from plugin.ops.ranges.assignment import Network
+    from plugin.ops.ranges.cluster import Node
+    from plugin.ops.ranges.survey import Summary
+    from plugin.ops.ranges.values import Range
+
+_METRICS = (
+    ("node_ipam_ranges_nodes", "Nodes that should have a range of this network, or have one.", "nodes"),
+    ("node_ipam_ranges_nodes_with_range", "Nodes that have a range of this network.", "with_range"),
+    ("node_ipam_ranges_nodes_without_range", "Selected nodes without a range of this network.", "without"),
+    ("node_ipam_ranges_conflicts", "Nodes whose range cannot be read, or overlaps another range.", "conflicts"),
+)
+_FREE = "node_ipam_ranges_free_blocks"
+
+
+class Show:
+    """The output of one run. pools: the networks of which --cluster-cidr is known."""
+
+    def __init__(
+        self,
+        nodes: Mapping[str, Node],
+        names: Sequence[str],
+        services: Sequence[Range] | None,
+        pools: Sequence[Network],
+        excluded: Sequence[Range],
+    ) -> None:
+        listed = survey.networks(nodes, names)
+        self._rows = survey.rows(nodes, listed, services or ())
+        self._summaries = survey.summaries(self._rows, listed)
+        self._services = services
+        taken = [*survey.taken(nodes), *(services or ()), *excluded] if pools else []
+        self._free = {
+            (pool.annotation, family.version): family.free(taken) for pool in pools for family in pool.families
+        }
+
+    def show(self, form: str) -> int:
+        """Print it in this form, and return the exit status."""
+        {"json": self._json, "prometheus": self._prometheus, "table": self._table}[form]()
+        return output.FOUND if any(row.troubles for row in self._rows) else output.FINE
+
+    def _table(self) -> None:
+        rows: list[tuple[object, ...]] = []
+        for row in self._rows:
+            status = output.FAIL if row.troubles else output.OK
+            head: tuple[object, ...] = (status, row.node, row.network, row.text or "-")
+            for trouble in row.troubles:
+                rows.append((*head, trouble.msg.replace(f"{survey.where(row.node, row.network)}: ", "", 1)))
+                if row.text is not None:  # what to do about missing ones is said once, below
+                    rows += [("", "", "", "", f"  -> {line}") for line in trouble.details.splitlines()]
+                head = ("", "", "", "")
+            if not row.troubles:
+                rows.append((*head, ""))
+        output.table(("STATUS", "NODE", "NETWORK", "RANGES", "PROBLEM"), rows)
+        for summary in self._summaries:
+            output.line(f"{summary.network}: {self._described(summary)}")
+            if summary.without:
+                output.line(f"  -> {survey.missing('', summary.network).details}")
+        if self._services is None:
+            output.line("service range: not known; name it with --service-cluster-ip-range")
+
+    def _described(self, summary: Summary) -> str:
+        parts = [f"{summary.with_range} of {summary.nodes} nodes have ranges", f"{summary.conflicts} with problems"]
+        free = [f"{count} IPv{version} blocks free" for version, count in self._free_of(summary.network)]
+        return ", ".join([*parts, *free])
+
+    def _free_of(self, network: str) -> list[tuple[int, int]]:
+        return [(version, count) for (name, version), count in self._free.items() if name == network]
+
+    def _json(self) -> None:
+        output.document(
+            {
+                "ranges": [
+                    {
+                        "node": row.node,
+                        "network": row.network,
+                        "value": row.text,
+                        "ranges": [each.text for each in row.ranges],
+                        "problems": output.listed(row.troubles),
+                    }
+                    for row in self._rows
+                ],
+                "networks": [
+                    {
+                        "network": each.network,
+                        "nodes": each.nodes,
+                        "withRange": each.with_range,
+                        "withoutRange": each.without,
+                        "conflicts": each.conflicts,
+                        "freeBlocks": {f"IPv{version}": count for version, count in self._free_of(each.network)},
+                    }
+                    for each in self._summaries
+                ],
+                "serviceRanges": None if self._services is None else [each.text for each in self._services],
+            }
+        )
+
+    def _prometheus(self) -> None:
+        for name, text, attribute in _METRICS:
+            _metric(name, text, [((("network", s.network),), getattr(s, attribute)) for s in self._summaries])
+        if self._free:
+            samples = [
+                ((("network", name), ("family", f"IPv{version}")), count)
+                for (name, version), count in self._free.items()
+            ]
+            _metric(_FREE, "Blocks of the network's pool that no node has.", samples)
+
+
+def _metric(name: str, text: str, samples: Sequence[tuple[tuple[tuple[str, str], ...], int]]) -> None:
+    """https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format."""
+    output.line(f"# HELP {name} {text}")
+    output.line(f"# TYPE {name} gauge")
+    for labels, value in samples:
+        written = ",".join(f'{key}="{_escaped(label)}"' for key, label in labels)
+        output.line(f"{name}{{{written}}} {value}")
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -1,0 +1,140 @@
+"""What ranges each node has for each network, and what is wrong with them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from plugin.errors import PLUGIN_FAILURE, CniError
+from plugin.facts import POD_CIDRS
+from plugin.ops.ranges import values
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from plugin.ops.ranges.cluster import Node
+    from plugin.ops.ranges.values import Range, Value
+
+SERVICES = "services"
+
+
+@dataclass
+class Row:
+    """The ranges of one node for one network: spec.podCIDRs or an annotation. text: None if there are none."""
+
+    node: str
+    network: str
+    text: str | None
+    ranges: tuple[Range, ...] = ()
+    troubles: list[CniError] = field(default_factory=list)
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether what is there cannot be used, or belongs to another too."""
+        return self.text is not None and bool(self.troubles)
+
+
+def networks(nodes: Mapping[str, Node], names: Sequence[str]) -> list[str]:
+    """Return the networks of a cluster: podCIDRs if any node has them; these annotations, or all that are known."""
+    listed = names or sorted({name for node in nodes.values() for name in node.annotations})
+    return [*([POD_CIDRS] if any(node.pod_cidrs for node in nodes.values()) else []), *listed]
+
+
+def rows(nodes: Mapping[str, Node], listed: Sequence[str], services: Sequence[Range] = ()) -> list[Row]:
+    """Return a row for each node and network: of selected nodes those that are missing too, of others what is there."""
+    found = [row for name in sorted(nodes) for row in _of_node(nodes[name], listed)]
+    _mark_overlaps(found, services)
+    return found
+
+
+def taken(nodes: Mapping[str, Node]) -> list[Range]:
+    """Return all ranges of all nodes, also those of texts that cannot be read."""
+    return [each for node in nodes.values() for _, value in held(node) for each in value.ranges]
+
+
+def held(node: Node) -> Iterator[tuple[str, Value]]:
+    """Yield each network for which a node has ranges, with these."""
+    if node.pod_cidrs:
+        yield POD_CIDRS, values.of_pod_cidrs(node.pod_cidrs, node.name)
+    for name, text in node.annotations.items():
+        yield name, values.of_annotation(text, name, node.name)
+
+
+def where(node: str, network: str) -> str:
+    """Return how messages name the ranges of a node for a network."""
+    return f"{network} of node {node}" if network == POD_CIDRS else f"annotation {network} of node {node}"
+
+
+def missing(node: str, network: str) -> CniError:
+    """Return the error for a node without ranges for this network."""
+    if network == POD_CIDRS:
+        advice = "run kube-controller-manager with --allocate-node-cidrs=true and a --cluster-cidr that has room"
+    else:
+        advice = f"node-ipam.pyz ranges assign --annotation {network} --cluster-cidr CIDR"
+    return CniError(PLUGIN_FAILURE, f"{where(node, network)}: missing", advice)
+
+
+def _of_node(node: Node, listed: Sequence[str]) -> Iterator[Row]:
+    here = dict(held(node))
+    for network in listed:
+        value = here.get(network)
+        if value is None:
+            if node.is_selected:
+                yield Row(node.name, network, None, (), [missing(node.name, network)])
+            continue
+        text = ",".join(node.pod_cidrs) if network == POD_CIDRS else node.annotations[network]
+        yield Row(node.name, network, text, value.ranges, [value.trouble] if value.trouble else [])
+
+
+def _mark_overlaps(found: Sequence[Row], services: Sequence[Range]) -> None:
+    """Add to each row with a range that another row or a Service can use: one such row for each range.
+
+    In the order of their first addresses, a range overlaps an earlier one if and only if it overlaps the earlier one
+    that reaches furthest.
+    """
+    owned: list[tuple[Range, Row | None]] = [(each, row) for row in found for each in row.ranges]
+    owned += [(each, None) for each in services]
+    owned.sort(key=lambda pair: pair[0][:3])
+    furthest: tuple[Range, Row | None] | None = None
+    marked = set()
+    for each in owned:
+        if furthest and each[0].overlaps(furthest[0]):
+            for (ours, row), (theirs, other) in ((each, furthest), (furthest, each)):
+                if row is not None and (id(row), ours) not in marked and row is not other:
+                    marked.add((id(row), ours))
+                    row.troubles.append(_overlap(row, ours, theirs, other))
+        if furthest is None or each[0].version != furthest[0].version or each[0].last > furthest[0].last:
+            furthest = each
+
+
+def _overlap(row: Row, ours: Range, theirs: Range, other: Row | None) -> CniError:
+    place = where(row.node, row.network)
+    if other is None:
+        what = f"{place}: {ours.text} overlaps the service range {theirs.text}"
+        return CniError(PLUGIN_FAILURE, what, "give the node a range outside of it")
+    network = "" if other.network == row.network else f" ({other.network})"
+    what = f"{place}: {ours.text} overlaps {theirs.text} of node {other.node}{network}: two pods can get one address"
+    return CniError(PLUGIN_FAILURE, what, "give one of them another range, and restart its pods")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The numbers of one network."""
+
+    network: str
+    nodes: int
+    with_range: int
+    without: int
+    conflicts: int  # rows that are wrong
+
+
+def summaries(found: Iterable[Row], listed: Sequence[str]) -> list[Summary]:
+    """Return the numbers of each network."""
+    by_network: dict[str, list[Row]] = {network: [] for network in listed}
+    for row in found:
+        by_network[row.network].append(row)
+    result = []
+    for network, its in by_network.items():
+        without = sum(row.text is None for row in its)
+        result.append(Summary(network, len(its), len(its) - without, without, sum(row.is_wrong for row in its)))
+    return result

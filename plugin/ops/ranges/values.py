@@ -1,0 +1,130 @@
+"""The text of one annotation, or the podCIDRs of one node, as address ranges."""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+import re
+from typing import NamedTuple
+
+from plugin import annotation, ranges, spans
+from plugin.errors import CniError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    from plugin.ranges import Network
+
+_KEPT = 100_000  # texts whose ranges are kept, so that a change of one node does not parse those of all
+# What looks like an address, with or without a prefix length or mask, in a text that is not a list of CIDRs.
+_ADDRESS = re.compile(r"(?<![\w.:])[0-9A-Fa-f:.]*[.:][0-9A-Fa-f:.]*(?:\s*/\s*[\d.]+)?")
+
+
+class Range(NamedTuple):
+    """Addresses from first to last, as numbers. text: how they are written."""
+
+    version: int
+    first: int
+    last: int
+    text: str
+
+    def overlaps(self, other: Range) -> bool:
+        """Return whether an address is in both."""
+        return self.version == other.version and self.first <= other.last and other.first <= self.last
+
+
+class Value(NamedTuple):
+    """The ranges of a text. trouble: why an ADD with this text fails; the ranges are then those that can be found."""
+
+    ranges: tuple[Range, ...]
+    trouble: CniError | None = None
+
+
+def of_annotation(text: str, name: str, node: str) -> Value:
+    """Return the ranges of an annotation: a list of CIDRs, or a configuration as node-annotation reads it."""
+    value = _of_text(text)
+    if value.trouble is None:
+        return value
+    try:
+        _parse(text, f"annotation {name} of node {node}", name)
+    except CniError as error:
+        return Value(value.ranges, error)
+    return value
+
+
+def of_pod_cidrs(cidrs: list[str], node: str) -> Value:
+    """Return the ranges of spec.podCIDRs."""
+    value = _of_cidrs(tuple(cidrs))
+    if value.trouble is None:
+        return value
+    try:
+        ranges.from_cidrs(cidrs, f"spec.podCIDRs of node {node}")
+    except CniError as error:
+        return Value(value.ranges, error)
+    return value
+
+
+def of_network(network: Network) -> Range:
+    """Return a network as a range."""
+    first = int(network.network_address)
+    return Range(network.version, first, first + network.num_addresses - 1, str(network))
+
+
+def readable(text: str) -> tuple[Range, ...]:
+    """Return what looks like networks or addresses in a text that cannot be read otherwise."""
+    return tuple(each for word in _ADDRESS.findall(text) for each in _of_word("".join(word.split())))
+
+
+def _of_word(word: str) -> list[Range]:
+    """The network that is meant; the address alone if the prefix length is wrong; nothing if it is not an address."""
+    for written in (word, word.partition("/")[0]):
+        try:
+            network: Network = ipaddress.ip_network(written, strict=False)
+        except ValueError:
+            continue
+        if network.version == 6 and network.network_address.ipv4_mapped and network.prefixlen >= 96:
+            network = ipaddress.ip_network((int(network.network_address) & 0xFFFFFFFF, network.prefixlen - 96))
+        return [of_network(network)]
+    return []
+
+
+@functools.lru_cache(_KEPT)
+def _of_text(text: str) -> Value:
+    try:
+        return Value(tuple(_parse(text, "", "")))
+    except CniError as error:
+        return Value(readable(text), error)
+
+
+@functools.lru_cache(_KEPT)
+def _of_cidrs(cidrs: tuple[str, ...]) -> Value:
+    try:
+        return Value(tuple(_of_entry(entry) for each in ranges.from_cidrs(list(cidrs), "") for entry in each))
+    except CniError as error:
+        return Value(readable(",".join(cidrs)), error)
+
+
+def _parse(text: str, where: str, name: str) -> list[Range]:
+    """Raises CniError in the words of an ADD."""
+    if "{" not in text:
+        return [_of_entry(entry) for each in ranges.from_text(text, where) for entry in each]
+    ipam: dict[str, Any] = annotation.parse(text, name)
+    spans.check(spans.sets(ipam), where)
+    return [Range(span.first.version, int(span.first), int(span.last), str(span)) for span in spans.of_ipam(ipam)]
+
+
+def _of_entry(entry: dict[str, str]) -> Range:
+    return of_network(ipaddress.ip_network(entry["subnet"]))
+
+
+def merged(taken: Iterable[Range], version: int) -> list[tuple[int, int]]:
+    """Return the addresses of one family as (first, last), in order, none overlapping another."""
+    found: list[tuple[int, int]] = []
+    for first, last in sorted((each.first, each.last) for each in taken if each.version == version):
+        if found and first <= found[-1][1] + 1:
+            found[-1] = (found[-1][0], max(found[-1][1], last))
+        else:
+            found.append((first, last))
+    return found

@@ -1,0 +1,136 @@
+"""Keep assigning: one process leads, others stand by; nodes that join get their ranges."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from plugin.errors import Unreachable
+from plugin.kube import session as sessions
+from plugin.kube.answers import Expired
+from plugin.ops.ranges.feed import Feed
+from plugin.ops.ranges.lease import Overtaken
+from plugin.ops.ranges.writer import Writer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+    from plugin.kube.session import Session
+    from plugin.ops.ranges.assignment import Assignment
+    from plugin.ops.ranges.cluster import Node, Reader
+    from plugin.ops.ranges.events import Events
+    from plugin.ops.ranges.lease import Lease
+    from plugin.ops.ranges.probes import Probes
+
+_PAUSES = (0.5, 30.0)  # seconds before the server is tried again, and at most
+
+
+class Watch:
+    """The loop. Errors that time may mend are reported and tried again; others end it."""
+
+    def __init__(
+        self,
+        session: Session,
+        reader: Reader,
+        assignment: Assignment,
+        lease: Lease,
+        events: Events,
+        probes: Probes,
+    ) -> None:
+        self._session = session
+        self._reader = reader
+        self._assignment = assignment
+        self._lease = lease
+        self._events = events
+        self._probes = probes
+        self._nodes: dict[str, Node] = {}
+
+    def run(self) -> NoReturn:
+        """Stand by, lead, and so on. Raises CniError for what time does not mend."""
+        tries = 0
+        while True:
+            try:
+                self._stand_by()
+                tries = 0
+                self._lead()
+            except Overtaken as error:
+                self._events.tell("lost", error.msg, what=error.msg)
+            except Unreachable as error:
+                self._probes.set_ready(False)
+                self._events.tell("unreachable", error.msg, what=error.msg)
+                self._pause(sessions.backoff(tries, *_PAUSES))
+                tries += 1
+
+    def _stand_by(self) -> None:
+        told = ""
+        while not self._lease.is_held and not self._lease.acquire():
+            self._probes.set_ready(True)
+            if self._lease.holder not in ("", told):
+                told = self._lease.holder
+                self._events.tell("standby", f"{told} assigns", holder=told)
+            self._pause(self._lease.retry_period * (1 + os.urandom(1)[0] / 255))
+
+    def _pause(self, seconds: float) -> None:
+        self._probes.turn()
+        time.sleep(seconds)
+        self._probes.turn()
+
+    def _lead(self) -> None:
+        """Returns never; raises Overtaken, Unreachable, another CniError."""
+        self._events.tell("leading", self._lease.identity, holder=self._lease.identity)
+        while True:
+            feed = self._begin()
+            try:
+                self._follow(feed)
+            except Expired:
+                self._events.tell("relist", "the watch has expired: all nodes are listed again")
+            finally:
+                feed.stop()
+
+    def _begin(self) -> Feed:
+        """List all Nodes, assign what is lacking, and watch from there on."""
+        self._reader.add(name for changes in self._lease.claims.values() for name in changes)
+        self._nodes, version = self._reader.nodes(self._session, sessions.JSON, self._tick)
+        self._probes.set_ready(True)
+        writer = Writer(self._session, self._lease, self._reader, self._events.assigned)
+        writer.complete(self._nodes)
+        self._assign()
+        return Feed(self._session.another(), version)
+
+    def _tick(self, _done: int = 0, _left: int = 0) -> None:
+        self._probes.turn()
+        self._lease.renew()
+
+    def _follow(self, feed: Feed) -> None:
+        while True:
+            event = feed.next(self._lease.retry_period)
+            self._tick()
+            has_changed = False
+            while event:
+                has_changed = self._apply(*event) or has_changed
+                event = feed.next(0)
+            if has_changed:
+                self._assign()
+
+    def _apply(self, kind: str, metadata: dict[str, Any]) -> bool:
+        """Take over an event and return whether it matters. One that is older than an own patch of the Node does not.
+
+        resourceVersions are compared as numbers, which etcd's are, and all have to be (KEP-5504).
+        """
+        node = self._reader.node({"metadata": metadata})
+        known = self._nodes.get(node.name)
+        if known and int(node.version) <= int(known.version):
+            return False
+        if kind == "DELETED":
+            return self._nodes.pop(node.name, None) is not None
+        if known:
+            node.pod_cidrs = known.pod_cidrs
+        self._nodes[node.name] = node
+        return not known or (known.annotations, known.is_selected) != (node.annotations, node.is_selected)
+
+    def _assign(self) -> None:
+        plan = self._assignment.plan(self._nodes)
+        if plan.changes:
+            Writer(self._session, self._lease, self._reader, self._events.assigned).write(self._nodes, plan.changes)
+        self._events.troubles([*self._assignment.troubles(self._nodes), *plan.shortages])
