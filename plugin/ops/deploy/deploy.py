@@ -7,19 +7,25 @@ registry of its own, --image names BusyBox there.
 The plugin reads its Node with the kubelet's credentials, which need no RBAC. With --service-account it gets some of
 its own: an account that may get nodes and nothing else, and on each node, kept fresh by the pod there,
 /var/lib/node-ipam/kubeconfig, which the "kubeconfig" of a CNI configuration then has to name.
+
+With --assign there is also a Deployment that runs "ranges assign --watch" in an image that has Python: it gives a range
+for each network named to every node that has none.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import io
 import re
 import zipfile
 
 from plugin.errors import INVALID_CONFIG, PLUGIN_FAILURE, CniError
 from plugin.ops import output
-from plugin.ops.deploy import manifests, yamltext
+from plugin.ops.deploy import assigning, manifests, yamltext
 from plugin.ops.install import bindir, install, interpreter
+from plugin.ops.ranges import options
+from plugin.ops.ranges.selector import Selector
 from plugin.values import is_node_name
 
 TYPE_CHECKING = False
@@ -29,8 +35,10 @@ if TYPE_CHECKING:
 EXAMPLE = """
 node-ipam.pyz deploy | kubectl apply --server-side -f -
 node-ipam.pyz deploy --service-account | kubectl apply --server-side -f -
+node-ipam.pyz deploy --assign kube-node.nordix.org/net1=172.20.0.0/16 | kubectl apply --server-side -f -
 """
 IMAGE = "busybox:1.36.1"
+PYTHON_IMAGE = "python:3.13-slim"
 # All of a ConfigMap's data, https://kubernetes.io/docs/concepts/configuration/configmap/#motivation.
 _LIMIT = 1 << 20
 _DATE = (1980, 1, 1, 0, 0, 0)
@@ -52,6 +60,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--service-account", nargs="?", const=manifests.NAME, type=_name, metavar="NAME", help=text)
     text = "with --service-account: the API server as the nodes reach it (default: the cluster's own address of it)"
     add("--server", type=_server, metavar="URL", help=text)
+    group = parser.add_argument_group("options for a Deployment of ranges assign --watch")
+    text = "give every node a range of these networks in this annotation; may be repeated"
+    group.add_argument("--assign", action="append", default=[], type=_network, metavar="NAME=CIDR[,CIDR]", help=text)
+    text = f"an image with Python 3.9 or later (default: {PYTHON_IMAGE})"
+    group.add_argument("--python-image", default=PYTHON_IMAGE, type=output.given, metavar="IMAGE", help=text)
+    group.add_argument("--selector", default="", metavar="LABELS", help="only nodes with these labels get a range")
+    text = "the Services' ranges, which no node gets"
+    group.add_argument("--service-cluster-ip-range", default="", metavar="CIDR[,CIDR]", help=text)
+    options.add_sizes(group)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -65,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
         msg = f"the program has {len(packed):,} bytes when compressed; a ConfigMap takes {_LIMIT:,}"
         raise CniError(PLUGIN_FAILURE, msg, "copy the file to the nodes in another way and run install there")
     wanted = arguments.python
-    options = manifests.Options(
+    chosen = manifests.Options(
         arguments.namespace,
         arguments.image,
         arguments.bin_dir,
@@ -74,10 +91,14 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.service_account or "",
         arguments.server or "",
     )
+    printed = manifests.objects(chosen, packed)
+    if arguments.assign:
+        assigning_options = assigning.Options(arguments.namespace, arguments.python_image, _of_assign(arguments))
+        printed += assigning.objects(assigning_options, hashlib.sha256(packed).hexdigest())
     output.line("# kubectl apply --server-side -f -    (without --server-side it is too large for kubectl's own notes)")
-    if options.service_account:
+    if chosen.service_account:
         output.line(f'# The CNI configuration then needs, in "ipam": "kubeconfig": "{manifests.STATE}/kubeconfig"')
-    for manifest in manifests.objects(options, packed):
+    for manifest in printed:
         output.line("---\n" + yamltext.dump(manifest).rstrip("\n"))
     return output.FINE
 
@@ -89,6 +110,28 @@ def compressed(entries: Mapping[str, bytes]) -> bytes:
         for name in sorted(name for name in entries if not name.endswith(".pyc")):
             packed.writestr(zipfile.ZipInfo(name, _DATE), entries[name], zipfile.ZIP_DEFLATED, 9)
     return stream.getvalue()
+
+
+def _of_assign(arguments: argparse.Namespace) -> list[str]:
+    """The arguments of ranges assign. Raises CniError for what that would refuse."""
+    names, pools = zip(*arguments.assign)
+    options.networks(argparse.Namespace(**{**vars(arguments), "annotation": names, "cluster_cidr": pools}))
+    options.excluded(arguments.exclude)
+    Selector(arguments.selector)
+    given = [option for name, pool in arguments.assign for option in ("--annotation", name, "--cluster-cidr", pool)]
+    for name in ("selector", "service_cluster_ip_range", "node_cidr_mask_size_ipv4", "node_cidr_mask_size_ipv6"):
+        value = getattr(arguments, name)
+        given += [f"--{name.replace('_', '-')}", str(value)] if value else []
+    if arguments.service_cluster_ip_range:
+        options.services([arguments.service_cluster_ip_range])
+    return given + [option for each in arguments.exclude for option in ("--exclude", each)]
+
+
+def _network(text: str) -> tuple[str, str]:
+    name, equals, pool = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} is not like kube-node.nordix.org/net1=172.20.0.0/16")
+    return options.annotation(name), pool
 
 
 def _name(text: str) -> str:

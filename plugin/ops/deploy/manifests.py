@@ -136,7 +136,7 @@ def _install(options: Options, digest: str) -> Manifest:
             _variable("PYTHONS", " ".join(options.pythons)),
             _variable("BIN_DIR", options.bin_dir),
         ],
-        "resources": _resources("10m", "64Mi", "128Mi"),
+        "resources": resources("10m", "64Mi", "128Mi"),
         # The plugins' directory may belong to another user than root.
         "securityContext": _on_node("SYS_CHROOT", "DAC_OVERRIDE"),
         "volumeMounts": [
@@ -152,8 +152,8 @@ def _idle(options: Options) -> Manifest:
         "name": "idle",
         "image": options.image,
         "command": ["/bin/sh", "-c", scripts.IDLE],
-        "resources": _resources("1m", "8Mi", "32Mi"),
-        "securityContext": {**_confined(), "runAsNonRoot": True, "runAsUser": 65534},
+        "resources": resources("1m", "8Mi", "32Mi"),
+        "securityContext": {**confined(), "runAsNonRoot": True, "runAsUser": 65534},
     }
 
 
@@ -168,7 +168,7 @@ def _refresh(options: Options) -> Manifest:
             {"name": "POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
             *server,
         ],
-        "resources": _resources("1m", "8Mi", "32Mi"),
+        "resources": resources("1m", "8Mi", "32Mi"),
         "securityContext": _on_node(),
         "volumeMounts": [
             {"name": "credentials", "mountPath": "/credentials", "readOnly": True},
@@ -187,7 +187,8 @@ def _credential_volumes() -> list[Manifest]:
     ]
 
 
-def _confined(*capabilities: str) -> Manifest:
+def confined(*capabilities: str) -> Manifest:
+    """Return a container's securityContext without rights but these capabilities."""
     add = {"add": list(capabilities)} if capabilities else {}
     return {
         "allowPrivilegeEscalation": False,
@@ -198,10 +199,11 @@ def _confined(*capabilities: str) -> Manifest:
 
 def _on_node(*capabilities: str) -> Manifest:
     """For a container that writes to the node; SELinux, where a node has it, forbids that to the usual type."""
-    return {**_confined(*capabilities), "runAsUser": 0, "seLinuxOptions": {"type": "spc_t"}}
+    return {**confined(*capabilities), "runAsUser": 0, "seLinuxOptions": {"type": "spc_t"}}
 
 
-def _resources(processor: str, memory: str, limit: str) -> Manifest:
+def resources(processor: str, memory: str, limit: str) -> Manifest:
+    """Return what a container asks for, and the memory that it may use at most."""
     return {"requests": {"cpu": processor, "memory": memory}, "limits": {"memory": limit}}
 
 

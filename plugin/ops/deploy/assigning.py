@@ -1,0 +1,109 @@
+"""The Deployment that runs `ranges assign --watch` in the cluster, and what its account may do.
+
+https://kubernetes.io/docs/reference/kubernetes-api/
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from plugin.ops.deploy import manifests
+from plugin.ops.install import archive
+from plugin.ops.ranges import rbac
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from plugin.ops.deploy.manifests import Manifest
+
+_USER = 65534  # nobody
+_ARCHIVE = "/archive"
+_STATE = "/run/node-ipam"
+_LABELS = {"app.kubernetes.io/name": rbac.NAME}
+# The image need not have a shell: Python itself looks at the files that --probe-dir names.
+_READY = f"import os; os.stat('{_STATE}/ready')"
+_HEALTHY = f"import os, sys, time; sys.exit(time.time() - os.stat('{_STATE}/healthy').st_mtime > 120)"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What can be chosen. arguments: of ranges assign."""
+
+    namespace: str
+    image: str
+    arguments: Sequence[str]
+
+
+def objects(options: Options, digest: str) -> list[Manifest]:
+    """The objects in the order in which they are to be made. digest: of the archive, whose change restarts the pods."""
+    subject = {"kind": "ServiceAccount", "name": rbac.NAME, "namespace": options.namespace}
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {**_named(options), "labels": _LABELS}}
+    return [account, *rbac.roles(), *rbac.bindings(subject), rbac.lease(), _deployment(options, digest)]
+
+
+def _named(options: Options) -> Manifest:
+    return {"name": rbac.NAME, "namespace": options.namespace}
+
+
+def _deployment(options: Options, digest: str) -> Manifest:
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {**_named(options), "labels": _LABELS},
+        "spec": {
+            "replicas": 2,  # one assigns, the other takes over
+            "selector": {"matchLabels": _LABELS},
+            "revisionHistoryLimit": 3,
+            "template": {
+                "metadata": {"labels": _LABELS, "annotations": {"kube-node.nordix.org/archive-sha256": digest}},
+                "spec": _pod(options),
+            },
+        },
+    }
+
+
+def _pod(options: Options) -> Manifest:
+    apart = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": _LABELS}}
+    preferred = [{"weight": 100, "podAffinityTerm": apart}]
+    return {
+        "serviceAccountName": rbac.NAME,
+        "enableServiceLinks": False,
+        "priorityClassName": "system-cluster-critical",
+        "nodeSelector": {"kubernetes.io/os": "linux"},
+        "tolerations": [{"key": "node-role.kubernetes.io/control-plane", "operator": "Exists", "effect": "NoSchedule"}],
+        "affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": preferred}},
+        "terminationGracePeriodSeconds": 10,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": _USER,
+            "runAsGroup": _USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [_container(options)],
+        "volumes": [
+            {"name": "archive", "configMap": {"name": manifests.NAME}},
+            {"name": "state", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
+        ],
+    }
+
+
+def _container(options: Options) -> Manifest:
+    program = ["python3", "-IS", f"{_ARCHIVE}/{archive.FILE}"]
+    return {
+        "name": "assign",
+        "image": options.image,
+        "command": [*program, "ranges", "assign", "--watch", "--probe-dir", _STATE, "-o", "json", *options.arguments],
+        "resources": manifests.resources("10m", "64Mi", "192Mi"),
+        "securityContext": manifests.confined(),
+        "readinessProbe": {**_probe(_READY), "periodSeconds": 10},
+        "livenessProbe": {**_probe(_HEALTHY), "periodSeconds": 30, "initialDelaySeconds": 30},
+        "volumeMounts": [
+            {"name": "archive", "mountPath": _ARCHIVE, "readOnly": True},
+            {"name": "state", "mountPath": _STATE},
+        ],
+    }
+
+
+def _probe(code: str) -> Manifest:
+    return {"exec": {"command": ["python3", "-IS", "-c", code]}, "timeoutSeconds": 10}
