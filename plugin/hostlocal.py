@@ -82,7 +82,7 @@ def leases(directory: str) -> Iterator[Lease]:
     except OSError:
         return
     for name in names:
-        if not _is_address(name):
+        if not is_address(name):
             continue
         path, reserved = os.path.join(directory, name), 0.0
         try:
@@ -106,7 +106,8 @@ def _holder(text: str) -> tuple[str, str]:
     return container, interface if is_interface(interface) else ""
 
 
-def _is_address(name: str) -> bool:
+def is_address(name: str) -> bool:
+    """Return whether a file of this name in a store is a lease."""
     import ipaddress
 
     try:

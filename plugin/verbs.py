@@ -124,6 +124,10 @@ def _status(plugin: Type, request: Request, chosen: Settings) -> tuple[int, byte
     plan = plugin.plan(request, chosen)
     if not _is_host_local(plan.program):  # whose STATUS does nothing, where it knows the command at all
         delegate.run_if_known(plan.program, "STATUS", request.environ, cni.encode(plan.config))
+        return 0, b""
+    from plugin import fullness
+
+    fullness.warn(plan.config, chosen)
     return 0, b""
 
 

@@ -37,7 +37,7 @@ ALLOWED = {
     "short ADD": FIRST_LINE | SHORT,
     "DEL": BASE | JSON | RELEASE,
     "CHECK": BASE | JSON | RELEASE,
-    "STATUS": BASE | JSON | RELEASE,
+    "STATUS": BASE | JSON | RELEASE | {"plugin.fullness"},
     "GC": BASE | JSON | RELEASE | {"plugin.garbage"},
     "error": BASE | JSON | VERBS,
 }

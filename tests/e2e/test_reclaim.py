@@ -188,6 +188,25 @@ def test_leases_without_proof(node: Node) -> None:
     assert len(node.holders()) == len(ADDRESSES)
 
 
+def test_status_warns_in_time(node: Node) -> None:
+    """STATUS says how many leases could be reclaimed before the range is full, and then only when that changes."""
+    config = {**node.config, "cniVersion": "1.1.0"}
+    node.lease(ADDRESSES[0], dead(0))
+    node.result(dead(0), "/run/netns/cni-0")
+    assert node.world.runtime.run("STATUS", config).stderr == ""
+    for number in (1, 2):
+        node.lease(ADDRESSES[number], dead(number))
+        node.result(dead(number), "/run/netns/cni-1")
+
+    answers = [node.world.runtime.run("STATUS", config) for _ in range(3)]
+
+    assert [(each.status, each.stdout) for each in answers] == [(0, b"")] * 3
+    assert [each.stderr for each in answers[1:]] == ["", ""]
+    assert "3 leases in " in answers[0].stderr
+    assert "are of containers that are gone: a full range reclaims them" in answers[0].stderr
+    assert len(node.holders()) == 3
+
+
 def test_turned_off(node: Node) -> None:
     """With "reclaim": false the error of host-local is the answer."""
     fill_and_wipe(node)

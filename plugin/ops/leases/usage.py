@@ -48,6 +48,11 @@ class Usage:
         """How many leases are in this state."""
         return self.states.count(state)
 
+    @property
+    def reclaimable(self) -> int:
+        """How many leases an ADD releases by itself when a range is full."""
+        return sum(verdict.is_proof for verdict in self.verdicts)
+
     def in_state(self, state: str) -> list[Lease]:
         """The leases in this state."""
         return [lease for lease, verdict in self if verdict.state == state]
