@@ -50,12 +50,25 @@ def learnt(cache: Cache) -> list[Learnt]:
 
 
 def learnt_for(settings: Settings) -> Learnt | None:
-    """What the runtime's last ADD with this configuration learnt."""
+    """Return what the runtime's last ADD with this configuration learnt.
+
+    A variable of the environment may have named another kubeconfig or Node in other ADDs: entries with the variables of
+    this process come first. If there is none, the runtime has other variables than this shell.
+    """
     same = (settings.kubeconfig, settings.node_name, machine_id())
     names = ("kubeconfig", "nodeName", "machineID")
-    fitting = [each for each in learnt(settings.cache) if tuple(each.way[name] for name in names) == same]
     # A time in the future is no age: the clock was set back.
-    return next((each for each in fitting if each.facts.age() < float("inf")), None)
+    fitting = [
+        each
+        for each in learnt(settings.cache)
+        if tuple(each.way[name] for name in names) == same and each.facts.age() < float("inf")
+    ]
+    return min(fitting, key=lambda each: _differences(each, settings.environ), default=None)
+
+
+def _differences(one: Learnt, environ: Mapping[str, str]) -> int:
+    """Return in how many of the variables that choose a Node this environment differs."""
+    return sum(one.way[name] != environ.get(name, "") for name in ("KUBECONFIG", "NODE_NAME"))
 
 
 def ranges(store: Store, configured: Sequence[Network], environ: Mapping[str, str], bin_dirs: str) -> Known:

@@ -21,7 +21,8 @@ from plugin.ops.leases.stores import Store
 from plugin.ops.networks import known_ranges, networks
 from plugin.ops.networks.overlay import Overlay
 from tests.support.apiserver import ApiServer
-from tests.support.operator_node import NODE, OperatorNode
+from tests.support.nodes import make_node
+from tests.support.operator_node import MACHINE_ID, NODE, OperatorNode
 from tests.support.privileges import modes_count
 
 OLD = stores.GRACE + 60
@@ -415,6 +416,24 @@ def test_ranges_as_the_runtime_learnt_them(node: OperatorNode, capsys: pytest.Ca
 
     assert [each["subnet"] for each in network["ranges"]] == ["10.244.1.0/24", "fd00:10:244:1::/64"]
     assert network["rangesFrom"] == f"node {NODE}"
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_ranges_of_this_configuration(node: OperatorNode, capsys: pytest.CaptureFixture[str], own: bool) -> None:
+    """With two kubeconfigs in one cache, what was learnt by this process's kubeconfig counts, not the newest."""
+    config = node.network()
+    node.server.add(make_node("other", ("10.9.1.0/24",), machine_id=MACHINE_ID))
+    other = node.server.write_kubeconfig(node.directory / "other.conf", "kubelet", "other")
+    for variables in ({"KUBECONFIG": other}, {})[:: 1 if own else -1]:
+        learn(node, config, **variables)
+    node.lease("10.244.1.2", "c1 eth0")
+    node.monkeypatch.delenv("KUBECONFIG", raising=False)
+    if own:
+        node.monkeypatch.setenv("KUBECONFIG", other)
+
+    (network,) = listed(node, capsys).values()
+
+    assert network["rangesFrom"] == ("node other" if own else f"node {NODE}")
 
 
 def test_ranges_of_an_annotation(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
