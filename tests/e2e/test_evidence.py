@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -158,3 +159,57 @@ def test_results_of_another_runtime(node: Node, kind: str) -> None:
     kept = sorted(node.dead) if kind == "another" else doubtful(node.dead)
     assert node.left() == {*node.live, *kept}
     assert sorted(each["address"] for each in document["kept"]) == kept
+
+
+def command(pod: Pod, data: Path, results: Path) -> Call:
+    """gc --yes for one lease of this pod."""
+    store = data / NETWORK
+    store.mkdir(parents=True)
+    (store / "172.16.0.2").write_bytes(f"{pod.container}\r\neth0".encode())
+    os.utime(store / "172.16.0.2", (time.time() - LEASED,) * 2)
+    results.mkdir()
+    arguments = ("gc", "--yes", "-o", "json", "--data-dir", str(data), "--results-dir", str(results), NETWORK)
+    return Call((ARCHIVE, *arguments), {"PATH": os.defpath}, b"")
+
+
+def add_result(results: Path, container: str, namespace: str) -> None:
+    """A result that is older than all leases."""
+    value = {"kind": "cniCacheV1", "containerId": container, "networkName": NETWORK, "netns": namespace}
+    (results / f"{NETWORK}-{container}-eth0").write_text(json.dumps(value), encoding="ascii")
+    os.utime(results / f"{NETWORK}-{container}-eth0", (time.time() - FIRST_RESULT,) * 2)
+
+
+def test_add_that_is_running(tmp_path: Path) -> None:
+    """The clock is set forward by twenty minutes while a main plugin works: its lease looks old, and is not."""
+    pod = Pod("starting")
+    call = command(pod, tmp_path / "data", tmp_path / "results")
+    add_result(tmp_path / "results", Pod("another").container, "/run/netns/cni-gone")
+    environ = {"PATH": os.defpath, "CNI_COMMAND": "ADD", **pod.arguments()}
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environ) as plugin:
+        running = run(call).document()
+        plugin.stdin.close()  # type: ignore[union-attr]
+
+    assert running["leases"] == []
+    assert [each["address"] for each in run(call).document()["leases"]] == ["172.16.0.2"]
+
+
+@pytest.mark.parametrize("left", ["nothing", "file", "unmounted"])
+def test_mounted_namespace(tmp_path: Path, left: str) -> None:
+    """A namespace without processes is alive while it is mounted; the file that remains afterwards proves nothing."""
+    netns.require()
+    pod, path = Pod("pending"), tmp_path / "netns"
+    call = command(pod, tmp_path / "data", tmp_path / "results")
+    add_result(tmp_path / "results", pod.container, str(path))
+    if left != "nothing":
+        path.touch()
+    if left == "unmounted":
+        subprocess.run(["unshare", f"--net={path}", "true"], check=True)
+        try:
+            mounted = run(call).document()
+        finally:
+            subprocess.run(["umount", path], check=True)
+        assert (mounted["leases"], mounted["kept"]) == ([], [])
+
+    (released,) = run(call).document()["leases"]
+
+    assert released["evidence"] == f"network namespace {path} is gone, no process names the container"
