@@ -96,7 +96,7 @@ def no_annotation(node: OperatorNode) -> None:
 
 def bad_annotation(node: OperatorNode) -> None:
     """The annotation holds something else than ranges."""
-    node.node["metadata"]["annotations"]["example.com/net1"] = "10.0.0.0/24,10.0.1.0/24"
+    node.node["metadata"]["annotations"]["example.com/net1"] = "10.0.0.0/24,10.0.1.5/24"
     node.network(annotation="example.com/net1")
 
 

@@ -26,8 +26,10 @@ from tests.support.recorder import ROOT
 from tests.support.rules import node_authorizer
 
 NODE = "vm-002"
+VERSIONS = ("0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0")
 MACHINE_ID = "0123456789abcdef0123456789abcdef"
 MOUNTINFO = "21 1 0:1 / / rw - ext4 /dev/vda1 rw\n22 21 0:2 / {} rw,nosuid shared:2 - tmpfs tmpfs rw\n"
+MOUNTINFO += "23 21 0:3 / /run rw - tmpfs tmpfs rw\n"
 
 
 def sources() -> dict[str, bytes]:
@@ -71,6 +73,13 @@ class OperatorNode:
         for name in archive.LINKS:
             archive.link(str(self.bin / name), archive.FILE)
         archive.link(str(self.bin / "host-local"), os.path.join(host_local(), "host-local"))
+        for name in ("bridge", "portmap"):
+            self.plugin(name)
+
+    def plugin(self, name: str, *versions: str) -> None:
+        """Put a plugin into bin that speaks these versions, by default what bridge 1.1.1 speaks."""
+        speaks = json.dumps({"cniVersion": "1.0.0", "supportedVersions": versions or VERSIONS})
+        os.chmod(self.write(f"bin/{name}", f"#!/bin/sh\necho '{speaks}'\n"), 0o755)
 
     def make(self, name: str) -> Path:
         """A directory in it."""

@@ -1,4 +1,4 @@
-"""The way to the Node object: kubeconfig, credential, server, permission, and which Node it is."""
+"""The steps to the Node object: kubeconfig, credential, server, permission, and which Node this machine is."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from plugin.ops.doctor.finding import fail, ok, skip, warn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from plugin.kube.kubeconfig import Kubeconfig
     from plugin.ops.doctor.context import Context
     from plugin.ops.doctor.finding import Finding
 
-_SOON = 7 * 86400  # seconds; what is not renewed by itself should be by then
-_UNREACHABLE = "see whether it runs, whether server: in the kubeconfig is its address, and what a firewall lets through"
-_OTHER_MACHINE = "see that the name is this machine's; another node's ranges are worse than none"
-_OTHER_RANGES = "new pods get addresses of the new ranges; those that run keep theirs, see node-ipam.pyz leases"
-PATIENCE = 5.0  # seconds for its first answer
+_SOON = 7 * 86400  # seconds before the end of a credential that nothing renews
+_UNREACHABLE = "check that the API server runs, that server: in the kubeconfig is its address, and firewalls"
+_OTHER_MACHINE = "check that the name is this machine's: with another node's ranges, pods get addresses of other pods"
+_OTHER_RANGES = "new pods get addresses of the new ranges, running pods keep theirs: node-ipam.pyz leases shows them"
+PATIENCE = 5.0  # seconds for the first answer
 
 
 def kubeconfig(context: Context) -> Finding:
-    """It is found, readable and selects a server."""
+    """There is a kubeconfig; it can be read, selects a server, and keeps its secrets."""
     from plugin.kube import kubeconfig as files
 
     if context.pinned_file:
@@ -34,92 +35,109 @@ def kubeconfig(context: Context) -> Finding:
     config = context.kubeconfig = files.find(settings.kubeconfig, settings.environ, settings.label)
     what = f"{config.path} ({config.why}), user {config.user_name!r}, server {config.server}"
     if config.server.startswith("http://"):
-        return warn(f"{what}: plain HTTP, so no credential is sent", "write https:// and the server's TLS port")
+        return warn("http", f"{what}: plain HTTP, so no credential is sent", "write https:// and the server's TLS port")
     if config.insecure:
         remedy = "remove insecure-skip-tls-verify, and give the cluster its certificate-authority"
-        return warn(f"{what}: whoever answers there is believed", remedy)
-    readable = [path for path in config.files if _is_for_all(path)]
+        return warn("insecure", f"{what}: its certificate is not verified, any server is trusted", remedy)
+    readable = [path for path in _secret_files(config) if _is_for_all(path)]
     if readable:
-        return warn(f"{readable[0]} can be read by every user of this machine", f"chmod 600 {readable[0]}")
-    if config.why == "$KUBECONFIG":
-        return ok(f"{what}; that is this shell's variable, the runtime may have another")
+        what = f"{readable[0]} holds a secret, and every user of this machine can read it"
+        return warn("readable-by-all", what, f"chmod 600 {readable[0]}")
     return ok(what)
 
 
 def credential(context: Context) -> Finding:
-    """There is one, and it has not ended."""
+    """There is a credential, and it has not expired."""
     from plugin.kube import client, credentials
 
     context.client = client.Client(context.kubeconfig, context.environ)
     shown = context.client.credentials
     if shown.kind == "anonymous":
-        return warn(f"user {context.kubeconfig.user_name!r} has none", f"see users in {context.kubeconfig.path}")
+        what = f"user {context.kubeconfig.user_name!r} has no credential"
+        return warn("none", what, f"see users in {context.kubeconfig.path}")
     ends = credentials.expiry(shown)
     what = shown.kind if shown.source == context.kubeconfig.path else f"{shown.kind} in {shown.source}"
     if ends is None:
-        return ok(f"{what}, which does not say when it ends")
+        return ok(f"{what}, whose expiry is unknown")
     left = ends - time.time()
     if left <= 0:
-        remedy = (
-            f"renew it in {shown.source}, or leave the key kubeconfig out to use the kubelet's own, which is renewed"
-        )
-        return fail(f"{what} expired {output.age(-left)} ago", remedy)
+        remedy = f"renew it in {shown.source}, or remove the key kubeconfig, to use the kubelet's own, which is renewed"
+        remedy = "restart the kubelet, which renews it" if _is_kubelets(context) else remedy
+        return fail("expired", f"{what} expired {output.age(-left)} ago", remedy)
     if left < _SOON and shown.source == context.kubeconfig.path and not shown.kind.startswith("exec"):
-        return warn(f"{what} expires in {output.age(left)}", "renew it, or use a tokenFile that something keeps fresh")
+        remedy = "renew it, or use a tokenFile that is renewed"
+        return warn("expires-soon", f"{what} expires in {output.age(left)}", remedy)
     return ok(f"{what}, valid for another {output.age(left)}")
 
 
 def server(context: Context) -> Finding:
-    """It can be reached, and is the one that the kubeconfig means."""
+    """The API server is reachable, and has the certificate that the kubeconfig asks for."""
     try:
         with deadline.within(PATIENCE):
             context.client.get_node(_candidate(context))
     except Unreachable as error:
         context.is_away = True
-        return fail(error.msg, _advice(context, error) or _UNREACHABLE)
+        return fail("unreachable", error.msg, _advice(context, error) or _UNREACHABLE)
     except CniError as error:
         context.refusal = error
     return ok(f"{context.kubeconfig.server} answers")
 
 
 def permission(context: Context) -> Finding:
-    """It accepts the credential, and the user may get Nodes."""
+    """The API server accepts the credential, and lets its user get the Node."""
     refusal = context.refusal
     if refusal is not None and not isinstance(refusal, NodeMissing):
-        kind = "not allowed" if isinstance(refusal, Forbidden) else "not accepted"
-        return fail(f"{kind}: {refusal.msg}", _advice(context, refusal))
+        kind, said = ("forbidden", "not allowed") if isinstance(refusal, Forbidden) else ("refused", "not accepted")
+        return fail(kind, f"{said}: {refusal.msg}", _advice(context, refusal))
     return ok(f"user {context.kubeconfig.user_name!r} may get Nodes")
 
 
 def node(context: Context) -> Finding:
-    """One Node, and it is this machine's."""
+    """There is one Node that is this machine's."""
     context.settings.cache_seconds = 0.0
     context.heard.warnings.clear()
     started = time.time()
     facts = nodes.facts(context.settings)
     warning = " ".join(context.heard.warnings)
-    if facts.asked < started:  # the server has gone away meanwhile
+    if facts.asked < started:  # the server has become unreachable
         context.is_away = True
-        return fail(warning, _UNREACHABLE)
+        return fail("unreachable", warning, _UNREACHABLE)
     context.facts = facts
     if warning:
-        return warn(warning, _OTHER_MACHINE if "machineID" in warning else _OTHER_RANGES)
+        if "machineID" in warning:
+            return warn("other-machine", warning, _OTHER_MACHINE)
+        return warn("other-ranges", warning, _OTHER_RANGES)
     if facts.identified_by == "machine-id":
-        remedy = "write nodeName into the configuration: that saves asking for all Nodes"
-        return warn(f"{facts.name}, found among all Nodes by this machine's id", remedy)
+        remedy = f'write "nodeName": "{facts.name}" into the configuration: no search is needed then'
+        return warn("searched", f"{facts.name}, found by a search of all Nodes for this machine-id", remedy)
     return ok(f"{facts.name}, by {facts.identified_by}")
 
 
 def _candidate(context: Context) -> str:
-    """A name to ask for: whether this is the Node is another check's question."""
+    """Return a name to query; another check finds out whether that Node is this machine's."""
     told = context.client.node_name()
     named = context.settings.node_name or context.environ.get("NODE_NAME") or (told[1] if told else "")
     return named or os.uname().nodename.lower()
 
 
 def _advice(context: Context, error: CniError) -> str:
-    """What an error says to do; whose kubeconfig it was, which it says as well, is in a line above."""
+    """Return what an error says to do, without the kubeconfig, which a line above names."""
     return error.details.replace(context.client.describe(), "").strip()
+
+
+def _secret_files(config: Kubeconfig) -> list[str]:
+    """Return the files with a key, token or password in them; a service account's is the pod's own."""
+    from plugin.kube import places
+
+    if config.why == places.IN_CLUSTER:
+        return []
+    inline = any(config.user.get(key) for key in ("token", "password", "client-key-data"))
+    named = [str(config.user[key]) for key in ("client-key", "tokenFile") if config.user.get(key)]
+    return [config.path, *named] if inline else named
+
+
+def _is_kubelets(context: Context) -> bool:
+    return context.kubeconfig.why == "the kubelet's own"
 
 
 def _is_for_all(path: str) -> bool:

@@ -1,63 +1,66 @@
-"""The ranges: valid, this network's alone, and not used up."""
+"""The ranges: valid, used by this network only, and not full."""
 
 from __future__ import annotations
 
 import os
 
-from plugin import hostlocal, spans
+from plugin import hostlocal, kube_node, node_ranges, spans
 from plugin.node import freshness
 from plugin.ops import output
+from plugin.ops.doctor.context import configured_data_dir
 from plugin.ops.doctor.finding import fail, ok, skip, warn
 from plugin.ops.leases import stores
 from plugin.ops.leases.usage import Usage
-from plugin.ops.networks import known_ranges
+from plugin.ops.networks import known_ranges, networks
 from plugin.ops.networks.known_ranges import Known
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from plugin.ops.doctor.context import Context
+    from plugin.ops.doctor.context import Context, Machine
     from plugin.ops.doctor.finding import Finding
+    from plugin.ops.networks.networks import Network
 
 _NEARLY = 0.9  # of a range
 
 
 def pinned(context: Context) -> Finding | None:
-    """No file stands between the Node and the network."""
+    """No file replaces the Node's ranges."""
     path = context.pinned_file
     if not path:
         return None
-    remedy = f"remove it unless that is wanted: rm {path} (the Go kube-node leaves such a file, too)"
-    return warn(f"{path} says the ranges, whatever the Node says", remedy)
+    remedy = f"unless that is wanted: rm {path} (the Go kube-node leaves such a file behind)"
+    return warn("file", f"the ranges in {path} are used, not those of the Node", remedy)
 
 
 def ranges(context: Context) -> Finding:
-    """host-local can hand addresses out of them."""
+    """host-local can allocate from the ranges."""
     settings = context.settings
     if not context.pinned_file and context.facts is None and not (context.is_away and freshness.last_known(settings)):
         return skip("needs node")
-    # By what the checks before have learnt, or else by what was known before: the server has been asked.
+    # From what the checks before have read, or else from the cache: no query is needed.
     settings.cache_seconds, settings.rate_limited = float("inf"), True
     context.heard.warnings.clear()
     plan = context.plan = context.plugin.plan(context.request, settings)
     if os.path.basename(plan.program) != hostlocal.NAME:
-        return ok(f"left to {plan.program}")
+        return ok(f"allocated by {plan.program}")
     ipam = plan.config["ipam"]
     spans.check(spans.sets(ipam), _origin(context))
     context.spans = spans.of_ipam(ipam)
     what = f"{', '.join(map(str, context.spans))} from {_origin(context)}"
-    if "ipv4-namespaces" in context.network.ipam and not any(span.first.version == 6 for span in context.spans):
-        remedy = "give the node an IPv6 range, or leave ipv4-namespaces out"
-        return warn(f"{what}: no IPv6, so pods of namespaces not in ipv4-namespaces get no address", remedy)
+    limited = context.network.type == kube_node.NAME and "ipv4-namespaces" in context.network.ipam
+    if limited and not any(span.first.version == 6 for span in context.spans):
+        what = f"{what}: no IPv6, so pods of namespaces not in ipv4-namespaces get no address"
+        return warn("no-ipv6", what, "give the node an IPv6 range, or remove ipv4-namespaces")
     return ok(what)
 
 
 def overlap(context: Context) -> Finding:
-    """No other network on this machine hands out the same addresses."""
+    """No other network on this machine allocates the same addresses."""
     machine, own = context.machine, context.store
     known = dict(machine.ranges)
     unknown = {}
     for other in machine.others:
-        store = hostlocal.store(str(other.ipam.get("dataDir") or ""), other.name)
+        store = _store(other, machine)
         if store in (own, *known) or not other.type:
             continue
         found = known_ranges.of_network(other, machine.environ, machine.bin_dirs)
@@ -74,22 +77,22 @@ def overlap(context: Context) -> Finding:
     ]
     if not clashes and unknown:
         told = "; ".join(f"{name} ({trouble})" for name, trouble in unknown.items())
-        return ok(f"with no other network on this machine whose ranges are known; not known: {told}")
+        return ok(f"no overlap with a network on this machine whose ranges are known; unknown: {told}")
     if not clashes:
-        return ok("with no other network on this machine")
+        return ok("no overlap with another network on this machine")
     name, span, its = clashes[0]
     what = (
         f"{span} is also {'a range' if span.subnet == its.subnet else f'part of, or around, {its},'} of network {name}"
     )
-    return fail(f"{what}: two pods can get one address", "give each network ranges of its own")
+    return fail("other-network", f"{what}: two pods can get one address", "give each network ranges of its own")
 
 
 def free(context: Context) -> Finding:
-    """There are addresses left."""
+    """There are free addresses."""
     if not context.spans:
-        return skip("no ranges to look at")
+        return skip("no ranges")
     if context.network.is_unnamed:
-        return skip("needs the name of the network, which Multus fills in")
+        return skip("needs the network's name, which Multus adds")
     directory, network = os.path.split(context.store)
     usage = Usage(stores.Store(directory, network), Known(context.spans, ""), context.machine.attached)
     described = [f"{len(usage.inside(span))} of {output.amount(span.total)} used of {span}" for span in context.spans]
@@ -97,25 +100,30 @@ def free(context: Context) -> Finding:
     what = "; ".join(described)
     remedy = _remedy(usage)
     if full:
-        return fail(f"no address left: {what}", remedy)
+        return fail("full", f"no free address: {what}", remedy)
     if any(len(usage.inside(span)) >= _NEARLY * span.total for span in context.spans):
-        return warn(f"nearly full: {what}", remedy)
+        return warn("nearly-full", f"nearly full: {what}", remedy)
     return ok(what)
+
+
+def _store(network: Network, machine: Machine) -> str:
+    """Return where the leases of another network are: the first place that is known."""
+    data_dir = configured_data_dir(network) or networks.data_dirs(network, machine.environ, machine.bin_dirs)[0]
+    return hostlocal.store(data_dir, network.name)
 
 
 def _remedy(usage: Usage) -> str:
     idle = 0 if usage.doubt else usage.count(stores.STALE) + usage.count(stores.EMPTY)
     if idle:
-        return f"release the {idle} that nobody uses: node-ipam.pyz gc --yes"
-    return "give the node a larger range, or run fewer pods on it; node-ipam.pyz leases --all shows who has which"
+        return f"release the {idle} unused leases: node-ipam.pyz gc --yes"
+    return "give the node a larger range, or run fewer pods on it; node-ipam.pyz leases --all lists them"
 
 
 def _origin(context: Context) -> str:
-    """Whose ranges they are."""
+    """Return where the ranges are from."""
     if context.pinned_file:
         return context.pinned_file
     facts = context.facts or freshness.last_known(context.settings)
-    annotation = context.network.ipam.get("annotation")
-    field = f"annotation {annotation}" if annotation else "spec.podCIDRs"
-    age = "" if context.facts or facts is None else " as known before, the server being away"
-    return f"{field} of node {facts.name if facts else '?'}{age}"
+    assert facts  # or else there were no ranges
+    age = "" if context.facts else ", cached: the server is unreachable"
+    return node_ranges.origin(context.network.ipam, facts) + age

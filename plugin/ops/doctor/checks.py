@@ -1,13 +1,13 @@
-"""What doctor looks at, one small function for each check.
+"""The table of checks: one small function for each.
 
-To add one: write a function that takes a Context (for what is the machine's own: a Machine) and returns ok(…), warn(…)
-or fail(…), None when it has nothing to say of this network, or raises CniError, which is a fail; put it into the table
-below, with the checks it cannot do without.
+To add a check, write a function that takes a Context, or a Machine for what concerns the whole machine. It returns
+ok(…), warn(…), fail(…) or skip(…), or None if there is nothing to report; a CniError that it raises is a failure. Put
+it into the table below, with the checks that it needs. The name of a check and the kind of a finding are stable names.
 """
 
 from __future__ import annotations
 
-from plugin.ops.doctor import access, addresses, configuration, files, state
+from plugin.ops.doctor import access, addresses, bridge, configuration, environment, files, keys, plugins, state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,28 +16,34 @@ if TYPE_CHECKING:
     from plugin.ops.doctor.context import Context, Machine
     from plugin.ops.doctor.finding import Finding
 
-# Name, function, names of the checks it needs to have succeeded; in this order.
-MACHINE: tuple[tuple[str, Callable[[Machine], Finding], tuple[str, ...]], ...] = (
+# Name, function, names of the checks that must have succeeded; in this order.
+MACHINE: tuple[tuple[str, Callable[[Machine], Finding | None], tuple[str, ...]], ...] = (
+    ("user", environment.user, ()),
+    ("environment", environment.variables, ()),
     ("file", files.archive_file, ()),
     ("interpreter", files.interpreter, ("file",)),
     ("links", files.links, ("file",)),
     ("answer", files.answer, ("interpreter", "links")),
+    ("host-local", plugins.host_local, ()),
     ("configurations", configuration.directory, ()),
 )
 NETWORK: tuple[tuple[str, Callable[[Context], Finding | None], tuple[str, ...]], ...] = (
     ("node-annotation.conf", configuration.annotation_file, ()),
     ("configuration", configuration.network, ("node-annotation.conf",)),
-    ("host-local", configuration.next_plugin, ("configuration",)),
+    ("keys", keys.without_effect, ("configuration",)),
+    ("plugins", plugins.versions, ()),
+    ("next-plugin", plugins.next_plugin, ("configuration",)),
     ("pinned", addresses.pinned, ("configuration",)),
     ("kubeconfig", access.kubeconfig, ("configuration",)),
     ("credential", access.credential, ("kubeconfig",)),
     ("server", access.server, ("credential",)),
     ("permission", access.permission, ("server",)),
     ("node", access.node, ("permission",)),
-    ("ranges", addresses.ranges, ("configuration", "host-local")),
+    ("ranges", addresses.ranges, ("configuration", "next-plugin")),
     ("overlap", addresses.overlap, ("ranges",)),
+    ("bridge", bridge.gateway, ("ranges",)),
     ("cache", state.cache, ("configuration",)),
-    ("dataDir", state.data_dir, ("configuration",)),
+    ("dataDir", state.data_dir, ("next-plugin",)),
     ("addresses", addresses.free, ("ranges",)),
-    ("leases", state.leases, ("configuration",)),
+    ("leases", state.leases, ("next-plugin",)),
 )

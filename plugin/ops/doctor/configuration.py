@@ -1,21 +1,21 @@
-"""What was written by hand: CNI configurations, node-annotation's file, and the next plugin they lead to."""
+"""CNI configurations, and node-annotation's file."""
 
 from __future__ import annotations
 
 import os
 
-from plugin import cni, delegate, hostlocal, node_annotation
-from plugin.errors import CniError
-from plugin.ops.doctor.finding import fail, ok, warn
-from plugin.ops.install.root import Root
-from plugin.ops.networks import networks
+from plugin import node_annotation
+from plugin.ops.doctor.finding import fail, ok, skip, warn
+from plugin.ops.install import archive
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from plugin.ops.doctor.context import Context, Machine
     from plugin.ops.doctor.finding import Finding
 
-_SECONDS = 10.0  # for a plugin to say its version
+_NONE = """\
+write one, see "Networks" in README; for a network defined only in a NetworkAttachmentDefinition:
+kubectl get net-attach-def NAME -o jsonpath={.spec.config} | node-ipam.pyz doctor -"""
 
 
 def directory(machine: Machine) -> Finding:
@@ -23,24 +23,25 @@ def directory(machine: Machine) -> Finding:
     if machine.troubles:
         first, *more = machine.troubles
         others = f" (and {len(more)} more such files)" if more else ""
-        return fail(first.msg + others, first.details or "mend or remove the file: the runtime cannot read it either")
+        return fail("unreadable", first.msg + others, first.details or "correct or remove the file")
     if machine.wanted:
         return ok(", ".join(dict.fromkeys(f"{each.name or '(no name)'} in {each.source}" for each in machine.wanted)))
-    remedy = (
-        "of a network that Multus attaches, give the configuration on standard input: node-ipam.pyz doctor - < CONF"
-    )
-    return warn(f"no configuration in {machine.source} uses kube-node or node-annotation", remedy)
+    if not os.path.lexists(os.path.join(machine.folder(), archive.FILE)):
+        return skip("needs file")
+    return warn("none", f"no configuration in {machine.source} uses kube-node or node-annotation", _NONE)
 
 
 def annotation_file(context: Context) -> Finding | None:
-    """node-annotation's own configuration file."""
+    """node-annotation's own configuration file can be read."""
     if context.network.type != node_annotation.NAME:
         return None
     path = node_annotation.config_file(context.environ)
-    keys = node_annotation.read_config(context.environ)
+    config = node_annotation.read_config(context.environ)
+    variable = node_annotation.CONFIG_VARIABLE
+    named = f" (${variable} of this shell names it)" if context.environ.get(variable) else ""
     if not os.path.exists(path):
-        return ok(f"there is no {path}: defaults are used")
-    return ok(f"{path} sets {', '.join(keys) or 'nothing'}")
+        return ok(f"{path} does not exist: defaults are used")
+    return ok(f"{path} sets {', '.join(config) or 'nothing'}{named}")
 
 
 def network(context: Context) -> Finding:
@@ -48,43 +49,3 @@ def network(context: Context) -> Finding:
     context.prepare()
     main = context.network.config.get("type") or "no main plugin"
     return ok(f"{context.network.source}: {main} with {context.network.type}, cniVersion {context.request.version}")
-
-
-def next_plugin(context: Context) -> Finding:
-    """The plugin that does the allocation is where the runtime looks for it, and answers."""
-    request, name = context.request, hostlocal.NAME
-    try:
-        if context.network.type == node_annotation.NAME:
-            name = os.path.basename(str(node_annotation.read_config(request.environ).get("nextipam") or name))
-            path = node_annotation.next_plugin(
-                request.environ, node_annotation.read_config(request.environ), request.program
-            )
-        else:
-            path = delegate.find(name, request.directories())
-    except CniError as error:
-        return fail(error.msg, _elsewhere(name, context.machine.folder()) or error.details)
-    if os.path.basename(path) != hostlocal.NAME:
-        return ok(f"{path}, named by nextipam")
-    try:
-        versions = Root("/").supported_versions(path, _SECONDS)
-        about = Root("/").run([path], {}, seconds=_SECONDS).stderr.decode("utf-8", "replace")
-    except CniError as error:
-        return fail(error.msg, error.details or "install the CNI plugins anew")
-    speaks = "speaks 1.1.0" if cni.NEWEST in versions else f"speaks up to {versions[-1]}, 1.1.0 is translated for it"
-    return ok(f"{path}, {_version(about)}, {speaks}")
-
-
-def _version(about: str) -> str:
-    """What it says of itself on stderr when it is called without a command; Debian's does not know its version."""
-    first = about.partition("\n")[0]
-    _, found, version = first.rpartition(" plugin ")
-    return version.strip()[:60] if found and version.strip() else "version unknown"
-
-
-def _elsewhere(name: str, folder: str) -> str:
-    """What to do when it is on this machine, only not where the runtime looks."""
-    for place in networks.BIN_DIRS:
-        path = os.path.join(place, name)
-        if os.path.isfile(path):
-            return f"it is in {place}: ln -s {path} {folder}/, or name {place} in the runtime's configuration"
-    return ""

@@ -1,14 +1,15 @@
-"""What the checks look at, and what they have found out for those that come after them."""
+"""What the checks look at, and what they have found for the checks after them."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
 
-from plugin import hostlocal, kube_node, verbs
+from plugin import TYPES, hostlocal, kube_node, verbs
 from plugin.log import Log
+from plugin.node import memory
 from plugin.ops.install import archive
-from plugin.ops.networks import known_ranges, networks
+from plugin.ops.networks import environment, known_ranges, networks
 from plugin.ops.networks.overlay import Overlay
 
 TYPE_CHECKING = False
@@ -29,25 +30,39 @@ if TYPE_CHECKING:
 
 @dataclass
 class Machine:
-    """What concerns all networks. wanted: those to look at; source: where they were looked for."""
+    """What concerns all networks.
+
+    environ: the variables that count; ignored: those of this shell that do not. wanted: the networks to check, chosen:
+    every plugin of their lists, source: where they were found; others: every plugin in the directory of configurations.
+    """
 
     bin_dirs: str
     environ: Mapping[str, str]
+    ignored: Mapping[str, str]
+    is_root: bool
     wanted: Sequence[Network]
+    chosen: Sequence[Network]
     others: Sequence[Network]
     troubles: Sequence[CniError]
     attached: Evidence
     source: str
+    newest_result: str = ""  # the highest cniVersion in libcni's results
     interpreter: str = ""  # the one in the first line of the installed file
     byte_code: bytes = b""  # of one of its modules
+    host_local: str = ""  # its path
+    host_local_works: bool = False
     ranges: dict[str, tuple[str, list[Span]]] = field(default_factory=dict)  # store -> network and ranges found so far
 
+    @property
+    def folders(self) -> list[str]:
+        """The directories where the runtime looks for plugins."""
+        return [folder for folder in self.bin_dirs.split(os.pathsep) if folder]
+
     def folder(self) -> str:
-        """The directory of plugins that has ours, or should have."""
-        folders = [folder for folder in self.bin_dirs.split(os.pathsep) if folder]
+        """Return the directory that has our plugins, or should have."""
         names = (archive.FILE, *archive.LINKS)
-        there = [folder for folder in folders if any(os.path.lexists(os.path.join(folder, name)) for name in names)]
-        return (there or folders or [""])[0]
+        have = [each for each in self.folders if any(os.path.lexists(os.path.join(each, name)) for name in names)]
+        return (have or self.folders or [""])[0]
 
 
 class Context:
@@ -61,42 +76,75 @@ class Context:
         self.request: Request
         self.plugin: Type
         self.settings: Settings
+        self.next_plugin = ""
         self.kubeconfig: Kubeconfig
         self.client: Client
-        self.refusal: CniError | None = None  # what the server said in place of a Node
-        self.is_away = False  # the server gives no answer
+        self.refusal: CniError | None = None  # the server's answer in place of a Node
+        self.is_away = False  # the server is unreachable
         self.facts: Facts | None = None
         self.plan: Plan | None = None
         self.spans: list[Span] = []
 
     def prepare(self) -> None:
-        """Read the configuration as the plugin does, for all ranges, leaving its cache alone. Raises CniError."""
+        """Read the configuration as the plugin does in the runtime, without changing its cache. Raises CniError."""
+        self._read()
+        last = known_ranges.learnt_for(self.settings)
+        if last and not any(self.environ.get(name) for name in environment.PERSONAL):
+            self.environ = environment.of_runtime(self.environ, memory.variables(last.way))
+            self._read()
+
+    def _read(self) -> None:
+        # STATUS is about all ranges, whatever the pod's namespace.
         self.request = networks.request(self.network, "STATUS", self.environ, self.machine.bin_dirs)
         self.plugin = verbs.type_of(self.request)
         self.settings = self.plugin.setup(self.request)
         self.settings.cache = Overlay(self.settings.cache)
         self.settings.log = self.heard
 
+    def other_plugins(self) -> list[str]:
+        """Return the types of the plugins in this network's list, without ours."""
+        this = (self.network.source, self.network.name)
+        types = [each.config.get("type") for each in self.machine.chosen if (each.source, each.name) == this]
+        return list(dict.fromkeys(str(each) for each in types if each and each not in TYPES))
+
+    @property
+    def uses_host_local(self) -> bool:
+        """Whether host-local allocates for this network."""
+        return os.path.basename(self.next_plugin) == hostlocal.NAME
+
     @property
     def pinned_file(self) -> str:
-        """The file by which an operator says the ranges himself; empty where there is none."""
+        """The file whose ranges are used in place of the Node's; empty if there is none."""
         path = known_ranges.pinned_file(self.network)
         return path if self.network.type == kube_node.NAME and os.path.exists(path) else ""
 
     @property
+    def data_dir(self) -> str:
+        """The directory that the next ADD gives to host-local; empty if that is unknown."""
+        if self.plan:
+            return str(self.plan.config["ipam"].get("dataDir") or hostlocal.DATA_DIR)
+        return configured_data_dir(self.network)
+
+    @property
     def store(self) -> str:
-        """Where the leases of this network are, or will be."""
-        data_dir = str(self.plan.config["ipam"].get("dataDir") or "") if self.plan else ""
-        return hostlocal.store(data_dir or str(self.network.ipam.get("dataDir") or ""), self.network.name)
+        """Where the leases of this network are, or will be; empty if that is unknown."""
+        return hostlocal.store(self.data_dir, self.network.name) if self.data_dir else ""
+
+
+def configured_data_dir(network: Network) -> str:
+    """Return the dataDir of a configuration; empty for node-annotation, whose annotation has it."""
+    if network.type in TYPES and network.type != kube_node.NAME:
+        return ""
+    return str(network.ipam.get("dataDir") or hostlocal.DATA_DIR)
 
 
 class Heard(Log):
-    """A log that keeps its warnings for the one who asks."""
+    """A log that keeps its warnings for a check."""
 
     def __init__(self) -> None:
         super().__init__()
         self.warnings: list[str] = []
 
     def warning(self, msg: str, **_fields: object) -> None:
-        """Something is wrong, the request goes on."""
+        """Keep a warning."""
         self.warnings.append(msg)

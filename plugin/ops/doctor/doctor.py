@@ -1,7 +1,7 @@
 """Check everything that a pod needs to get its address, and say what to do about what is wrong.
 
-Without CONF, all networks are looked at that use kube-node or node-annotation. The exit status is 1 if a check fails;
-a warning alone leaves it 0.
+Without CONF, doctor checks every network that uses kube-node or node-annotation. It changes nothing. The exit status is
+1 if a check fails; it is 0 if there are warnings only.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from plugin import deadline
 from plugin.deadline import DeadlineExceeded
 from plugin.errors import CniError
 from plugin.ops import output
-from plugin.ops.doctor import checks
+from plugin.ops.doctor import checks, plugins
+from plugin.ops.doctor import environment as surroundings
 from plugin.ops.doctor.context import Context, Machine
-from plugin.ops.doctor.finding import SKIP, Finding, fail, skip
+from plugin.ops.doctor.finding import ERROR, SKIP, Finding, fail, skip
 from plugin.ops.leases import attachments
-from plugin.ops.networks import networks
+from plugin.ops.networks import environment, networks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,26 +36,33 @@ kubectl get net-attach-def net1 -o jsonpath={.spec.config} | node-ipam.pyz docto
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the answer; network is empty for what concerns the machine."""
+    """One line of the output; network is empty for what concerns the machine."""
 
     network: str
     check: str
     finding: Finding
 
+    @property
+    def name(self) -> str:
+        """The stable name of what is wrong; empty if nothing is."""
+        return f"{self.check}-{self.finding.kind}" if self.finding.kind else ""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What this command takes."""
+    """Add the arguments of the command."""
     networks.add_conf(parser, "every network of ours")
     attachments.add_results_dir(parser)
+    environment.add_shell_environment(parser)
     output.add_format(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do all checks and print what they have found."""
+    """Run all checks and print their findings."""
     machine = _machine(arguments)
     lines = _examine("", checks.MACHINE, machine)
     for network in machine.wanted:
-        lines += _examine(network.name or "(no name)", checks.NETWORK, Context(machine, network))
+        found = _examine(network.name or "(no name)", checks.NETWORK, Context(machine, network))
+        lines += found if machine.is_root else [_unsure(line) for line in found]
     if arguments.output == "json":
         output.document(_document(lines))
     else:
@@ -63,17 +71,31 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _machine(arguments: argparse.Namespace) -> Machine:
-    """What there is to look at; a CONF that cannot be read is a finding like others."""
+    """Collect what the checks look at; a CONF that cannot be read is a finding like others."""
     found, troubles = networks.scan(arguments.conf_dir)
-    wanted, source = [each for each in found if each.is_ours], arguments.conf_dir
+    chosen, source = found, arguments.conf_dir
     if arguments.conf:
         source = networks.STDIN if arguments.conf == "-" else arguments.conf
         try:
-            wanted, troubles = networks.ours(arguments.conf, arguments.conf_dir), []
+            chosen, troubles = networks.chosen(arguments.conf, arguments.conf_dir), []
+            networks.only_ours(chosen, arguments.conf)
         except CniError as error:
-            wanted, troubles = [], [error]
+            chosen, troubles = [], [error]
+    shell = arguments.shell_environment
     attached = attachments.read(arguments.results_dir)
-    return Machine(arguments.bin_dir, os.environ, wanted, found, troubles, attached, source)
+    return Machine(
+        bin_dirs=arguments.bin_dir,
+        environ=os.environ if shell else environment.of_runtime(os.environ, {}),
+        ignored={} if shell else environment.ignored(os.environ),
+        is_root=surroundings.is_root(),
+        wanted=[each for each in chosen if each.is_ours],
+        chosen=chosen,
+        others=found,
+        troubles=troubles,
+        attached=attached,
+        source=source,
+        newest_result=plugins.newest_result(attached.results.directories),
+    )
 
 
 def _examine(
@@ -81,7 +103,7 @@ def _examine(
     table: Sequence[tuple[str, Callable[[Subject], Finding | None], tuple[str, ...]]],
     subject: Subject,
 ) -> list[Line]:
-    """Do the checks of a table in their order; one that needs another that did not succeed is skipped."""
+    """Run the checks of a table in their order; one is skipped if a check that it needs did not succeed."""
     lines: list[Line] = []
     lacking: set[str] = set()
     for name, check, needs in table:
@@ -96,27 +118,34 @@ def _examine(
 
 
 def _attempt(check: Callable[[Subject], Finding | None], subject: Subject) -> Finding | None:
-    """What a check finds, however it ends."""
+    """Run a check and return its finding; whatever it raises is a failure."""
     deadline.start(deadline.TOTAL)
     try:
         return check(subject)
     except CniError as error:
-        return fail(error.msg, error.details)
+        return fail(ERROR, error.msg, error.details)
     except DeadlineExceeded:
-        return fail(f"no end within {deadline.TOTAL:.0f} seconds", "see whether the API server or a disk hangs")
+        remedy = "check whether the API server or a disk hangs"
+        return fail("timeout", f"no result within {deadline.TOTAL:.0f} seconds", remedy)
     except OSError as error:
-        return fail(f"{error.filename or 'the operating system'}: {error.strerror}", "run this as root")
-    except Exception as error:  # its kind, not its text, which may hold a secret
-        return fail(f"unforeseen {type(error).__name__}", "please report this")
+        return fail("unreadable", f"{error.filename or 'the operating system'}: {error.strerror}", "run this as root")
+    except Exception as error:  # its type, not its text, which may hold a secret
+        return fail("bug", f"unforeseen {type(error).__name__}", "please report this")
     finally:
         deadline.stop()
+
+
+def _unsure(line: Line) -> Line:
+    """Skip what went wrong: as another user than root, that may not be so for the plugin."""
+    finding = line.finding
+    return Line(line.network, line.check, skip(f"needs root: {finding.what}")) if finding.kind else line
 
 
 def _print(lines: Sequence[Line]) -> None:
     rows: list[tuple[object, ...]] = []
     for line in lines:
         finding = line.finding
-        rows.append((finding.status, line.network or "-", line.check, finding.what))
+        rows.append((finding.status, line.network or "-", line.name or line.check, finding.what))
         rows += [
             ("", "", "", f"  {'->' if not at else '  '} {text}") for at, text in enumerate(finding.remedy.splitlines())
         ]
@@ -130,6 +159,7 @@ def _document(lines: Sequence[Line]) -> dict[str, object]:
             {
                 "network": line.network or None,
                 "check": line.check,
+                "finding": line.name or None,
                 "status": line.finding.status,
                 "what": line.finding.what,
                 "remedy": line.finding.remedy or None,

@@ -1,4 +1,4 @@
-"""The program itself: is it there, whole, linked, and does it run?"""
+"""The program: installed, undamaged, linked, and running."""
 
 from __future__ import annotations
 
@@ -24,76 +24,78 @@ _LINE = 4096  # bytes of a first line at most
 
 
 def archive_file(machine: Machine) -> Finding:
-    """The archive is whole, and of this version."""
+    """The archive is undamaged, and of this version."""
     folder = machine.folder()
     path, remedy = os.path.join(folder, archive.FILE), _INSTALL.format(folder)
     if not os.path.isdir(folder):
-        return fail(
-            f"there is no directory {folder}", "name the one where the runtime looks for plugins: --bin-dir DIR"
-        )
+        elsewhere = "if the runtime uses another directory, name it with --bin-dir DIR"
+        return fail("no-directory", f"there is no directory {folder}", f"mkdir -p {folder}, then {remedy}\n{elsewhere}")
     if not os.path.exists(path):
-        return fail(f"there is no {path}", remedy)
+        return fail("not-installed", f"there is no {path}", remedy)
     if not os.path.isfile(path):
-        return fail(f"{path} is not a file", f"remove it, then {remedy}")
+        return fail("not-a-file", f"{path} is not a file", f"remove it, then {remedy}")
     try:
         with open(path, "rb") as file:
             first = file.readline(_LINE)
         entries = archive.unpack(path)
     except zipfile.BadZipFile as error:
-        return fail(f"{path} is damaged or half written ({error})", remedy)
+        return fail("damaged", f"{path} is damaged or half written ({error})", remedy)
     except OSError as error:
-        return fail(f"{path} cannot be read: {error.strerror}", "run this as root")
+        return fail("unreadable", f"{path} cannot be read: {error.strerror}", "run this as root")
     if "plugin/__init__.py" not in entries:
-        return fail(f"{path} is another program", remedy)
+        return fail("other-program", f"{path} is another program", remedy)
     if not first.startswith(b"#!/"):
-        return fail(f"{path} is damaged: its first line names no interpreter", remedy)
+        return fail("damaged", f"{path} is damaged: its first line names no interpreter", remedy)
     machine.byte_code = entries.get("plugin/__main__.pyc", b"")
     machine.interpreter = os.fsdecode(first[2:].split()[0])
     if not os.access(path, os.X_OK):
-        return fail(f"{path} is not executable", f"chmod 755 {path}")
+        return fail("not-executable", f"{path} is not executable", f"chmod 755 {path}")
     version = _version(entries["plugin/__init__.py"])
     if version != __version__:
-        return warn(f"{path} is version {version}, this is {__version__}", remedy)
+        return warn("other-version", f"{path} is version {version}, this is {__version__}", remedy)
     return ok(
         f"{path} {version}, " + ("with byte code" if machine.byte_code else "as copied; install would make it faster")
     )
 
 
 def interpreter(machine: Machine) -> Finding:
-    """The interpreter that the first line names is there and will do."""
+    """The interpreter that the first line names exists and is suitable."""
     path, folder = machine.interpreter, machine.folder()
-    remedy = f"install again with one that is there: python3 node-ipam.pyz install --bin-dir {folder} --python PATH"
+    remedy = f"install again with one that exists: python3 node-ipam.pyz install --bin-dir {folder} --python PATH"
     if not os.path.exists(path):
-        return fail(f"{path}, which the first line of {archive.FILE} names, is gone", remedy)
+        return fail("missing", f"{path}, which the first line of {archive.FILE} names, does not exist", remedy)
     try:
         python = pythons.choose(Root("/"), path)
     except CniError as error:
-        return fail(f"{path} will not do: {error.details.partition('. Install one')[0]}", remedy)
+        why = error.details.partition(". Install one")[0]
+        return fail("unsuitable", f"{path} cannot run the plugin: {why}", remedy)
     if machine.byte_code and not pythons.takes(Root("/"), python, machine.byte_code):
-        return warn(f"{python} cannot use the byte code, which is another version's", _INSTALL.format(folder))
+        what = f"{python} cannot use the byte code, which is another version's"
+        return warn("other-byte-code", what, _INSTALL.format(folder))
     return ok(str(python))
 
 
 def links(machine: Machine) -> Finding:
-    """The two names that configurations use lead to the archive."""
+    """The two plugin names are links to the archive."""
     folder = machine.folder()
     needed = {network.type for network in machine.wanted}
     troubles = {name: trouble for name in archive.LINKS if (trouble := _wrong_with(os.path.join(folder, name)))}
     if not troubles:
         return ok(f"{' and '.join(archive.LINKS)} in {folder}")
     what, remedy = "; ".join(troubles.values()), _INSTALL.format(folder)
-    return fail(what, remedy) if needed & troubles.keys() or not needed else warn(what, remedy)
+    is_needed = needed & troubles.keys() or not needed
+    return fail("broken", what, remedy) if is_needed else warn("unused", what, remedy)
 
 
 def answer(machine: Machine) -> Finding:
-    """Each plugin answers VERSION when it is run as a runtime runs it."""
+    """Each plugin answers VERSION if it is run as a runtime runs it."""
     folder = machine.folder()
     paths = [os.path.join(folder, name) for name in archive.LINKS]
     try:
         for path in filter(os.path.exists, paths):
             Root("/").supported_versions(path, _SECONDS)
     except CniError as error:
-        return fail(error.msg, _INSTALL.format(folder))
+        return fail("none", error.msg, _INSTALL.format(folder))
     return ok("CNI_COMMAND=VERSION is answered")
 
 

@@ -1,4 +1,4 @@
-"""What a check has found: a status word, what is so, and what to do about it."""
+"""The result of a check: a status word, what was found, a stable name for what is wrong, and what to do about it."""
 
 from __future__ import annotations
 
@@ -7,32 +7,38 @@ from dataclasses import dataclass
 from plugin.ops.output import FAIL, OK, WARN, Status
 
 SKIP = Status("skip", "2")
+ERROR = "error"  # the kind of a finding that is the error which a pod would get
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of doctor's answer. remedy: empty where nothing needs doing; may have several lines."""
+    """One line of doctor's output.
+
+    remedy: empty if there is nothing to do; it may have several lines. kind: of a warning or failure; with the name of
+    the check in front it is the finding's stable name, which README and scripts use: do not rename it.
+    """
 
     status: Status
     what: str
     remedy: str = ""
+    kind: str = ""
 
 
 def ok(what: str) -> Finding:
-    """As it should be."""
+    """Return a finding that needs no action."""
     return Finding(OK, what)
 
 
-def warn(what: str, remedy: str) -> Finding:
-    """It works, but not for ever, or not as one might think."""
-    return Finding(WARN, what, remedy)
+def warn(kind: str, what: str, remedy: str) -> Finding:
+    """Return a finding about what works now but is likely to fail later or to surprise."""
+    return Finding(WARN, what, remedy, kind)
 
 
-def fail(what: str, remedy: str) -> Finding:
-    """Pods do not get addresses, or not the right ones."""
-    return Finding(FAIL, what, remedy)
+def fail(kind: str, what: str, remedy: str) -> Finding:
+    """Return a finding about what keeps pods from getting addresses, or gives them wrong ones."""
+    return Finding(FAIL, what, remedy, kind)
 
 
 def skip(what: str) -> Finding:
-    """Not looked at, and why."""
+    """Return why the check was not made."""
     return Finding(SKIP, what)

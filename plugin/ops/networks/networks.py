@@ -14,7 +14,7 @@ from plugin.settings import read_file
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
     from plugin.cni import Request
@@ -82,7 +82,12 @@ def add_conf(parser: argparse.ArgumentParser, otherwise: str) -> None:
 
 def ours(conf: str, directory: str) -> list[Network]:
     """The networks of ours that CONF means. Raises CniError when there is none."""
-    found = [each for each in chosen(conf, directory) if each.is_ours]
+    return only_ours(chosen(conf, directory), conf)
+
+
+def only_ours(networks: Sequence[Network], conf: str) -> list[Network]:
+    """Return those of these networks that use a type of ours. Raises CniError if there is none."""
+    found = [each for each in networks if each.is_ours]
     if not found:
         what = f"{STDIN if conf == '-' else conf} uses neither {' nor '.join(TYPES)}"
         raise CniError(INVALID_CONFIG, what, 'write "ipam": {"type": "kube-node"}')

@@ -62,7 +62,9 @@ def test_healthy(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None
 
     assert {line["status"] for line in report.values()} == {"ok"}, report
     assert status == 0
-    assert list(report) == [check for check in CHECKS if check not in ("node-annotation.conf", "pinned")]
+    others = ("user", "environment", "node-annotation.conf", "pinned", "bridge")
+    assert list(report) == [check for check in CHECKS if check not in others]
+    assert {line["finding"] for line in report.values()} == {None}
     found = {check: line["what"] for check, line in report.items()}
     assert "host-local" in found["host-local"]
     assert "the kubelet's own" in found["kubeconfig"]
@@ -70,6 +72,7 @@ def test_healthy(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None
     assert found["server"] == f"{node.server.url} answers"
     assert found["node"] == f"{NODE}, by certificate CN"
     assert found["ranges"] == f"10.244.1.0/24, fd00:10:244:1::/64 from spec.podCIDRs of node {NODE}"
+    assert found["plugins"] == "bridge, portmap: cniVersion 1.0.0"
     assert found["addresses"] == "1 of 253 used of 10.244.1.0/24; 0 of 1.8e+19 used of fd00:10:244:1::/64"
     assert found["leases"] == "1, none stale"
 
@@ -83,7 +86,7 @@ def test_leases_that_are_not_stale(node: OperatorNode, capsys: pytest.CaptureFix
     line = examine(node, capsys)[1]["leases"]
 
     assert line["status"] == "ok"
-    assert line["what"].startswith("2; whether any is stale cannot be told: no result of libcni names the network")
+    assert line["what"].startswith("2; whether any is stale is unknown: no result of libcni names the network")
 
 
 def test_leases_that_cannot_be_read(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
@@ -122,7 +125,7 @@ CASES: list[tuple[Breakage, str, str, str, str]] = [
     (broken.expired_token, "credential", "fail", "token expired 2h ago", "renew it"),
     (broken.unknown_token, "permission", "fail", "unauthorized (401)", "renew the credentials"),
     (broken.forbidden, "permission", "fail", 'nodes "vm-002" is forbidden', "kind: ClusterRole"),
-    (broken.server_down, "server", "fail", "connection refused", "see whether it runs"),
+    (broken.server_down, "server", "fail", "connection refused", "check that the API server runs"),
     (
         broken.wrong_authority,
         "server",
@@ -132,12 +135,12 @@ CASES: list[tuple[Breakage, str, str, str, str]] = [
     ),
     (broken.no_pod_cidrs, "ranges", "fail", "No spec.podCIDRs found on node vm-002", "--allocate-node-cidrs=true"),
     (broken.no_annotation, "ranges", "fail", "Annotation not found: example.com/net1", "kubectl annotate node vm-002"),
-    (broken.bad_annotation, "ranges", "fail", "two ranges of one family", "one IPv4 range"),
+    (broken.bad_annotation, "ranges", "fail", "10.0.1.5/24' has host bits set", "write 10.0.1.0/24"),
     (broken.bad_expression, "ranges", "fail", "line 1, column 37", "a JSON object"),
     (broken.overlapping_sets, "ranges", "fail", "ranges overlap in 10.0.0.0/24 and 10.0.0.128/25", "one range only"),
     (broken.overlapping_networks, "overlap", "fail", "10.244.0.0/16, of network another", "ranges of its own"),
     (broken.data_dir_on_disk, "dataDir", "warn", "networks is on ext4", '"dataDir": "/run/'),
-    (broken.pinned, "pinned", "warn", "kube-node.json says the ranges", "rm "),
+    (broken.pinned, "pinned", "warn", "kube-node.json are used, not those of the Node", "rm "),
     (broken.broken_link, "links", "fail", "kube-node is a broken link to kube-node-1.0", "node-ipam.pyz install"),
     (broken.missing_link, "links", "fail", "there is no", "node-ipam.pyz install"),
     (broken.other_program, "links", "fail", "kube-node is another program", "node-ipam.pyz install"),
@@ -145,18 +148,18 @@ CASES: list[tuple[Breakage, str, str, str, str]] = [
     (broken.one_bad_byte, "file", "fail", "damaged", "node-ipam.pyz install"),
     (broken.not_executable, "file", "fail", "not executable", "chmod 755"),
     (broken.no_interpreter, "interpreter", "fail", "/usr/bin/python3.8, which the first line", "--python PATH"),
-    (broken.full_range, "addresses", "fail", "no address left: 5 of 5 used of 10.244.1.0/29", "larger range"),
+    (broken.full_range, "addresses", "fail", "no free address: 5 of 5 used of 10.244.1.0/29", "larger range"),
     (
         broken.full_of_stale_leases,
         "addresses",
         "fail",
         "5 of 5 used",
-        "release the 5 that nobody uses: node-ipam.pyz gc",
+        "release the 5 unused leases: node-ipam.pyz gc",
     ),
     (broken.full_of_stale_leases, "leases", "warn", "5 in all, 5 stale, 0 empty", "gc"),
     (broken.another_machine, "node", "warn", "is not this machine's", "another node's ranges"),
-    (broken.no_configuration, "configurations", "warn", "no configuration in", "node-ipam.pyz doctor - < CONF"),
-    (broken.broken_configuration, "configurations", "fail", "20-more.conflist is not JSON", "mend or remove"),
+    (broken.no_configuration, "configurations", "warn", "no configuration in", "| node-ipam.pyz doctor -"),
+    (broken.broken_configuration, "configurations", "fail", "20-more.conflist is not JSON", "correct or remove"),
     (
         broken.misspelt_configuration,
         "configuration",
@@ -164,7 +167,7 @@ CASES: list[tuple[Breakage, str, str, str, str]] = [
         "'ipam.cacheSeconds' is not a number",
         '"cacheSeconds": 30',
     ),
-    (broken.no_next_plugin, "host-local", "fail", "the plugin whereabouts is in none", "install"),
+    (broken.no_next_plugin, "next-plugin", "fail", "the plugin whereabouts is in none", "install"),
     (broken.broken_annotation_file, "node-annotation.conf", "fail", "nacfg is not JSON", ""),
     (broken.open_cache, "cache", "warn", "changed by others", "chmod 700"),
     (broken.no_folder, "file", "fail", "there is no directory /nowhere", "--bin-dir DIR"),
@@ -185,19 +188,19 @@ CASES: list[tuple[Breakage, str, str, str, str]] = [
         "host-local",
         "fail",
         "does not answer CNI_COMMAND=VERSION",
-        "install the CNI plugins anew",
+        "install the CNI plugins again",
     ),
     (broken.unfit_host_local, "host-local", "fail", "host-local cannot be run: Exec format error", "for this machine"),
     (broken.plain_http, "kubeconfig", "warn", "plain HTTP", "https://"),
-    (broken.anonymous, "credential", "warn", "user 'node-ipam' has none", "see users in"),
+    (broken.anonymous, "credential", "warn", "user 'node-ipam' has no credential", "see users in"),
     (broken.anonymous, "permission", "fail", "system:anonymous", "gives no credentials"),
     (broken.ends_soon, "credential", "warn", "expires in 3d", "tokenFile"),
     (broken.deleted, "node", "fail", "has no Node 'vm-002'", "kubectl get nodes"),
     (broken.nearly_full, "addresses", "warn", "nearly full: 12 of 13 used", "larger range"),
     (broken.no_ipv6, "ranges", "warn", "no IPv6, so pods of namespaces not in", "IPv6 range"),
-    (broken.cache_is_a_file, "cache", "warn", "is no directory", "rm "),
-    (broken.no_place_for_the_cache, "cache", "warn", "/nowhere/cache cannot be made", "as root"),
-    (broken.cache_below_a_file, "cache", "warn", "cannot be looked at (Not a directory)", "as root"),
+    (broken.cache_is_a_file, "cache", "warn", "is not a directory", "rm "),
+    (broken.no_place_for_the_cache, "cache", "warn", "/nowhere/cache cannot be created", "as root"),
+    (broken.cache_below_a_file, "cache", "warn", "cannot be examined (Not a directory)", "as root"),
     (broken.empty_leases, "leases", "warn", "1 in all, 0 stale, 1 empty", "gc"),
     (broken.full_of_another_programs, "addresses", "fail", "5 of 5 used", "larger range"),
 ]
@@ -248,6 +251,7 @@ def test_what_needs_a_failed_check_is_skipped(node: OperatorNode, capsys: pytest
         "node": "needs permission",
         "ranges": "needs node",
         "overlap": "needs ranges",
+        "bridge": "needs ranges",
         "addresses": "needs ranges",
     }
 
@@ -275,8 +279,8 @@ def test_server_down_with_ranges_known(node: OperatorNode, capsys: pytest.Captur
     assert status == 1
     assert words(report, "fail") == ["server"]
     assert report["ranges"]["status"] == "ok"
-    assert report["ranges"]["what"].endswith("as known before, the server being away")
-    assert f"node {NODE}, asked" in report["cache"]["what"]
+    assert report["ranges"]["what"].endswith(", cached: the server is unreachable")
+    assert f"node {NODE}, queried" in report["cache"]["what"]
 
 
 def test_nothing_is_changed(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
@@ -301,17 +305,34 @@ def test_machine_id_is_slow(node: OperatorNode, capsys: pytest.CaptureFixture[st
     assert "nodeName" in report["node"]["remedy"]
 
 
-def test_insecure_and_open_kubeconfigs(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
-    """A kubeconfig that trusts everyone, or that everyone can read, is warned of."""
-    os.chmod(node.kubeconfig, 0o644)
-    assert "can be read by every user" in examine(node, capsys)[1]["kubeconfig"]["what"]
+@pytest.mark.parametrize("kind", ["token", "token-file", "certificate", "kubelet"])
+def test_secrets_that_everybody_can_read(node: OperatorNode, capsys: pytest.CaptureFixture[str], kind: str) -> None:
+    """A file with a key or token that every user can read is a warning; a kubeconfig without one is not (EKS)."""
+    config = node.server.kubeconfig(kind, NODE, directory=str(node.directory))
+    path = node.write("open.conf", json.dumps(config))
+    node.network(kubeconfig=path, nodeName=NODE)
+    node.server.rule = lambda _user, _verb, _name: ""
+    os.chmod(path, 0o644)
+    is_inline = kind in ("token", "certificate")
+    assert examine(node, capsys)[1]["kubeconfig"]["finding"] == ("kubeconfig-readable-by-all" if is_inline else None)
 
+    os.chmod(path, 0o600)
+    assert examine(node, capsys)[1]["kubeconfig"]["finding"] is None
+    if not is_inline:
+        secret = str(node.directory / ("token" if kind == "token-file" else "kubelet-client-current.pem"))
+        os.chmod(secret, 0o644)
+        line = examine(node, capsys)[1]["kubeconfig"]
+        assert (line["finding"], line["remedy"]) == ("kubeconfig-readable-by-all", f"chmod 600 {secret}")
+
+
+def test_insecure_kubeconfig(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """A kubeconfig that trusts any server is a warning."""
     config = node.server.kubeconfig("kubelet", NODE, directory=str(node.directory))
     cluster = config["clusters"][0]["cluster"]
     del cluster["certificate-authority-data"]
     cluster["insecure-skip-tls-verify"] = True
     Path(node.kubeconfig).write_text(json.dumps(config), encoding="utf-8")
-    assert "believed" in examine(node, capsys)[1]["kubeconfig"]["what"]
+    assert examine(node, capsys)[1]["kubeconfig"]["finding"] == "kubeconfig-insecure"
 
 
 def test_other_ranges_than_before(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
@@ -322,18 +343,33 @@ def test_other_ranges_than_before(node: OperatorNode, capsys: pytest.CaptureFixt
     line = examine(node, capsys)[1]["node"]
 
     assert (line["status"], "has other podCIDRs" in line["what"]) == ("warn", True)
-    assert "those that run keep theirs" in line["remedy"]
+    assert "running pods keep theirs" in line["remedy"]
 
 
 def test_another_environment(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
-    """When the runtime asked with other variables than this shell has, that is said."""
+    """If the runtime's last ADD had other variables than this shell, and this shell's are asked for, that is said."""
     remember(node)
     node.monkeypatch.setenv("NODE_NAME", NODE)
 
-    _status, report = examine(node, capsys)
+    _status, report = examine(node, capsys, "--shell-environment")
 
-    assert report["cache"]["status"] == "warn"
+    assert report["cache"]["finding"] == "cache-other-environment"
     assert "NODE_NAME=''" in report["cache"]["what"]
+
+
+def test_environment_of_the_runtime(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """What the runtime's last ADD had in its environment is what doctor looks at, whatever this shell has."""
+    elsewhere = node.server.write_kubeconfig(node.directory / "runtime.conf", "kubelet", NODE)
+    os.unlink(node.kubeconfig)
+    node.monkeypatch.setenv("KUBECONFIG", elsewhere)
+    remember(node)
+    node.monkeypatch.setenv("KUBECONFIG", "/nowhere")
+
+    status, report = examine(node, capsys)
+
+    assert (status, words(report, "warn")) == (0, [])
+    assert report["kubeconfig"]["what"].startswith(f"{elsewhere} ($KUBECONFIG)")
+    assert report["environment"]["what"].startswith("KUBECONFIG=/nowhere of this shell is ignored")
 
 
 def test_two_networks_on_one_range(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
@@ -356,7 +392,7 @@ def test_networks_of_which_no_range_is_known(node: OperatorNode, capsys: pytest.
 
     assert line["status"] == "ok"
     assert line["what"] == (
-        "with no other network on this machine whose ranges are known; not known: "
+        "no overlap with a network on this machine whose ranges are known; unknown: "
         "cloud (azure-vnet-ipam does not keep its leases there); "
         "net1 (nothing is known of the Node yet, or the cache belongs to another user)"
     )
@@ -439,10 +475,12 @@ def test_another_next_plugin(node: OperatorNode, capsys: pytest.CaptureFixture[s
     _status, report = examine(node, capsys)
 
     assert words(report, "fail") == []
-    assert report["node-annotation.conf"]["what"].endswith("nacfg sets nextipam")
-    assert report["host-local"]["what"].endswith("/cat, named by nextipam")
-    assert report["ranges"]["what"].startswith("left to ")
-    assert report["addresses"]["what"] == "no ranges to look at"
+    assert "nacfg sets nextipam" in report["node-annotation.conf"]["what"]
+    assert report["next-plugin"]["what"].endswith("/cat, named by nextipam")
+    assert report["ranges"]["what"].startswith("allocated by ")
+    assert report["addresses"]["what"] == "no ranges"
+    assert words(report, "warn") == []
+    assert {report[check]["what"].rpartition("/")[2] for check in ("dataDir", "leases")} == {"cat keeps the leases"}
 
 
 def test_older_form_of_ranges(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
@@ -455,10 +493,19 @@ def test_older_form_of_ranges(node: OperatorNode, capsys: pytest.CaptureFixture[
 
 
 def test_kubeconfig_of_the_shell(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
-    """A kubeconfig that only this shell names is not taken for the runtime's."""
-    node.monkeypatch.setenv("KUBECONFIG", node.kubeconfig)
+    """A kubeconfig and a node's name that only this shell has do not count, unless asked for."""
+    admin = node.server.write_kubeconfig(node.directory / "admin.conf")
+    node.monkeypatch.setenv("KUBECONFIG", admin)
+    node.monkeypatch.setenv("NODE_NAME", "vm-999")
 
-    assert "the runtime may have another" in examine(node, capsys)[1]["kubeconfig"]["what"]
+    status, report = examine(node, capsys)
+    assert (status, report["kubeconfig"]["what"].split()[0]) == (0, node.kubeconfig)
+    expected = f"KUBECONFIG={admin}, NODE_NAME=vm-999 of this shell are ignored"
+    assert report["environment"]["what"].startswith(expected)
+
+    _status, report = examine(node, capsys, "--shell-environment")
+    assert report["kubeconfig"]["what"].split()[0] == admin
+    assert "environment" not in report
 
 
 def test_server_goes_away_between_two_questions(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
@@ -471,7 +518,7 @@ def test_server_goes_away_between_two_questions(node: OperatorNode, capsys: pyte
 
     assert words(report, "fail") == ["node"]
     assert report["node"]["what"].startswith(f"using what was known of node {NODE}")
-    assert report["ranges"]["what"].endswith("as known before, the server being away")
+    assert report["ranges"]["what"].endswith(", cached: the server is unreachable")
 
 
 def test_any_exception_is_a_line(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
@@ -509,7 +556,8 @@ def test_a_check_that_hangs(node: OperatorNode, capsys: pytest.CaptureFixture[st
 
     _status, report = examine(node, capsys)
 
-    assert "no end within" in report["kubeconfig"]["what"]
+    assert "no result within" in report["kubeconfig"]["what"]
+    assert report["kubeconfig"]["finding"] == "kubeconfig-timeout"
 
 
 def test_needs_name_earlier_checks() -> None:

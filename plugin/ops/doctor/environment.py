@@ -1,0 +1,34 @@
+"""Who runs doctor, and with which variables: neither is the runtime."""
+
+from __future__ import annotations
+
+import os
+
+from plugin.ops.doctor.finding import fail, ok
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from plugin.ops.doctor.context import Machine
+    from plugin.ops.doctor.finding import Finding
+
+
+def user(machine: Machine) -> Finding | None:
+    """doctor runs as the user as whom the runtime runs the plugin."""
+    if machine.is_root:
+        return None
+    what = "this is not root: what the plugin can read and write as root is unknown"
+    return fail("not-root", what, "run it as root: sudo node-ipam.pyz doctor")
+
+
+def variables(machine: Machine) -> Finding | None:
+    """The shell has no variables that would change what is looked at."""
+    if not machine.ignored:
+        return None
+    listed = ", ".join(f"{name}={value}" for name, value in machine.ignored.items())
+    verb = "is" if len(machine.ignored) == 1 else "are"
+    return ok(f"{listed} of this shell {verb} ignored, the runtime has its own; --shell-environment uses them")
+
+
+def is_root() -> bool:
+    """Return whether this is the user as whom runtimes run plugins."""
+    return os.geteuid() == 0
