@@ -34,8 +34,6 @@ TOOLS = os.path.join(ROOT, "tests", "requirements.txt")
 VENV = os.path.join(SCRATCH, "venv")
 VENV_PYTHON = os.path.join(VENV, "bin", "python")
 LICENSE = "Apache-2.0"
-# For `python3 node-ipam.pyz`. Any Python 3 parses it and plugin/__init__.py, which rejects an old one.
-MAIN = b"from plugin import go\n\ngo()\n"
 
 # vendor/TREE of the archive, the Pythons that use it, and the oldest of them, for which the wheels are chosen.
 TREES = (("common", ">=3.9", Target("3.9")), ("py310", ">=3.10", Target("3.10")), ("py39", "==3.9.*", Target("3.9")))
@@ -81,7 +79,6 @@ def _own_files() -> dict[str, bytes]:
         name = os.path.relpath(path, ROOT)
         if not name.startswith("plugin/vendor/") or name == "plugin/vendor/__init__.py":
             found[name] = _read(path)
-    found["__main__.py"] = MAIN
     found["licenses/node-ipam/LICENSE"] = _read(os.path.join(ROOT, "LICENSE"))
     return found
 

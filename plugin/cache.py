@@ -55,10 +55,14 @@ class Cache:
 
     def write(self, name: str, body: bytes) -> bool:
         """Keep these bytes under this name, in one step; False when that cannot be done."""
+        return self.put(name, check(body) + b"\n" + body)
+
+    def put(self, name: str, data: bytes) -> bool:
+        """Make a file of this content, in one step; False when that cannot be done."""
         temporary = f".{name}.{os.getpid()}"
         try:
             directory = self._open(create=True)
-            _write_file(temporary, check(body) + b"\n" + body, directory)
+            _write_file(temporary, data, directory)
             os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
         except OSError as error:
             self.trouble = self.trouble or f"cache {self.path}: {error.strerror}"

@@ -1,5 +1,1 @@
 """The Kubernetes side: the only place that knows kubeconfigs, TLS and HTTP, and that needs the bundled packages."""
-
-from plugin import vendor
-
-vendor.enable()

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 DIRECTORY = "/run/node-ipam"
 DIRECTORY_VARIABLE = "NODE_IPAM_CACHE"  # another place, as the environment says it
+PREPARE = "NODE_IPAM_PREPARE"  # install sets it, to have byte code made for the first pod
 PREFIX = "warm-"
 NEWEST = b'"cniVersion": "1.1.0"'
 # What host-local is told in its place, and says in its answer: before 1.6 it refuses 1.1.0.

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from plugin.start import warm
 from tests.support import recorder
 from tests.support.dist import ARCHIVE, DIST
 from tests.support.recorder import Node
-from tests.support.runtime import Runtime
+from tests.support.runtime import Pod, Runtime, run
 
 
 class Built:
@@ -33,6 +34,12 @@ class Built:
     def by_first_line(self, python: str, *options: str) -> tuple[str, ...]:
         """The command that the kernel would make of the archive's first line, were this the interpreter in it."""
         return (python, "-IS", *options, "-c", self._code())
+
+    def prepare(self, python: str) -> None:
+        """Have byte code made for this Python, as install does."""
+        call = self.runtime(*self.by_first_line(python)).call("ADD", self.node.config(), Pod("a"))
+        environ = {**call.environ, "CNI_COMMAND": "VERSION", warm.PREPARE: "1"}
+        assert run(call._replace(environ=environ)).status == 0
 
     def _code(self) -> str:
         with open(ARCHIVE, "rb") as file:

@@ -16,8 +16,10 @@ import pytest
 import build
 from plugin import __version__
 from plugin.ops.install import archive
+from plugin.start import importer
 from plugin.vendor import wheels
 from tests.support import parts
+from tests.support.dist import FROM_ARCHIVE
 
 PYTHONS = parts.pythons()
 PINS = {tree: wheels.pins(build._lock(tree)) for tree, _, _ in build.TREES}
@@ -83,7 +85,7 @@ def test_same_bytes_from_any_checkout(built: Path, tmp_path: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
         target.chmod(0o600)
-    (tmp_path / "plugin" / ".#fast.py").write_text("an editor's")
+    (tmp_path / "plugin" / ".#verbs.py").write_text("an editor's")
     (tmp_path / "plugin" / "notes.txt").write_text("a developer's")
 
     again = run_build(str(tmp_path), tmp_path / "dist")
@@ -134,7 +136,14 @@ def test_own_code_is_complete(entries: dict[str, bytes]) -> None:
     assert {name: data for name, data in entries.items() if name.startswith("plugin/")} == {
         name: data for name, data in here.items() if name not in only_builds
     }
-    assert entries["__main__.py"] == build.MAIN
+    assert entries["__main__.py"].endswith(b"exec(f.read(%d))\n" % archive.BOOTSTRAP)
+
+
+def test_packages_are_known_to_the_importer(entries: dict[str, bytes]) -> None:
+    """It looks into the archive for these and for nothing else."""
+    tops = {name.split("/")[2].removesuffix(".py") for name in entries if name.startswith("vendor/")}
+
+    assert {*importer.PACKAGES} == {"plugin", *tops}
 
 
 @pytest.mark.parametrize("tree", PINS)
@@ -189,13 +198,11 @@ def test_bill_of_materials(entries: dict[str, bytes]) -> None:
     assert not {"serialNumber", "timestamp"} & {*bom, *bom["metadata"]}
 
 
-IMPORTS = """
-import sys
-sys.path[:0] = sys.argv[1:]
+IMPORTS = (
+    FROM_ARCHIVE
+    + """
 from plugin.kube import wire
 unasked = sorted({"idna", "requests.api", "requests.sessions"} & set(sys.modules))
-from plugin import vendor
-vendor.enable()
 import requests, urllib3, idna, certifi, yaml.composer, yaml.parser, yaml.reader, yaml.scanner, json
 modules = (requests, urllib3, idna, certifi, yaml)
 assert idna.encode("b\u00fccher.example", uts46=True) == b"xn--bcher-kva.example"
@@ -208,12 +215,12 @@ except OSError as error:
 print(json.dumps({
     "versions": [requests.__version__, urllib3.__version__, idna.__version__],
     "files": [module.__file__ for module in modules],
-    "path": sys.path[:3],
     "unverified": unverified,
     "unasked": unasked,
     "extra": sorted({"chardet", "charset_normalizer", "simplejson", "socks", "brotli"} & set(sys.modules)),
 }))
 """
+)
 
 
 @pytest.mark.parametrize("version", PYTHONS)
@@ -229,8 +236,8 @@ def test_packages_work_from_the_archive(built: Path, tmp_path: Path, version: st
     tree = "py39" if version == "3.9" else "py310"
     idna = next(pin.version for pin in PINS["common"] if pin.project == "idna")
     assert told["versions"] == [*(pin.version for pin in PINS[tree]), idna]
-    assert [path for path in told["files"] if not path.startswith(f"{built}/vendor/")] == []
-    assert told["path"] == [f"{built}/vendor/{tree}", f"{built}/vendor/common", str(built)]
+    assert [path for path in told["files"] if not path.startswith("node-ipam.pyz/vendor/")] == []
+    assert told["files"][0].startswith(f"node-ipam.pyz/vendor/{tree}/")
     assert "no-public-CA" in told["unverified"]
     assert (told["extra"], told["unasked"]) == ([], [])
     assert os.listdir(tmp_path) == []
@@ -239,25 +246,14 @@ def test_packages_work_from_the_archive(built: Path, tmp_path: Path, version: st
 def test_packages_of_the_node_do_not_come_first(built: Path, tmp_path: Path) -> None:
     """Run without -S, the archive's packages are still the ones imported."""
     (tmp_path / "requests.py").write_text("raise SystemExit('the node\\'s requests')")
-    program = "import sys; from plugin import vendor; vendor.enable(); import requests; print(requests.__file__)"
-    environ = {**os.environ, "PYTHONPATH": f"{built}:{tmp_path}"}
+    program = FROM_ARCHIVE + "import requests; print(requests.__file__)"
+    environ = {**os.environ, "PYTHONPATH": str(tmp_path)}
 
     done = subprocess.run(
-        [sys.executable, "-c", program], env=environ, cwd="/", stdout=subprocess.PIPE, text=True, check=True
+        [sys.executable, "-c", program, str(built)], env=environ, cwd="/", stdout=subprocess.PIPE, text=True, check=True
     )
 
-    assert done.stdout.startswith(f"{built}/vendor/")
-
-
-def test_source_checkout_uses_what_is_installed() -> None:
-    """Outside of an archive, sys.path stays as it is."""
-    from plugin import vendor
-
-    before = list(sys.path)
-
-    vendor.enable()
-
-    assert sys.path == before
+    assert done.stdout.startswith("node-ipam.pyz/vendor/")
 
 
 def test_archive_is_a_sound_zip(built: Path) -> None:

@@ -13,14 +13,14 @@ import pytest
 from tests.support import faults, makeconfig, parts
 from tests.support.apiserver import ApiServer, make_node
 from tests.support.connectproxy import ConnectProxy
-from tests.support.dist import ARCHIVE
+from tests.support.dist import ARCHIVE, FROM_ARCHIVE
 from tests.support.pki import Authority
 
 PYTHONS = parts.pythons()
 # Reads "path seconds" lines, answers each with what came of asking for Node a.
-ASK = """
-import sys
-sys.path.insert(0, sys.argv[1])
+ASK = (
+    FROM_ARCHIVE
+    + """
 from plugin import deadline
 from plugin.errors import CniError
 from plugin.kube import client
@@ -33,6 +33,7 @@ for line in sys.stdin:
             answer = f"{error.code} {error.msg.rpartition(': ')[2]}"
     print(answer, flush=True)
 """
+)
 BROKEN = "11 the connection was closed before the answer was complete"
 
 

@@ -259,7 +259,8 @@ def older_version(node: OperatorNode) -> None:
 
 def not_ours(node: OperatorNode) -> None:
     """A whole archive, but of another program."""
-    archive.place(str(node.bin / archive.FILE), archive.pack({"__main__.py": b"print(1)"}, sys.executable))
+    other = {name: data for name, data in sources().items() if name != "plugin/__init__.py"}
+    archive.place(str(node.bin / archive.FILE), archive.pack(other, sys.executable))
 
 
 def not_a_file(node: OperatorNode) -> None:
@@ -297,12 +298,6 @@ def not_deflated(node: OperatorNode) -> None:
 def not_bzipped(node: OperatorNode) -> None:
     """The compression method has changed to yet another."""
     _with_field(node, 10, 12)
-
-
-def other_byte_code(node: OperatorNode) -> None:
-    """The Python it was installed for has become a later one."""
-    other = {**sources(), "plugin/__main__.pyc": b"\0\0\r\n"}
-    archive.place(str(node.bin / archive.FILE), archive.pack(other, sys.executable))
 
 
 def mute(node: OperatorNode) -> None:

@@ -24,3 +24,11 @@ def _folder() -> str:
 
 DIST = _folder()
 ARCHIVE = os.path.join(DIST, archive.FILE)
+# Statements that make the modules in the archive sys.argv[1] importable, as its first line does.
+FROM_ARCHIVE = """
+import posix, sys
+sys.path.insert(0, sys.argv[1])
+from plugin.start import importer
+importer.install(posix.open(sys.argv[1], posix.O_RDONLY), "", -1, 0, None)
+del sys.path[0]
+"""

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-_FIRST = "plugin/__init__.py"
+_FIRST = ("plugin/start/importer.py", "plugin/start/warm.py")
 # Not counted is what cannot be: by another version of Python, below a root without our files, in no directory at all.
 _START = """import sys
 if sys.version_info[:2] == {version}:
@@ -63,9 +63,9 @@ def prelude() -> str:
 
 
 def changed(entries: Mapping[str, bytes]) -> dict[str, bytes]:
-    """The files of an archive, of which the first to be run counts; what it was before is run by it, so as to count."""
-    code = f"{prelude()}exec(compile({entries[_FIRST]!r}, {_FIRST!r}, 'exec'))\n"
-    return {**entries, _FIRST: code.encode()}
+    """The files of an archive, the first to be run changed: they start to count, then run what they were before."""
+    codes = {name: f"{prelude()}exec(compile({entries[name]!r}, {name!r}, 'exec'))\n".encode() for name in _FIRST}
+    return {**entries, **codes}
 
 
 def main(folder: str) -> None:

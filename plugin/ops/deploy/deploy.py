@@ -23,14 +23,14 @@ import zipfile
 from plugin.errors import INVALID_CONFIG, PLUGIN_FAILURE, CniError
 from plugin.ops import output
 from plugin.ops.deploy import assigning, manifests, yamltext
-from plugin.ops.install import bindir, install, interpreter
+from plugin.ops.install import archive, bindir, install, interpreter
 from plugin.ops.ranges import options
 from plugin.ops.ranges.selector import Selector
 from plugin.values import is_node_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    pass
 
 EXAMPLE = """
 node-ipam.pyz deploy | kubectl apply --server-side -f -
@@ -42,6 +42,18 @@ PYTHON_IMAGE = "python:3.13-slim"
 # All of a ConfigMap's data, https://kubernetes.io/docs/concepts/configuration/configmap/#motivation.
 _LIMIT = 1 << 20
 _DATE = (1980, 1, 1, 0, 0, 0)
+# What runs the archive inside the archive: it needs a file that can be read at any place.
+_MAIN = f"""\
+import os
+import sys
+
+f = open(os.memfd_create("{archive.FILE}"), "w+b")
+f.write(__loader__.get_data(f"{{__loader__.archive}}/{archive.FILE}"))
+f.seek(0)
+f.readline()
+del sys.path[0]
+exec(f.read({archive.BOOTSTRAP}))
+"""
 _PATH = re.compile(r"(/[A-Za-z0-9_+@.-]+)+")
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-label-names
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -77,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
         details = "the kubelet's kubeconfig names its server"
         output.error(CniError(INVALID_CONFIG, "--server is for --service-account", details))
         return output.USAGE
-    packed = compressed(install.own_entries())
+    packed = compressed(install.own_archive())
     if len(packed) > _LIMIT:
         msg = f"the program has {len(packed):,} bytes when compressed; a ConfigMap takes {_LIMIT:,}"
         raise CniError(PLUGIN_FAILURE, msg, "copy the file to the nodes in another way and run install there")
@@ -103,12 +115,12 @@ def run(arguments: argparse.Namespace) -> int:
     return output.FINE
 
 
-def compressed(entries: Mapping[str, bytes]) -> bytes:
-    """An archive of these files that any Python can run as it is; without byte code, which install makes."""
+def compressed(data: bytes) -> bytes:
+    """The archive, compressed, in another one that any Python can run as it is."""
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as packed:
-        for name in sorted(name for name in entries if not name.endswith(".pyc")):
-            packed.writestr(zipfile.ZipInfo(name, _DATE), entries[name], zipfile.ZIP_DEFLATED, 9)
+        for name, content in (("__main__.py", _MAIN), (archive.FILE, data)):
+            packed.writestr(zipfile.ZipInfo(name, _DATE), content, zipfile.ZIP_DEFLATED, 9)
     return stream.getvalue()
 
 

@@ -48,7 +48,6 @@ class Machine:
     source: str
     newest_result: str = ""  # the highest cniVersion in libcni's results
     interpreter: str = ""  # the one in the first line of the installed file
-    byte_code: bytes = b""  # of one of its modules
     host_local: str = ""  # its path
     host_local_works: bool = False
     ranges: dict[str, tuple[str, list[Span]]] = field(default_factory=dict)  # store -> network and ranges found so far

@@ -46,16 +46,13 @@ def archive_file(machine: Machine) -> Finding:
         return fail("other-program", f"{path} is another program", remedy)
     if not first.startswith(b"#!/"):
         return fail("damaged", f"{path} is damaged: its first line names no interpreter", remedy)
-    machine.byte_code = entries.get("plugin/__main__.pyc", b"")
     machine.interpreter = os.fsdecode(first[2:].split()[0])
     if not os.access(path, os.X_OK):
         return fail("not-executable", f"{path} is not executable", f"chmod 755 {path}")
     version = _version(entries["plugin/__init__.py"])
     if version != __version__:
         return warn("other-version", f"{path} is version {version}, this is {__version__}", remedy)
-    return ok(
-        f"{path} {version}, " + ("with byte code" if machine.byte_code else "as copied; install would make it faster")
-    )
+    return ok(f"{path} {version}")
 
 
 def interpreter(machine: Machine) -> Finding:
@@ -69,9 +66,6 @@ def interpreter(machine: Machine) -> Finding:
     except CniError as error:
         why = error.details.partition(". Install one")[0]
         return fail("unsuitable", f"{path} cannot run the plugin: {why}", remedy)
-    if machine.byte_code and not pythons.takes(Root("/"), python, machine.byte_code):
-        what = f"{python} cannot use the byte code, which is another version's"
-        return warn("other-byte-code", what, _INSTALL.format(folder))
     return ok(str(python))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import os
 import zipfile
@@ -17,26 +18,18 @@ FILE = "node-ipam.pyz"
 LINKS = TYPES
 INTERPRETER = "/usr/bin/python3"
 
+# Bytes of the bootstrap (plugin/start/), the same in all versions: the first line and __main__.py read so many.
+BOOTSTRAP = 1536
 # The kernel passes all that follows the interpreter as ONE argument: -I -S -c CODE. Starting with -c rather than by
 # way of __main__.py saves importing runpy and what that drags in. argv[1] is the archive, by the name it was called.
-_OPTIONS = (
-    # zipimport opens the archive anew for each module: by this name it finds the one that it began with, though
-    # another be put in its place meanwhile. Not /dev/fd, which a bare /dev lacks.
-    '-IScfrom sys import*;f=open(argv[1]);path[:0]="/proc/self/fd/%d"%f.fileno(),;from plugin import go;go()',
-    "-IScimport sys;sys.path[:0]=sys.argv[1:2];from plugin import go;go()",
-    "-IS",
-)
+_OPTIONS = (f'-IScimport sys;f=open(sys.argv[1],"rb");f.readline();exec(f.read({BOOTSTRAP}))', "-IS")
+# For that, and for `python3 node-ipam.pyz`, which has the archive in sys.path.
+_MAIN = b'import sys\n\ndel sys.path[0]\nf = open(sys.argv[0], "rb")\nf.readline()\nexec(f.read(%d))\n' % BOOTSTRAP
 _SHEBANG_LIMIT = 127  # bytes without the newline, Linux before 5.1: BINPRM_BUF_SIZE in include/uapi/linux/binfmts.h
 
-# What a known request reads lies together at the front.
-_FIRST = (
-    "plugin/__init__",
-    "plugin/__main__",
-    "plugin/start/__init__",
-    "plugin/start/warm",
-    "plugin/process",
-    "plugin/deadline",
-)
+# Read one after the other where there is no byte code.
+_FIRST = ("plugin/start/launch.py", "plugin/start/importer.py")
+_IDENTITY = b"@IDENTITY@"
 _DATE = (1980, 1, 1, 0, 0, 0)
 _UNIX = 3
 _MODE = 0o100644
@@ -61,8 +54,9 @@ def pack(entries: Mapping[str, bytes], interpreter: str = INTERPRETER) -> bytes:
 
     Stored, not deflated: zlib's output differs between its implementations, and reading needs no zlib.
     """
+    entries = {**entries, "__main__.py": _MAIN}
     stream = io.BytesIO()
-    stream.write(shebang(interpreter))
+    stream.write(shebang(interpreter) + _bootstrap(entries))
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(entries, key=_position):
             info = zipfile.ZipInfo(name, _DATE)
@@ -72,10 +66,18 @@ def pack(entries: Mapping[str, bytes], interpreter: str = INTERPRETER) -> bytes:
     return stream.getvalue()
 
 
+def with_interpreter(data: bytes, interpreter: str) -> bytes:
+    """This archive with a first line for this interpreter; the very same if it has that already."""
+    return data if data.startswith(shebang(interpreter)) else pack(_entries(data), interpreter)
+
+
 def unpack(path: str) -> dict[str, bytes]:
     """The files in an archive, name to content. Raises OSError, or zipfile.BadZipFile for what is none, or damaged."""
     with open(path, "rb") as file:
-        data = file.read()
+        return _entries(file.read())
+
+
+def _entries(data: bytes) -> dict[str, bytes]:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             return {name: archive.read(name) for name in archive.namelist()}
@@ -121,9 +123,18 @@ def remove(path: str) -> None:
         os.unlink(path)
 
 
+def _bootstrap(entries: Mapping[str, bytes]) -> bytes:
+    """What follows the first line: bootstrap.py without its docstring, with the archive's identity in it."""
+    parts = [part for name in sorted(entries) for part in (name.encode(), b"%d" % len(entries[name]), entries[name])]
+    identity = hashlib.sha256(b"\0".join(parts)).hexdigest()[:16].encode()
+    code = entries["plugin/start/bootstrap.py"].split(b'"""\n', 1)[1].strip().replace(_IDENTITY, identity)
+    if len(code) >= BOOTSTRAP:
+        raise ValueError(f"bootstrap.py is longer than {BOOTSTRAP} bytes")
+    return code.ljust(BOOTSTRAP - 1) + b"\n"
+
+
 def _position(name: str) -> tuple[int, str]:
-    module = name.rpartition(".")[0]
-    return (_FIRST.index(module) if module in _FIRST else len(_FIRST), name)
+    return (_FIRST.index(name) if name in _FIRST else len(_FIRST), name)
 
 
 def _sync(folder: str) -> None:

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 DEFAULT = "/opt/cni/bin"
 _BACKUP = ".bak"
-_BEGIN = 4096  # bytes of an archive in which its first file has its name
+_BEGIN = 4096  # bytes of an archive in which its first file has its name: that, or the one of 0.1.0
+_FIRST = (b"plugin/start/launch.py", b"plugin/__init__.py")
 _STAGE = ".node-ipam.new"
 _ELSEWHERE = "name another directory: --bin-dir DIR (containerd calls it bin_dir, CRI-O plugin_dirs)"
 
@@ -91,7 +92,7 @@ def is_ours(root: Root, path: str) -> bool:
         begin = read_file(path, _BEGIN)
     except OSError:
         return False
-    return not begin or b"plugin/__init__.py" in begin
+    return not begin or any(name in begin for name in _FIRST)
 
 
 def kept(path: str) -> list[str]:

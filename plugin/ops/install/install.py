@@ -1,8 +1,9 @@
 """Put this file and its two links where the container runtime looks for plugins.
 
-The file gets byte code for the interpreter that will run it, and is tried before and after it takes the place of
-the one that is there. Whenever that is interrupted, the one that is there works. A file or link of another program
-under one of the names is kept as NAME.bak, a further one as NAME.bak.2 and so on; uninstall puts the first one back.
+The file is the released one, unless --python needs another first line. It is tested before and after it replaces the
+one that is there, and the test leaves byte code in the cache. Whenever that is interrupted, the one that is there
+works. A file or link of another program under one of the names is kept as NAME.bak, a further one as NAME.bak.2 and
+so on; uninstall puts the first one back.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import os
 import shutil
 import stat
 import sys
-import zipfile
 
 from plugin import __version__
 from plugin.errors import PLUGIN_FAILURE, CniError
@@ -20,6 +20,7 @@ from plugin.ops import output
 from plugin.ops.install import archive, bindir, interpreter
 from plugin.ops.install.root import Root
 from plugin.settings import read_file
+from plugin.start.importer import Importer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,8 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     root = Root(arguments.root)
     folder = bindir.find(root, arguments.bin_dir)
     python = interpreter.choose(root, arguments.python)
-    _check_mounts(root)
-    data = archive.pack(interpreter.with_byte_code(own_entries(), root, python), python.path)
+    data = archive.with_interpreter(own_archive(), python.path)
     with bindir.changing(folder) as stage:
         _prepare(stage, data)
         _prove(root, stage)
@@ -56,21 +56,12 @@ def run(arguments: argparse.Namespace) -> int:
     return output.FINE
 
 
-def _check_mounts(root: Root) -> None:
-    """Raise CniError where the file could not even be tried: its first line goes by way of /proc/self/fd."""
-    if not os.path.lexists(os.path.join(root.path, "proc/self/fd")):
-        details = "bind-mount /proc there, as it is on a running machine"
-        raise CniError(PLUGIN_FAILURE, f"{root.path} has no proc/self/fd", details)
-
-
-def own_entries() -> dict[str, bytes]:
-    """The files in the archive that runs. Raises CniError when this is none."""
-    path = getattr(sys.modules[__name__].__loader__, "archive", "")
-    try:
-        return archive.unpack(path)
-    except (OSError, zipfile.BadZipFile):
-        what = f"{path} cannot be read as an archive" if path else "this runs from its sources"
-        raise CniError(PLUGIN_FAILURE, what, f"run the {archive.FILE} that build.py makes") from None
+def own_archive() -> bytes:
+    """The archive that runs, as it is. Raises CniError when this is none."""
+    loader: object = sys.modules[__name__].__loader__
+    if not isinstance(loader, Importer):
+        raise CniError(PLUGIN_FAILURE, "this runs from its sources", f"run the {archive.FILE} that build.py makes")
+    return loader.content()
 
 
 def _prepare(stage: str, data: bytes) -> None:
@@ -83,7 +74,7 @@ def _prove(root: Root, folder: str) -> None:
     """Raise CniError unless both plugins there answer VERSION, run as a runtime runs them."""
     for name in archive.LINKS:
         try:
-            root.supported_versions(root.inside(os.path.join(folder, name)))
+            root.supported_versions(root.inside(os.path.join(folder, name)), prepare=True)
         except CniError as error:
             details = f"everything is as it was; {error.details}".removesuffix("; ")
             raise CniError(error.code, error.msg, details) from None

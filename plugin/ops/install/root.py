@@ -8,6 +8,7 @@ import os
 import subprocess
 
 from plugin.errors import IO_FAILURE, PLUGIN_FAILURE, CniError
+from plugin.start.warm import DIRECTORY_VARIABLE, PREPARE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -85,10 +86,14 @@ class Root:
             details = "a container needs the capability SYS_CHROOT for it"
             raise CniError(PLUGIN_FAILURE, f"{self.path} cannot be entered (chroot)", details) from None
 
-    def supported_versions(self, path: str, seconds: float = 60.0) -> list[str]:
-        """What a plugin of that machine answers to VERSION, run as a runtime runs it. Raises CniError."""
+    def supported_versions(self, path: str, seconds: float = 60.0, prepare: bool = False) -> list[str]:
+        """What a plugin of that machine answers to VERSION, run as a runtime runs it. Raises CniError.
+
+        prepare: let it leave byte code in the cache for later requests.
+        """
+        environ = {"CNI_COMMAND": "VERSION", **({PREPARE: "1", **self._cache()} if prepare else {})}
         try:
-            done = self.run([path], {"CNI_COMMAND": "VERSION"}, b'{"cniVersion": "1.0.0"}', seconds)
+            done = self.run([path], environ, b'{"cniVersion": "1.0.0"}', seconds)
         except OSError as error:
             details = "is it whole, executable, and for this machine? Is its file system mounted noexec?"
             raise CniError(PLUGIN_FAILURE, f"{path} cannot be run: {error.strerror}", details) from None
@@ -98,6 +103,11 @@ class Root:
             msg = f"{path} does not answer CNI_COMMAND=VERSION: exit status {done.returncode} {said}".strip()
             raise CniError(PLUGIN_FAILURE, msg)
         return versions
+
+    def _cache(self) -> dict[str, str]:
+        """Where this machine's plugins keep things, if the environment says so."""
+        place = os.environ.get(DIRECTORY_VARIABLE, "") if self.is_own() else ""
+        return {DIRECTORY_VARIABLE: place} if place else {}
 
     def _enter(self) -> None:
         if not self.is_own():

@@ -24,7 +24,7 @@ addresses-full addresses-nearly-full answer-none bridge-address bridge-several-g
 cache-unusable configurations-none configurations-unreadable credential-expired credential-expires-soon credential-none
 dataDir-on-disk file-damaged file-no-directory file-not-a-file file-not-executable file-not-installed
 file-other-program file-other-version file-unreadable host-local-broken host-local-missing interpreter-missing
-interpreter-other-byte-code interpreter-unsuitable keys-misplaced keys-unknown kubeconfig-http kubeconfig-insecure
+interpreter-unsuitable keys-misplaced keys-unknown kubeconfig-http kubeconfig-insecure
 kubeconfig-readable-by-all leases-stale leases-unreadable links-broken links-unused next-plugin-broken
 next-plugin-missing node-other-machine node-other-ranges node-searched node-unreachable overlap-other-network
 permission-forbidden permission-refused pinned-file plugins-missing plugins-mute plugins-version ranges-no-ipv6

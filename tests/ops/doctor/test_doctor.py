@@ -180,7 +180,6 @@ CASES: list[tuple[Breakage, str, str, str, str]] = [
     (broken.unknown_compression, "file", "fail", "half written (NotImplementedError)", "node-ipam.pyz install"),
     (broken.not_deflated, "file", "fail", "damaged or half written (error)", "node-ipam.pyz install"),
     (broken.not_bzipped, "file", "fail", "damaged or half written (OSError)", "node-ipam.pyz install"),
-    (broken.other_byte_code, "interpreter", "warn", "cannot use the byte code", "node-ipam.pyz install"),
     (broken.mute, "answer", "fail", "does not answer CNI_COMMAND=VERSION: exit status", "node-ipam.pyz install"),
     (broken.old_interpreter, "interpreter", "fail", "/bin/false does not behave like a Python", "--python PATH"),
     (

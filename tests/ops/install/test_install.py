@@ -14,7 +14,7 @@ from plugin.ops.install import install
 def test_own_archive_of_a_checkout() -> None:
     """What runs from its sources is no archive, and says what makes one."""
     with pytest.raises(CniError, match="this runs from its sources") as raised:
-        install.own_entries()
+        install.own_archive()
     assert "build.py" in raised.value.details
 
 

@@ -1,0 +1,64 @@
+"""Keeps the byte code of the archive's modules in the cache directory, for the processes to come.
+
+A file holds the byte code for one archive and one Python, and is replaced in one step. Layout: 8 bytes hash and 4 bytes
+length of what follows: marshal of (launch.py, modules of the warm path, marshal of (importer.py, index)); then the
+modules in the index, each with a hash of its own.
+"""
+
+from __future__ import annotations
+
+import marshal
+from _imp import source_hash
+
+from plugin.cache import Cache
+from plugin.start.importer import FOLDERS, IMPORTER, LAUNCH, WARM, Importer
+
+PREFIX = "code-"
+_FILES = 4  # two versions of two Pythons
+_LEFT_SECONDS = 60.0
+
+
+def keep(importer: Importer, cache: Cache, everything: bool) -> None:
+    """Store what this process has compiled beside what was there. everything: all that any request needs."""
+    for file in sorted(importer.entries()) if everything else ():
+        if _serves(file):
+            importer.code(file)
+    data = _packed(importer)
+    if cache.put(importer.name, data):
+        _prune(cache, importer.name)
+
+
+def _serves(file: str) -> bool:
+    """Whether it is a module that a request may need; an operator's command can wait."""
+    return file.endswith(".py") and (
+        file.startswith(FOLDERS[1:]) or (file.startswith("plugin/") and not file.startswith("plugin/ops/"))
+    )
+
+
+def _packed(importer: Importer) -> bytes:
+    block = tuple((_module(file), importer.code(file)) for file in WARM)
+    launch, finder = importer.code(LAUNCH), importer.code(IMPORTER)
+    blobs = {file: importer.blob(file) for file in importer.index}
+    blobs.update({file: marshal.dumps(code) for file, code in importer.compiled.items()})
+    index, place = {}, 0
+    for file, data in blobs.items():
+        index[file] = (place, len(data), source_hash(0, data))
+        place += len(data)
+    head = marshal.dumps((launch, block, marshal.dumps((finder, index))))
+    return b"".join([source_hash(0, head), len(head).to_bytes(4, "big"), head, *blobs.values()])
+
+
+def _module(file: str) -> str:
+    return file[: -len(".py")].replace("/", ".").removesuffix(".__init__")
+
+
+def _prune(cache: Cache, own: str) -> None:
+    """Remove all but the newest, and what killed processes have left."""
+    others = 0
+    for name, age in sorted(cache.names(), key=lambda each: each[1]):
+        if name.startswith(PREFIX) and name != own:
+            others += 1
+            if others >= _FILES:
+                cache.remove(name)
+        elif name.startswith(f".{PREFIX}") and age > _LEFT_SECONDS:
+            cache.remove(name)

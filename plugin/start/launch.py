@@ -1,0 +1,66 @@
+"""What follows the bootstrap, in its name space: runs the warm path and, unless that ends the process, all else.
+
+This must parse on any Python 3: an old one gets a CNI error, not a traceback.
+"""
+
+import posix
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any  # noqa: F401 - in comments, which any Python 3 can read
+
+
+def move(number):
+    # type: (int) -> int
+    """Give a descriptor a number above 2: it has none when stdin, stdout or stderr was closed."""
+    lower = []
+    while 0 <= number < 3:
+        lower.append(number)
+        number = posix.dup(number)
+    for each in lower:
+        posix.close(each)
+    return number
+
+
+def fail(code, msg, details):
+    # type: (int, str, str) -> None
+    """Print a CNI error and end the process."""
+    text = '{"cniVersion": "1.0.0", "code": %d, "msg": "%s", "details": "%s"}\n' % (code, msg, details)
+    posix.write(1, text.encode())
+    posix._exit(1)
+
+
+def run(name, code):
+    # type: (str, Any) -> Any
+    """Run the code of one of our modules as that module."""
+    module = sys.modules[name] = type(sys)(name)
+    exec(code, module.__dict__)
+    return module
+
+
+def launch(f, folder, name, code, size, block, rest):
+    # type: (Any, int, str, int, int, Any, Any) -> None
+    """Block and rest: modules of the warm path and (importer.py, index) as byte code, which name and code tell of."""
+    if sys.version_info < (3, 9):
+        msg = "node-ipam needs Python 3.9 or later, %s is Python %d.%d" % ((sys.executable,) + sys.version_info[:2])
+        fail(100, msg, "run node-ipam.pyz install with a newer interpreter: it puts that one into the first line")
+    argv = sys.argv[sys.argv[0] == "-c" :]
+    request = index = importer = None
+    try:
+        if not block:
+            head = f.read(30)
+            f.read(head[26] + head[28])
+            importer = f.read(int.from_bytes(head[18:22], "little"))
+        archive, code = move(f.fileno()), move(code)
+        posix.close(move(folder)) if folder >= 0 else None
+        if block:
+            for each in block:
+                warm = run(*each)
+            request = warm.serve(argv)
+            importer, index = sys.modules["marshal"].loads(rest)
+        run("plugin.start.importer", importer).install(archive, name, code, size, index)
+        from plugin.__main__ import main
+    except Exception as error:
+        fail(11, "the plugin file is damaged (%s)" % type(error).__name__, "install it again: node-ipam.pyz install")
+    main(argv, request)
