@@ -109,10 +109,6 @@ def misplaced(config: Mapping[str, Any], place: str) -> dict[str, str]:
 
 def warn(config: Mapping[str, Any], place: str, chosen: Settings, network: str) -> None:
     """Log once for each network which keys have no effect."""
-    found = misplaced(config, place)
-    name, told = f"told:{network}", ",".join(sorted(found))
-    if not found or chosen.rate_limited or chosen.cache.target(name) == told:
-        return
-    chosen.cache.link(name, told)
-    listed = ", ".join(f"'{key}' (belongs into {right})" for key, right in sorted(found.items()))
-    chosen.log.warning(f"network {network}: keys without effect in {place}: {listed}")
+    found = ", ".join(f"'{key}' (belongs into {right})" for key, right in sorted(misplaced(config, place).items()))
+    if found:
+        chosen.warn_once(f"keys:{network}", f"network {network}: keys without effect in {place}: {found}")

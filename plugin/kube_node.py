@@ -81,6 +81,7 @@ def plan(request: Request, chosen: settings.Settings) -> Plan:
         facts, listed = node_ranges.find(found, chosen)
         made, until, whose = {**kept, "ranges": listed}, facts.asked + chosen.cache_seconds, f"node {facts.name}"
         files += freshness.rests_on(chosen, facts)
+        _warn_of_bridge(request, listed, chosen)
     made["type"] = hostlocal.NAME
     made["ranges"] = _limit_ipv4(request, found["ipv4-namespaces"], made["ranges"], whose)
     program = delegate.find(hostlocal.NAME, request.directories())
@@ -125,6 +126,20 @@ def _limit_ipv4(request: Request, allowed: list[str] | None, found: Ranges, whos
         details = f"give the node an IPv6 range, or add the namespace to '{_WHERE}ipv4-namespaces'"
         raise CniError(PLUGIN_FAILURE, msg, details)
     return ipv6
+
+
+def _warn_of_bridge(request: Request, found: Ranges, chosen: settings.Settings) -> None:
+    """Log once that a bridge with a gateway address cannot serve two IPv4 subnets: it has one IPv4 address."""
+    config = request.config
+    if config.get("type") != "bridge" or not (config.get("isGateway") or config.get("isDefaultGateway")):
+        return
+    for each in found:
+        subnets = list(dict.fromkeys(entry["subnet"] for entry in each if ":" not in entry["subnet"]))
+        if len(subnets) > 1:
+            text = f"network {request.name}: a bridge with isGateway or isDefaultGateway serves one IPv4 subnet only"
+            chosen.warn_once(
+                f"bridge:{request.name}", f"{text}; ADD will fail for addresses of {', '.join(subnets[1:])}"
+            )
 
 
 def pinned_file(data_dir: str, network: str) -> str:

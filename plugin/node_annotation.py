@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from plugin.cache import Cache
     from plugin.cni import Request
+    from plugin.facts import Facts
 
 NAME = "node-annotation"
 CONFIG_FILE = "/etc/cni/node-annotation.conf"
@@ -52,12 +53,26 @@ def plan(request: Request, chosen: settings.Settings) -> Plan:
     file = config_file(request.environ)
     files = [(file, signature(file))]
     program = next_plugin(request.environ, _config(request), request.program)
-    facts, found = freshness.parsed(chosen, name, lambda known: annotation.parse(known.annotations[name], name))
+    facts, found = freshness.parsed(chosen, name, lambda known: _given(request, program, name, known))
     ipam = {"type": os.path.basename(program), **found}
     used = _remember_use(chosen, program, ipam)
     until = facts.asked + chosen.cache_seconds
     files += freshness.rests_on(chosen, facts)
     return Plan(program, {**request.config, "ipam": ipam}, until, files, used)
+
+
+def _given(request: Request, program: str, name: str, known: Facts) -> dict[str, Any]:
+    """Return what the annotation holds, checked if it is for host-local. Raises CniError."""
+    text = known.annotations[name]
+    if os.path.basename(program) != hostlocal.NAME:
+        return annotation.parse(text, name)
+    from plugin import annotated
+
+    where = f"annotation {name} of node {known.name}"
+    annotated.refuse_cidrs(text, where)
+    given = annotation.parse(text, name)
+    annotated.check(given, request.config, where)
+    return given
 
 
 def release(request: Request, chosen: settings.Settings) -> list[Plan]:

@@ -90,7 +90,8 @@ def network_of(cidr: object, where: str, is_range: bool = True) -> Network:
     try:
         address, bits, wrong = _read(cidr)
     except ValueError as error:
-        raise _wrong(where, f"{quote(cidr)} {error}", _FORM) from None
+        what, advice = _other_form(cidr) or (str(error), _FORM)
+        raise _wrong(where, f"{quote(cidr)} {what}", advice) from None
     network = ipaddress.ip_network(f"{address}/{bits}", strict=False)
     unfit, advice = _unfit(network) if is_range else ("", "")
     if unfit:
@@ -135,6 +136,30 @@ def _read(cidr: str) -> tuple[Address, int, str]:
             wrong = "would make host-local hand out IPv4 addresses"
         return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF), bits - 96, wrong
     return address, bits, wrong
+
+
+def _other_form(cidr: str) -> tuple[str, str] | None:
+    """Return what is wrong with a range in the form of another plugin, and what to do; None if it is in none."""
+    if "\\" in cidr:
+        return "has a backslash in it", f"write {cidr.replace(chr(92), '')[:_QUOTED]}"
+    if pair := _pair(cidr):
+        return "is a pair of addresses, not a CIDR", f"write {pair}, and leave addresses out with 'exclude' in ipam"
+    if "ranges" in cidr or "subnet" in cidr:
+        return "is a configuration of host-local, not a CIDR", f"{_FORM}; or use type node-annotation"
+    return None
+
+
+def _pair(text: str) -> str:
+    """Return the network of FIRST-LAST or FIRST-LAST/LENGTH, "a CIDR" if it has no length; "" if it is no pair."""
+    import ipaddress
+
+    first, _, rest = text.partition("-")
+    last, slash, length = rest.partition("/")
+    try:
+        ipaddress.ip_address(first.strip()), ipaddress.ip_address(last.strip())
+        return str(ipaddress.ip_network(f"{first.strip()}/{length}", strict=False)) if slash else "a CIDR"
+    except ValueError:
+        return ""
 
 
 def _octal(address: str) -> bool:

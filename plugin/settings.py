@@ -43,6 +43,13 @@ class Settings:
         self.reclaim = True  # release stale leases if a range is full
         self.rate_limited = False  # query the server once per period, for a second at most
 
+    def warn_once(self, subject: str, text: str) -> None:
+        """Log a warning about this subject, unless its last one was the same."""
+        name, told = f"told:{subject}", text[:1000]
+        if not self.rate_limited and self.cache.target(name) != told:
+            self.cache.link(name, told)
+            self.log.warning(text)
+
 
 def read(environ: Mapping[str, str], found: Mapping[str, Any], label: str, **context: object) -> Settings:
     """Return the settings of either type. found: what keys.read() returned. context: for each line of the log."""

@@ -19,20 +19,22 @@ def check(unknown: Iterable[str], ours: Sequence[Key], host_locals: Iterable[str
     host-local takes such a key for the real one: 'Ranges' beside our 'ranges' would win.
     """
     exact = {name.casefold(): name for name in host_locals}
+    names = [key.name for key in ours]
+    parts = [key.name for key in ours if key.decides_addresses]
     for key in unknown:
-        right = exact.get(key.casefold()) or meant(key, ours)
+        right = exact.get(key.casefold()) or meant(key, names, parts)
         if right:
             details = f"write '{right}', or remove the key; a key that begins with _ is a comment"
             raise CniError(INVALID_CONFIG, f"'{where}{key[:80]}' is not a key of this plugin, '{right}' is", details)
 
 
-def meant(key: str, ours: Sequence[Key]) -> str:
-    """Return the name that this key is a misspelling of, "" if it is none."""
+def meant(key: str, names: Iterable[str], parts: Iterable[str] = ()) -> str:
+    """Return the name that this key is a misspelling of, or the one of parts that it contains; "" if there is none."""
     if is_comment(key):
         return ""
     letters = _letters(key)
-    found = [(edits, each.name) for each in ours if (edits := _distance(letters, _letters(each.name))) is not None]
-    found = found or [(0, each.name) for each in ours if each.decides_addresses and _letters(each.name) in letters]
+    found = [(edits, name) for name in names if (edits := _distance(letters, _letters(name))) is not None]
+    found = found or [(0, name) for name in parts if _letters(name) in letters]
     return min(found)[1] if found else ""
 
 

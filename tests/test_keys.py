@@ -121,7 +121,7 @@ def test_unknown() -> None:
 def test_our_keys_are_told_apart() -> None:
     """No key of ours is taken for a misspelling of another, and each checker takes an absent key."""
     for place, name in OURS:
-        others = [key for key in keys.of(place) if key.name != name]
+        others = [key.name for key in keys.of(place) if key.name != name]
         assert spelling.meant(name, others) == ""
         assert keys.read({}, place, "")[name] in ("", None, [], 30.0, True)
 

@@ -84,6 +84,13 @@ REFUSED = [
     ("10.0.0.0 /24", "has white space in it", "write 10.0.0.0/24"),
     ("10.0.0.0/\u00a024", "has white space in it", "write 10.0.0.0/24"),
     ("10.0.0.0/24\x00", "'10.0.0.0/24\\x00' has a prefix length other than", "such as"),
+    # in the form of another plugin, or of a template
+    ("10.1.2.0-10.1.2.20/24", "'10.1.2.0-10.1.2.20/24' is a pair of addresses, not a CIDR", "write 10.1.2.0/24, and"),
+    ("10.1.2.5-10.1.2.20/24", "is a pair of addresses, not a CIDR", "write 10.1.2.0/24, and"),
+    ("10.1.2.0 - 10.1.2.20", "is a pair of addresses, not a CIDR", "write a CIDR, and leave addresses out with"),
+    ("fd00::-fd00::ff/120", "is a pair of addresses, not a CIDR", "write fd00::/120, and"),
+    ("10.1.2.0\\/24", "'10.1.2.0\\\\/24' has a backslash in it", "write 10.1.2.0/24"),
+    ('ranges: [[{"subnet": "172.16.5.0/24"}]]', "is a configuration of host-local, not a CIDR", "type node-annotation"),
     # as host-local would not: it hands out what is meant for no pod
     ("::10.0.0.0/120", "would make host-local hand out IPv4 addresses", "write 10.0.0.0/24"),
     ("::10.0.0.5/120", "would make host-local hand out IPv4 addresses", "write 10.0.0.0/24"),

@@ -479,3 +479,43 @@ def test_by_hand_has_an_end(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 
     assert manual.run(["node-annotation", "my_node"]) == 1
     assert capsys.readouterr() == ("", "ERROR: no answer within 0 seconds\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("", "it is empty"),
+        ("{}", "it has no ranges"),
+        ('{"ipam": {"ranges": [[{"subnet": "172.16.5.0/24"}]]}}', "'ipam' does not belong into it"),
+        ('ranges: [{"subnet": "172.16.5.0/24"}]', "ranges has too few brackets"),
+        ("172.16.5.0/24", "it is a list of CIDRs"),
+        (
+            'ranges: [[{"subnet": "172.16.5.0/24", "rangestrt": "172.16.5.9"}]]',
+            "'rangestrt' is not a key of host-local",
+        ),
+    ],
+)
+def test_annotation_that_host_local_cannot_use(world: World, text: str, what: str) -> None:
+    """The error comes from us: it names annotation and node, and says what to write; nothing is allocated."""
+    config = world.annotated("mynet", IPVLAN)
+    world.annotate(IPVLAN, text)
+    answer = world.add(config)
+
+    assert (answer.status, answer.document()["code"]) == (1, 100)
+    assert answer.document()["msg"].startswith(f"annotation {IPVLAN} of node {NODE}: {what}")
+    assert answer.document()["details"].startswith("write ")
+    assert world.delete(config).status == 0
+
+
+def test_keys_of_kube_node_are_logged_once(world: World) -> None:
+    """What node-annotation drops of its ipam is in the log, with the place where it would have an effect."""
+    config = world.annotated("mynet", IPVLAN, log=world.path("log"))
+    config["ipam"].update({"kubeconfig": "/k", "dataDir": "/d", "exclude": []})
+    world.annotate(IPVLAN, data(world, "data"))
+    world.addresses(config, "one")
+    world.addresses(config, "two")
+
+    with open(world.path("log"), encoding="utf-8") as file:
+        log = file.read()
+    told = "'dataDir' (belongs into the annotation), 'exclude' (belongs into ipam of kube-node), "
+    assert log.count(f"{told}'kubeconfig' (belongs into node-annotation.conf)") == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import itertools
 import json
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from plugin import annotated
 from plugin.errors import CniError
 from plugin.kube import answers
 from tests.fuzz.anything import JSON, damaged, mangled
@@ -36,17 +38,31 @@ def small(text: str = "10.9.0.0/24") -> dict[str, Any]:
     return node
 
 
-def ranges(cidrs: list[str]) -> list[Any] | None:
-    """What these texts mean if each is proper and there are one or two of different families."""
+def networks_of(cidrs: list[str]) -> list[Any]:
+    """The networks that these texts mean if each is proper and usable; else none."""
     try:
         networks = [ipaddress.ip_network(MAPPED.get(each, each)) for each in cidrs if "/" in each]
     except ValueError:
-        return None
-    families = {network.version for network in networks}
+        return []
     usable = all(network.network_address.packed[0] for network in networks)
-    if not usable or not 1 <= len(networks) == len(cidrs) == len(families):
+    return networks if usable and len(networks) == len(cidrs) else []
+
+
+def ranges(cidrs: list[str]) -> list[Any] | None:
+    """What podCIDRs mean: one or two of different families."""
+    networks = networks_of(cidrs)
+    families = {network.version for network in networks}
+    return [[{"subnet": str(each)}] for each in networks] if 1 <= len(networks) == len(families) else None
+
+
+def sets(cidrs: list[str]) -> list[Any] | None:
+    """What an annotation means: any number that do not overlap, one set for each family."""
+    networks = networks_of(cidrs)
+    pairs = itertools.combinations(networks, 2)
+    if not networks or any(one.version == other.version and one.overlaps(other) for one, other in pairs):
         return None
-    return [[{"subnet": str(network)}] for network in networks]
+    families = list(dict.fromkeys(network.version for network in networks))
+    return [[{"subnet": str(each)} for each in networks if each.version == family] for family in families]
 
 
 def below(value: Any, *keys: str) -> Any:
@@ -84,7 +100,7 @@ def test_annotation_of_cidrs(inside: Inside, node: Any) -> None:
     inside.afresh()
     inside.node = node
     text = below(node, "metadata", "annotations", ANNOTATION)
-    expected = ranges([each.strip(" \t\r\n") for each in text.split(",")]) if isinstance(text, str) else None
+    expected = sets([each.strip(" \t\r\n") for each in text.split(",")]) if isinstance(text, str) else None
     config = {"cniVersion": "1.0.0", "name": "net", "ipam": {"type": "kube-node", "annotation": ANNOTATION}}
     answer = inside.ask(inside.environ("ADD"), json.dumps(config).encode())
 
@@ -99,21 +115,32 @@ def test_annotation_of_cidrs(inside: Inside, node: Any) -> None:
 @examples(150)
 @given(damaged(small('ranges: [[{"subnet": "10.9.0.0/24"}]]'), JSON | TEXTS, 2))
 def test_annotation_of_configuration(inside: Inside, node: Any) -> None:
-    """node-annotation hands on what the text means to a reader written otherwise; what that refuses is code 7."""
+    """node-annotation hands on what the text means to a reader written otherwise, or gives an error of ours."""
     inside.afresh()
     inside.node = node
     text = below(node, "metadata", "annotations", ANNOTATION)
     config = {"cniVersion": "1.0.0", "name": "net", "ipam": {"type": "node-annotation", "annotation": ANNOTATION}}
     answer = inside.ask(inside.environ("ADD"), json.dumps(config).encode(), "node-annotation")
-    try:
-        expected = reference(text) if isinstance(text, str) else None
-    except ValueError:
-        assert answer.error()["code"] == 7
-        return
-    if expected is None:
-        assert answer.error()["code"] == 100
+    expected, code = told(text)
+    if code:
+        assert (answer.error()["code"], inside.calls) == (code, [])
     else:
         assert inside.calls[0].config["ipam"] == {"type": "host-local", **expected}
+
+
+def told(text: object) -> tuple[dict[str, Any], int]:
+    """What host-local gets by this annotation, and 0; or the code of the error. 7: it cannot be read, 100: not used."""
+    try:
+        if not isinstance(text, str):
+            return {}, 100
+        annotated.refuse_cidrs(text, "")
+        expected = reference(text)
+        annotated.check(expected, {}, "")
+    except ValueError:
+        return {}, 7
+    except CniError:
+        return {}, 100
+    return expected, 0
 
 
 BODY = json.dumps(small()).encode()

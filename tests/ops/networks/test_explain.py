@@ -175,7 +175,7 @@ def test_node_annotation(node: OperatorNode, capsys: pytest.CaptureFixture[str])
 
 def test_next_plugin(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
     """nextipam is named as the source of the type; another plugin is told the version as it is."""
-    node.node["metadata"]["annotations"]["example.com/net1"] = "ranges: []"
+    node.node["metadata"]["annotations"]["example.com/net1"] = 'subnet: "10.3.0.0/24"'
     path = node.write("nacfg", json.dumps({"nextipam": "/bin/cat", "kubeconfig": node.kubeconfig}))
     node.monkeypatch.setenv("NODE_ANNOTATION_CFG", path)
     config = node.network("net1", type="node-annotation", annotation="example.com/net1")
@@ -209,7 +209,7 @@ def test_without_a_name(node: OperatorNode, capsys: pytest.CaptureFixture[str]) 
 
 def test_keys_cannot_steer_the_terminal(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
     """A configuration may come from anyone who may write a NetworkAttachmentDefinition."""
-    node.node["metadata"]["annotations"]["example.com/net1"] = "ranges: []"
+    node.node["metadata"]["annotations"]["example.com/net1"] = 'subnet: "10.3.0.0/24"'
     keys: dict[str, str] = {"\033[2J": ""}
     feed(node, node.network(type="node-annotation", annotation="example.com/net1", **keys))
 
