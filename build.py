@@ -12,6 +12,7 @@ if sys.version_info < (3, 9):
 
 import argparse
 import hashlib
+import importlib
 import importlib.util
 import os
 import shutil
@@ -23,7 +24,6 @@ from plugin.ops.install import archive
 from plugin.vendor import bundle, release, wheels
 from plugin.vendor.release import ReleaseError
 from plugin.vendor.wheels import FetchError, Target
-from tests.bench import options as bench_options
 
 ROOT = os.path.dirname(os.path.abspath(__file__))
 SCRATCH = os.path.join(ROOT, "build")
@@ -193,7 +193,7 @@ failed tests of the last run.
 """
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(command: str) -> argparse.ArgumentParser:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(prog="build.py", description=__doc__, allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -210,7 +210,9 @@ def _parser() -> argparse.ArgumentParser:
         ("coverage", "run the tests, and print the lines and branches that no test reaches"),
     ):
         add(name, does, _TEST.format(name=name), usage=f"build.py {name} [PYTEST-ARGUMENT ...]")
-    bench_options.add(add("bench", "build, then measure what a request costs", "Leaves only build/ and dist/."))
+    bench = add("bench", "build, then measure what a request costs", "Leaves only build/ and dist/.")
+    if command == "bench":  # a copy without tests/ can build
+        importlib.import_module("tests.bench.options").add(bench)
     add("lock", "write the hashes for the versions in the lock files, after a change of these")
     add("release", "build node-ipam.pyz, bom.cdx.json and SHA256SUMS in dist/ from a clean checkout")
     return parser
@@ -218,7 +220,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str]) -> int:
     """Run the command and return the exit status."""
-    parser = _parser()
+    parser = _parser(next(iter(argv), ""))
     options, rest = parser.parse_known_args(argv)
     if rest and options.command not in ("test", "coverage"):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")

@@ -33,8 +33,8 @@ _ANNOTATION = "node-annotation"
 
 def run(argv: Sequence[str]) -> int:
     """Do what the command line asks for and return the exit status; argv[0] is the path it was called by."""
-    for number, name in ((1, "stdout"), (2, "stderr")):
-        stream = getattr(sys, name) or os.fdopen(number, "w")  # None: it was closed when Python started
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name) or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")  # None: closed at the start
         stream.reconfigure(errors="backslashreplace")
         setattr(sys, name, stream)
     # Not 0 in place of a closed one: the archive may have got that number.
