@@ -33,7 +33,9 @@ class Namespaces:
         """
         found = self._look(path)
         if found == GONE and not path.startswith(f"{PROC}/"):
-            found = max((self._look(root + path) for root in self._roots), key=abs, default=GONE)
+            # /var/run is an absolute link, which would lead out of the other root.
+            inside = "/run/" + path[len("/var/run/") :] if path.startswith("/var/run/") else path
+            found = max((self._look(root + inside) for root in self._roots), key=abs, default=GONE)
         return GONE if found == self._own else found
 
     def mounted(self) -> Iterator[tuple[str, int]]:

@@ -50,7 +50,7 @@ class Processes:
 
     def __init__(self) -> None:
         self.trouble = ""
-        self.own = _namespace("1") or _namespace("self")
+        self.own = _own_namespace()
         self.runtimes: list[int] = []
         self._by_word: dict[bytes, list[Process]] = {}
         self._in_namespace: dict[int, Process] = {}  # one for each
@@ -96,14 +96,21 @@ class Processes:
             self.trouble = f"{namespaces.PROC} does not show all processes"
         for pid in pids:
             try:
-                texts = [_read(pid, "cgroup"), _read(pid, "cmdline")]
-                name = _read(pid, "comm").strip()
+                yield _process(pid)
             except PermissionError:
                 self.trouble = f"{namespaces.PROC} does not show all processes to this user; run this as root"
-                continue
             except OSError:
-                continue  # it has ended
-            yield Process(pid, name, b"\0".join((*texts, *_running_for(pid))), _namespace(str(pid)))
+                continue  # it has ended, or is a zombie: without a network namespace
+
+
+def _process(pid: int) -> Process:
+    """Read a process. Raises OSError."""
+    texts = [_read(pid, "cgroup"), _read(pid, "cmdline"), *_running_for(pid)]
+    try:
+        namespace = os.stat(f"{namespaces.PROC}/{pid}/ns/net").st_ino
+    except PermissionError:
+        namespace = 0
+    return Process(pid, _read(pid, "comm").strip(), b"\0".join(texts), namespace)
 
 
 def _running_for(pid: int) -> list[bytes]:
@@ -115,11 +122,14 @@ def _running_for(pid: int) -> list[bytes]:
     return [each[len(_CONTAINER_VARIABLE) :] for each in variables if each.startswith(_CONTAINER_VARIABLE)]
 
 
-def _namespace(pid: str) -> int:
-    try:
-        return os.stat(f"{namespaces.PROC}/{pid}/ns/net").st_ino
-    except OSError:
-        return 0
+def _own_namespace() -> int:
+    """The network namespace of the first process or, if this user cannot see that, of this one; 0 if it is unknown."""
+    for pid in ("1", "self"):
+        try:
+            return os.stat(f"{namespaces.PROC}/{pid}/ns/net").st_ino
+        except OSError:
+            continue
+    return 0
 
 
 def _blindness(is_node: bool) -> str:

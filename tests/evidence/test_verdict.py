@@ -202,6 +202,32 @@ def test_address_of_the_machine_itself(machine: Machine) -> None:
     assert machine.state() == (STALE, False)
 
 
+def test_zombie(machine: Machine) -> None:
+    """A process that has ended and was not waited for has no namespace any more: it is no life."""
+    machine.proc.process(4711, cgroup=f"/{ID}")
+    assert machine.state() == (USED, False)
+    (machine.proc.directory / "4711/ns/net").unlink()
+    assert machine.state() == (STALE, False)
+
+
+@pytest.mark.parametrize("path", ["{}/cni-1", "/var/run/netns/cni-1", "/run/netns/cni-1"])
+def test_runtime_with_mounts_of_its_own(machine: Machine, path: str) -> None:
+    """What is mounted for the runtime alone exists, though this process does not see it."""
+    machine.proc.process(50, "containerd")
+    folder = machine.proc.directory / "50"
+    (folder / "ns/mnt").unlink()
+    (folder / "ns/mnt").touch()
+    path = path.format(machine.proc.netns)
+    machine.result(ID, netns=path)
+    assert machine.state() == (STALE, True)
+
+    inside = Path(f"{folder}/root{path.replace('/var/run', '/run')}")
+    inside.parent.mkdir(parents=True)
+    inside.touch()
+
+    assert machine.state() == (USED, False)
+
+
 def test_machines_own_namespace(machine: Machine) -> None:
     """The namespace of a process that has ended: its number is used again by one of the machine's."""
     machine.proc.process(4711, "sshd")
