@@ -98,7 +98,7 @@ def free(context: Context) -> Finding:
     described = [f"{len(usage.inside(span))} of {output.amount(span.total)} used of {span}" for span in context.spans]
     full = [span for span in context.spans if not usage.free(span)]
     what = "; ".join(described)
-    remedy = _remedy(usage)
+    remedy = _remedy(usage, context.settings.reclaim)
     if full:
         return fail("full", f"no free address: {what}", remedy)
     if any(len(usage.inside(span)) >= _NEARLY * span.total for span in context.spans):
@@ -112,7 +112,10 @@ def _store(network: Network, machine: Machine) -> str:
     return hostlocal.store(data_dir, network.name)
 
 
-def _remedy(usage: Usage) -> str:
+def _remedy(usage: Usage, reclaims: bool) -> str:
+    if usage.reclaimable and reclaims:
+        what = f"a full range reclaims {usage.reclaimable} leases of containers that are gone"
+        return f"{what}; release them now: node-ipam.pyz gc --yes"
     idle = 0 if usage.doubt else usage.count(stores.STALE) + usage.count(stores.EMPTY)
     if idle:
         return f"release the {idle} unused leases: node-ipam.pyz gc --yes"

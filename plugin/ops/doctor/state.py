@@ -81,6 +81,9 @@ def leases(context: Context) -> Finding:
     empty = sum(usage.count(stores.EMPTY) for usage in usages)
     if stale or empty:
         what = f"{total} in all, {stale} stale, {empty} empty"
+        reclaimable = sum(usage.reclaimable for usage in usages)
+        if reclaimable and context.settings.reclaim:
+            what += f"; a full range reclaims {reclaimable} of them"
         return warn("stale", what, "list them: node-ipam.pyz gc; release them: node-ipam.pyz gc --yes")
     unread = sum(not lease.is_readable for usage in usages for lease in usage.leases)
     if unread:

@@ -89,6 +89,22 @@ def test_leases_that_are_not_stale(node: OperatorNode, capsys: pytest.CaptureFix
     assert line["what"].startswith("2; whether any is stale is unknown: no result of libcni names the network")
 
 
+@pytest.mark.parametrize("reclaim", [True, False])
+def test_leases_that_can_be_reclaimed(node: OperatorNode, capsys: pytest.CaptureFixture[str], reclaim: bool) -> None:
+    """After a reboot doctor says how many of the old leases a full range reclaims."""
+    node.network(reclaim=reclaim)
+    node.proc.boot(time.time() - 60)
+    node.write("run/kube-node.json", '{"ranges": [[{"subnet": "10.244.1.0/24", "rangeEnd": "10.244.1.3"}]]}')
+    for number in (2, 3):
+        node.lease(f"10.244.1.{number}", f"c{number} eth0", 3600)
+
+    report = examine(node, capsys)[1]
+
+    text = "; a full range reclaims 2 of them" if reclaim else ""
+    assert report["leases"]["what"] == f"2 in all, 2 stale, 0 empty{text}"
+    assert ("a full range reclaims 2 leases" in str(report["addresses"]["remedy"])) is reclaim
+
+
 def test_leases_that_cannot_be_read(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
     """Of what this user may not see it is not said that it is in order."""
     node.result("c1")
