@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from typing import Any
 
+    from plugin.cache import Cache
     from plugin.kube.kubeconfig import Kubeconfig
     from plugin.kube.wire import Wire
 
@@ -174,11 +175,13 @@ class Client:
         return f"they {'expired on' if ends < time.time() else 'are valid until'} {date}; renew them in this kubeconfig"
 
 
-def connect(explicit: str, environ: Mapping[str, str], label: str = "ipam.kubeconfig") -> Client:
+def connect(
+    explicit: str, environ: Mapping[str, str], label: str = "ipam.kubeconfig", cache: Cache | None = None
+) -> Client:
     """Find the kubeconfig and read the credentials; nothing is sent yet. Raises CniError."""
 
     def read() -> Kubeconfig:
-        return kubeconfig.find(explicit, environ, label)
+        return kubeconfig.find(explicit, environ, label, cache=cache)
 
     files.signatures.clear()
     return Client(read(), environ, read)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 
 from plugin.errors import CniError
 from plugin.facts import CERTIFICATE_NAME, TOKEN_CLAIM
-from plugin.kube import der, files, redaction, rules
+from plugin.kube import der, files, places, redaction, rules
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ def _written(config: Kubeconfig) -> Credentials:
     if config.user.get("client-certificate") or config.user.get("client-certificate-data"):
         found.certificate, found.key = _pair(config)
         found.source = config.user.get("client-certificate") or config.path
+        _renew(found)
         kinds.append("client certificate")
     kind, token = _token(config)
     if token:
@@ -128,6 +130,32 @@ def _pair(config: Kubeconfig) -> tuple[bytes, bytes]:
     return certificate, key
 
 
+def _renew(found: Credentials) -> None:
+    """Take the kubelet's current certificate in place of one of the same node that has expired.
+
+    Before 1.17, kubeadm wrote the first certificate into kubelet.conf, where nobody renews it.
+    """
+    name = _certificate_node(found.certificate)
+    if not name or not _has_expired(found.certificate):
+        return
+    for path in places.CURRENT_CERTIFICATES:
+        try:
+            pem = files.read(places.ROOT + path)
+        except (OSError, ValueError):
+            continue
+        if _certificate_node(pem) == name and not _has_expired(pem) and der.pem_block(pem, "PRIVATE KEY"):
+            found.certificate = found.key = pem
+            found.source = places.ROOT + path
+            return
+
+
+def _has_expired(pem: bytes) -> bool:
+    try:
+        return der.not_after(pem) <= time.time()
+    except ValueError:
+        return False
+
+
 def _token(config: Kubeconfig) -> tuple[str, str]:
     """Its kind and the token. A file that can be read and is not empty goes before the inline token."""
     inline: str = config.user.get("token", "")
@@ -150,17 +178,23 @@ def _token(config: Kubeconfig) -> tuple[str, str]:
 
 def node_name(credentials: Credentials) -> tuple[str, str] | None:
     """(CERTIFICATE_NAME or TOKEN_CLAIM, the node's name), when the credential is a node's own. Never raises."""
-    try:
-        common_name, organisations = der.subject(credentials.certificate)
-    except ValueError:
-        common_name, organisations = "", []
-    if common_name.startswith(_NODE_USER) and _NODE_GROUP in organisations and common_name != _NODE_USER:
-        return CERTIFICATE_NAME, common_name[len(_NODE_USER) :]
+    if name := _certificate_node(credentials.certificate):
+        return CERTIFICATE_NAME, name
     # https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/#schema-for-service-account-private-claims
     claim: object = _claims(credentials)
     for key in ("kubernetes.io", "node", "name"):
         claim = claim.get(key) if isinstance(claim, dict) else None
     return (TOKEN_CLAIM, claim) if isinstance(claim, str) and claim else None
+
+
+def _certificate_node(pem: bytes) -> str:
+    """Return the name of the node whose kubelet's certificate this is; "" for any other."""
+    try:
+        common_name, organisations = der.subject(pem)
+    except ValueError:
+        return ""
+    is_kubelets = common_name.startswith(_NODE_USER) and _NODE_GROUP in organisations
+    return common_name[len(_NODE_USER) :] if is_kubelets else ""
 
 
 def expiry(credentials: Credentials) -> float | None:

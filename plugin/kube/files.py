@@ -46,6 +46,14 @@ def settled(attempt: Callable[[], T]) -> T:
         time.sleep(_STEP)
 
 
+def is_recent(path: str) -> bool:
+    """Return whether a file was written a moment ago, perhaps not to its end."""
+    try:
+        return 0 <= time.time() - os.stat(path).st_mtime < PATIENCE
+    except OSError:
+        return False
+
+
 def read(path: str) -> bytes:
     """Return the whole file. Raises OSError, Untrusted, and ValueError for a path or a size that no such file has."""
     signatures[path] = signature(path)

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
-    Search = Callable[[str, Mapping[str, str], str], tuple[list[str], str]]
+    from plugin.cache import Cache
+
+    Search = Callable[[str, Mapping[str, str], str, places.Usual], tuple[list[str], str]]
     Entry = tuple[str, dict[str, Any]]
 
 _NOTHING = "no configuration has been provided"
@@ -25,6 +27,7 @@ class Kubeconfig:
     files: the files read, in order. path: the one the user entry came from, for messages.
     why: the reason these files were taken: "ipam.kubeconfig", "$KUBECONFIG", "the kubelet's own", ...
     server: https://HOST[:PORT][/PREFIX] (or http), fit for requests: no userinfo, query or trailing slash.
+    passed_over: the places looked at before, and what is there instead.
     ca: PEM; b"" means the system's roots. impersonate: headers, a name may come more than once.
     cluster, user: the entries with their types checked, null and unknown keys gone, *-data decoded to
     bytes and relative paths made absolute.
@@ -38,6 +41,7 @@ class Kubeconfig:
         "files",
         "impersonate",
         "insecure",
+        "passed_over",
         "path",
         "proxy_url",
         "server",
@@ -60,6 +64,7 @@ class Kubeconfig:
         self.proxy_url: str = self.cluster.get("proxy-url", "")
         self.ca = b""
         self.impersonate: list[tuple[str, str]] = []
+        self.passed_over: list[str] = []
 
     def __repr__(self) -> str:
         """Without what may be secret: the user entry and the proxy's URL."""
@@ -67,19 +72,58 @@ class Kubeconfig:
 
 
 def find(
-    explicit: str, environ: Mapping[str, str], label: str = "ipam.kubeconfig", search: Search | None = None
+    explicit: str,
+    environ: Mapping[str, str],
+    label: str = "ipam.kubeconfig",
+    search: Search | None = None,
+    cache: Cache | None = None,
 ) -> Kubeconfig:
     """Find and read the kubeconfig. explicit: a path from the configuration (label: which key), "" for none.
 
-    search: the function of places.py that names the files; by default places.search.
+    search: the function of places.py that names the files; by default places.search. cache: see kubelet.kubeconfig().
     Files half-written are read again for up to a second. Raises CniError; no message holds a secret.
     """
 
     def attempt() -> Kubeconfig:
-        paths, why = (search or places.search)(explicit, environ, label)
-        return _checked(_in_cluster(paths, environ) if why == places.IN_CLUSTER else _merged(paths, why))
+        usual = _Places(cache)
+        paths, why = (search or places.search)(explicit, environ, label, usual)
+        found = _in_cluster(paths, environ) if why == places.IN_CLUSTER else _merged(paths, why, usual.loaded)
+        found.passed_over = usual.passed_over
+        return _checked(found)
 
     return files.settled(attempt)
+
+
+class _Places(places.Usual):
+    """The usual places of a kubeconfig. loaded: what was read there. passed_over: which have none, and why."""
+
+    def __init__(self, cache: Cache | None) -> None:
+        super().__init__(cache)
+        self.loaded: dict[str, schema.Entries] = {}
+        self.passed_over: list[str] = []
+
+    def fault(self, path: str) -> str:
+        """Return why there is no kubeconfig, "" if there is. Raises CniError if it cannot be read."""
+        fault = super().fault(path) or ("a directory" if os.path.isdir(path) else self._load(path))
+        if fault:
+            self.passed_over.append(f"{path}: {fault}")
+        return fault
+
+    def _load(self, path: str) -> str:
+        try:
+            found = self.loaded[path] = _load(path)
+            if not found.is_empty:
+                return ""
+            fault = OtherFile(f'error loading config file "{path}": nothing in it', _CORRECT)
+        except OtherFile as error:
+            fault = error
+        if files.is_recent(path):  # perhaps half-written
+            raise fault
+        return f"not a kubeconfig ({fault.msg.partition(': ')[2]})"
+
+
+class OtherFile(files.Unsettled):
+    """A file does not hold a kubeconfig."""
 
 
 def _in_cluster(paths: list[str], environ: Mapping[str, str]) -> Kubeconfig:
@@ -92,9 +136,9 @@ def _in_cluster(paths: list[str], environ: Mapping[str, str]) -> Kubeconfig:
     return Kubeconfig(paths, places.IN_CLUSTER, paths[0], name, (name, cluster), (name, {"tokenFile": paths[0]}))
 
 
-def _merged(paths: list[str], why: str) -> Kubeconfig:
+def _merged(paths: list[str], why: str, known: Mapping[str, schema.Entries]) -> Kubeconfig:
     """Of each entry and of current-context the first counts, as in client-go's loading rules."""
-    loaded = {path: _load(path) for path in paths}
+    loaded = {path: known.get(path) or _load(path) for path in paths}
     current = next(filter(None, (entries.current for entries in loaded.values())), "")
     _, context = _first({path: entries.contexts for path, entries in loaded.items()}, current)
     if context is None:
@@ -125,7 +169,9 @@ def _load(path: str) -> schema.Entries:
     except OSError as error:
         raise CniError(IO_FAILURE, said + files.failed(path, error), "it must be readable by root") from None
     except document.Undecodable as error:
-        raise files.Unsettled(f"{said}{error}", "it must be YAML or JSON", DECODE_FAILURE) from None
+        raise OtherFile(said + str(error), "it must be YAML or JSON", DECODE_FAILURE) from None
+    except schema.OtherKind as error:
+        raise OtherFile(said + str(error), _CORRECT) from None
     except ValueError as error:
         raise files.Unsettled(f"{said}{error}", _CORRECT) from None
 

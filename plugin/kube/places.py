@@ -5,49 +5,82 @@ from __future__ import annotations
 import os
 
 from plugin.errors import PLUGIN_FAILURE, CniError
+from plugin.kube import kubelet
 from plugin.kube.files import Unsettled
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from plugin.cache import Cache
+
 # Put before each of the places below; tests have a directory of their own.
 ROOT = ""
-# Where kubeadm, kind and AKS; EKS and GKE; k3s; RKE2 put the kubelet's credential. It needs no RBAC, is rotated,
-# and may read its own Node only.
+# The kubelet's credential needs no RBAC, is rotated, and may read its own Node only. Where distributions put it, and
+# what says so; kube-bench is github.com/aquasecurity/kube-bench, cfg/config.yaml.
 KUBELET_FILES = (
-    "/etc/kubernetes/kubelet.conf",
-    "/var/lib/kubelet/kubeconfig",
-    "/var/lib/rancher/k3s/agent/kubelet.kubeconfig",
-    "/var/lib/rancher/rke2/agent/kubelet.kubeconfig",
+    "/etc/kubernetes/kubelet.conf",  # kubeadm, kind, minikube, Kubespray: k8s.io/kubernetes/cmd/kubeadm/app/constants
+    "/var/lib/kubelet/kubeconfig",  # EKS: amazon-eks-ami/nodeadm; GKE: cluster/gce; OpenShift; AKS: AgentBaker
+    "/var/lib/rancher/k3s/agent/kubelet.kubeconfig",  # k3s: pkg/daemons/agent
+    "/var/lib/rancher/rke2/agent/kubelet.kubeconfig",  # RKE2, the same code
+    "/var/lib/k0s/kubelet.conf",  # k0s: pkg/config, KubeletAuthConfigPath
+    "/var/lib/mke/kubelet.conf",  # Mirantis Kubernetes Engine 4, of the same origin
+    "/var/snap/microk8s/current/credentials/kubelet.config",  # MicroK8s: microk8s-resources/default-args/kubelet
+    "/etc/kubernetes/kubelet-kubeconfig",  # IBM Cloud: openshift/origin, OCPBUGS-19795; Tencent TKE: kube-bench
+    "/etc/kubernetes/kubeconfig-kubelet",  # Talos: internal/app/machined; kube-bench
+    "/etc/kubernetes/kubelet/kubeconfig",  # kube-bench
+    "/etc/kubernetes/kubelet-kubeconfig.conf",  # kube-bench
+    "/etc/kubernetes/ssl/kubecfg-kube-node.yaml",  # RKE1: kube-bench
+)
+# The certificate that the kubelet renews, with its key: k8s.io/client-go/util/certificate; k0s has a --root-dir.
+CURRENT_CERTIFICATES = (
+    "/var/lib/kubelet/pki/kubelet-client-current.pem",
+    "/var/lib/k0s/kubelet/pki/kubelet-client-current.pem",
 )
 # https://kubernetes.io/docs/tasks/run-application/access-api-from-pod/
 SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 IN_CLUSTER = "in-cluster files"
 
 
-def search(explicit: str, environ: Mapping[str, str], label: str) -> tuple[list[str], str]:
-    """The files to read, and why these. Raises CniError if there are none, with all that was looked at.
+class Usual:
+    """The usual places of a kubeconfig. cache: see kubelet.kubeconfig()."""
 
+    def __init__(self, cache: Cache | None = None) -> None:
+        self._cache = cache
+
+    def running(self) -> str:
+        """Return the path that the running kubelet was given, or ""."""
+        return kubelet.kubeconfig(f"{ROOT}/proc", self._cache)
+
+    def fault(self, path: str) -> str:
+        """Return why there is no kubeconfig, "" if there is."""
+        return state(path)
+
+
+def search(explicit: str, environ: Mapping[str, str], label: str, usual: Usual | None = None) -> tuple[list[str], str]:
+    """Return the files to read, and why these. Raises CniError if there are none, with all that was looked at.
+
+    usual: says what is in the usual places; by default whether a file is there.
     If the reason is IN_CLUSTER they are not kubeconfigs, but a service account's token and its ca.crt.
     """
+    usual = usual or Usual()
     if explicit:
-        if state := _state(explicit):
+        if fault := state(explicit):
             # An editor may be putting a new one in its place.
-            raise Unsettled(f"{label}: stat {explicit}: {state}", f"correct {label}, or remove it")
+            raise Unsettled(f"{label}: stat {explicit}: {fault}", f"correct {label}, or remove it")
         return [explicit], label
     if listed := _listed(environ):
         return listed, "$KUBECONFIG"
     looked = ["$KUBECONFIG: not set"]
-    for path, why in _single_files(environ):
-        state = _state(path)
-        if not state:
+    for path, why in _single_files(environ, usual.running()):
+        fault = usual.fault(path)
+        if not fault:
             return [path], why
-        looked.append(f"{path}: {state}")
-    account, state = _service_account(environ)
-    if not state:
+        looked.append(f"{path}: {fault}")
+    account, fault = _service_account(environ)
+    if not fault:
         return account, IN_CLUSTER
-    looked.append(f"{ROOT}{SERVICE_ACCOUNT}: {state}")
+    looked.append(f"{ROOT}{SERVICE_ACCOUNT}: {fault}")
     raise CniError(
         PLUGIN_FAILURE,
         "no kubeconfig; looked at " + ", ".join(looked),
@@ -55,16 +88,19 @@ def search(explicit: str, environ: Mapping[str, str], label: str) -> tuple[list[
     )
 
 
-def search_as_kubectl(explicit: str, environ: Mapping[str, str], label: str) -> tuple[list[str], str]:
+def search_as_kubectl(
+    explicit: str, environ: Mapping[str, str], label: str, usual: Usual | None = None
+) -> tuple[list[str], str]:
     """Return the files that kubectl would read, and why these: the kubelet's own are not among them."""
     path = f"{environ.get('HOME') or ROOT + _home()}/.kube/config"
     if explicit or _listed(environ):
-        return search(explicit, environ, label)
-    if not _state(path):
+        return search(explicit, environ, label, usual)
+    fault = (usual or Usual()).fault(path)
+    if not fault:
         return [path], "~/.kube/config"
-    account, state = _service_account(environ)
-    if state:
-        looked = f"$KUBECONFIG: not set, {path}: {_state(path)}, {ROOT}{SERVICE_ACCOUNT}: {state}"
+    account, missing = _service_account(environ)
+    if missing:
+        looked = f"$KUBECONFIG: not set, {path}: {fault}, {ROOT}{SERVICE_ACCOUNT}: {missing}"
         raise CniError(PLUGIN_FAILURE, f"no kubeconfig; looked at {looked}", f"name one with {label}")
     return account, IN_CLUSTER
 
@@ -75,16 +111,16 @@ def _service_account(environ: Mapping[str, str]) -> tuple[list[str], str]:
     Both are needed, files and variables: thick Multus has the variables without the files.
     """
     account = [f"{ROOT}{SERVICE_ACCOUNT}/{name}" for name in ("token", "ca.crt")]
-    state = next(filter(None, map(_state, account)), "")
-    if not state and not (environ.get("KUBERNETES_SERVICE_HOST") and environ.get("KUBERNETES_SERVICE_PORT")):
-        state = "there, but no $KUBERNETES_SERVICE_HOST and _PORT"
-    return account, state
+    fault = next(filter(None, map(state, account)), "")
+    if not fault and not (environ.get("KUBERNETES_SERVICE_HOST") and environ.get("KUBERNETES_SERVICE_PORT")):
+        fault = "there, but no $KUBERNETES_SERVICE_HOST and _PORT"
+    return account, fault
 
 
 def _listed(environ: Mapping[str, str]) -> list[str]:
     """What there is of the list in $KUBECONFIG. If it is set, nothing else will do."""
     listed = list(dict.fromkeys(filter(None, environ.get("KUBECONFIG", "").split(":"))))
-    there = [path for path in listed if _state(path) != _MISSING]
+    there = [path for path in listed if state(path) != MISSING]
     if listed and not there:
         raise CniError(
             PLUGIN_FAILURE,
@@ -94,9 +130,13 @@ def _listed(environ: Mapping[str, str]) -> list[str]:
     return there
 
 
-def _single_files(environ: Mapping[str, str]) -> list[tuple[str, str]]:
-    home = environ.get("HOME") or ROOT + _home()
-    return [*((ROOT + path, "the kubelet's own") for path in KUBELET_FILES), (f"{home}/.kube/config", "~/.kube/config")]
+def _single_files(environ: Mapping[str, str], running: str) -> list[tuple[str, str]]:
+    """Return the places of one kubeconfig each, and what they are, in the order in which they count."""
+    found = {running: "the running kubelet's --kubeconfig"} if running else {}
+    for path in KUBELET_FILES:
+        found.setdefault(ROOT + path, "the kubelet's own")
+    found.setdefault(f"{environ.get('HOME') or ROOT + _home()}/.kube/config", "~/.kube/config")
+    return list(found.items())
 
 
 def _home() -> str:
@@ -109,15 +149,15 @@ def _home() -> str:
         return ""
 
 
-_MISSING = "missing"
+MISSING = "missing"
 
 
-def _state(path: str) -> str:
-    """Why there is no such file, or "" if there is."""
+def state(path: str) -> str:
+    """Return why there is no such file, or "" if there is."""
     try:
         os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
-        return _MISSING
+        return MISSING
     except OSError as error:
         return os.strerror(error.errno or 0).lower()
     except ValueError:

@@ -65,16 +65,23 @@ class Invalid(ValueError):
     """The text names the key and the types, never the value."""
 
 
+class OtherKind(Invalid):
+    """The document is no object, or one of another kind or version."""
+
+
 class Entries:
     """What one kubeconfig holds: clusters, users and contexts by name."""
 
     def __init__(self, document: object, directory: str) -> None:
         """Relative paths are taken from the directory (symbolic links in it are not resolved). Raises Invalid."""
+        if document is not None and not isinstance(document, dict):
+            raise OtherKind(str(_mismatch(document, "", "object")))
         config = {} if document is None else _checked(document, _CONFIG, "", directory)
         assert isinstance(config, dict)
         kind, version = config.get("kind") or "Config", config.get("apiVersion") or "v1"
         if (kind, version) != ("Config", "v1"):
-            raise Invalid(f'no kind "{kind}" is registered for version "{version}"')
+            raise OtherKind(f'no kind "{kind}" is registered for version "{version}"')
+        self.is_empty = not config.keys() & {"kind", "clusters", "users", "contexts"}
         self.current: str = config.get("current-context", "")
         self.clusters = _by_name(config, "clusters")
         self.users = _by_name(config, "users")

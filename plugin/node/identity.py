@@ -47,7 +47,7 @@ def identify(
     """
     from plugin.kube import client
 
-    server = client.connect(settings.kubeconfig, settings.environ, settings.label)
+    server = client.connect(settings.kubeconfig, settings.environ, settings.label, settings.cache)
     for how, name in _told(settings, server):
         if known and known.name != name:
             forget()

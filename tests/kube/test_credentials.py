@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from plugin.errors import CniError
-from plugin.kube import credentials, der, files, kubeconfig
+from plugin.kube import credentials, der, files, kubeconfig, places
 from plugin.kube.credentials import Credentials
 from tests.support.kubeconfig_cases import FILE_TOKEN, INLINE_TOKEN, PLUGIN_TOKEN, USER, Material, config
-from tests.support.pki import Authority
+from tests.support.pki import Authority, Pair
 
 _AUTHORITY = Authority()
 _NODE_CLAIM = {"kubernetes.io": {"node": {"name": "worker-1", "uid": "1"}}}
@@ -210,3 +210,65 @@ def test_token_of_plugin_with_line_break_is_refused(tmp_path: Path) -> None:
         _load(material, config(_EXEC.format("broken")))
     assert "invalid header field value" in raised.value.msg
     assert "ret" not in raised.value.msg + raised.value.details
+
+
+_NODE = ("system:node:worker-1", ["system:nodes"])
+
+
+def _kubelet(material: Material, **user: str) -> Credentials:
+    """The credentials of a kubeconfig whose user has these keys."""
+    text = config(", ".join(f"{key}: {value}" for key, value in user.items()))
+    return credentials.load(kubeconfig.find(material.write("kubelet.conf", material.filled(text).encode()), {}), {})
+
+
+def _data(pem: bytes) -> str:
+    return base64.b64encode(pem).decode()
+
+
+@pytest.mark.parametrize(
+    ("embedded", "current", "is_renewed"),
+    [
+        (_AUTHORITY.client(*_NODE, expired=True), _AUTHORITY.client(*_NODE), True),
+        (_AUTHORITY.client(*_NODE), _AUTHORITY.client(*_NODE), False),
+        (_AUTHORITY.client(*_NODE, expired=True), _AUTHORITY.client(*_NODE, expired=True), False),
+        (_AUTHORITY.client(*_NODE, expired=True), _AUTHORITY.client("system:node:worker-2", ["system:nodes"]), False),
+        (_AUTHORITY.client("admin", ["system:masters"], expired=True), _AUTHORITY.client(*_NODE), False),
+        (_AUTHORITY.client(*_NODE, expired=True), None, False),
+    ],
+    ids=["expired", "valid", "both expired", "of another node", "not a kubelet's", "none"],
+)
+@pytest.mark.parametrize("place", places.CURRENT_CERTIFICATES)
+def test_current_certificate_of_the_kubelet(
+    place: str,
+    embedded: Pair,
+    current: Pair | None,
+    is_renewed: bool,
+    material: Material,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An expired certificate gives way to the one that the kubelet renews, if it is the same node's."""
+    monkeypatch.setattr(places, "ROOT", str(tmp_path))
+    path = tmp_path / place.lstrip("/")
+    path.parent.mkdir(parents=True)
+    if current:
+        path.write_bytes(current.certificate + current.key)
+    keys = {
+        "client-certificate-data": _data(embedded.certificate),
+        "client-key-data": _data(embedded.key),
+    }
+    found = _kubelet(material, **keys)
+    taken = current.certificate + current.key if current and is_renewed else embedded.certificate
+    assert found.certificate == taken
+    assert found.source == (str(path) if is_renewed else f"{material.directory}/kubelet.conf")
+
+
+def test_current_certificate_without_a_key(material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A certificate alone is of no use."""
+    monkeypatch.setattr(places, "ROOT", str(tmp_path))
+    path = tmp_path / places.CURRENT_CERTIFICATES[0].lstrip("/")
+    path.parent.mkdir(parents=True)
+    path.write_bytes(_AUTHORITY.client(*_NODE).certificate)
+    old = _AUTHORITY.client(*_NODE, expired=True)
+    keys = {"client-certificate-data": _data(old.certificate), "client-key-data": _data(old.key)}
+    assert _kubelet(material, **keys).key == old.key

@@ -12,7 +12,7 @@ import pytest
 
 from plugin import deadline
 from plugin.errors import DECODE_FAILURE, INVALID_CONFIG, IO_FAILURE, PLUGIN_FAILURE, CniError
-from plugin.kube import credentials, files, kubeconfig, places
+from plugin.kube import credentials, files, kubeconfig, kubelet, places
 from tests.support.kubeconfig_cases import (
     CASES,
     FILE_TOKEN,
@@ -151,6 +151,10 @@ _PLACES = [
     ("var/lib/kubelet/kubeconfig", "the kubelet's own"),
     ("var/lib/rancher/k3s/agent/kubelet.kubeconfig", "the kubelet's own"),
     ("var/lib/rancher/rke2/agent/kubelet.kubeconfig", "the kubelet's own"),
+    ("var/lib/k0s/kubelet.conf", "the kubelet's own"),
+    ("var/snap/microk8s/current/credentials/kubelet.config", "the kubelet's own"),
+    ("etc/kubernetes/kubelet-kubeconfig", "the kubelet's own"),
+    ("etc/kubernetes/kubeconfig-kubelet", "the kubelet's own"),
     ("home/.kube/config", "~/.kube/config"),
 ]
 
@@ -162,6 +166,63 @@ def test_order_of_places(first: int, node: Path, material: Material) -> None:
         _put(node / place, material)
     found = kubeconfig.find("", _environ(HOME=str(node / "home")))
     assert (found.path, found.why) == (str(node / _PLACES[first][0]), _PLACES[first][1])
+
+
+NO_KUBECONFIGS = {
+    "a KubeletConfiguration": (
+        "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\nclusterDNS: [10.96.0.10]\n",
+        'no kind "KubeletConfiguration" is registered for version "kubelet.config.k8s.io/v1beta1"',
+    ),
+    "empty": ("", "nothing in it"),
+    "comments alone": ("# written by cloud-init\n", "nothing in it"),
+    "an empty object": ("{}\n", "nothing in it"),
+    "other settings": ("KUBELET_ARGS: --v=2\n", "nothing in it"),
+    "text": ("KUBELET_ARGS=--v=2\n", "cannot unmarshal string"),
+    "not YAML": ("a: [1\nb: '\n", "not YAML"),
+    "a directory": (None, "a directory"),
+}
+
+
+@pytest.mark.parametrize(("text", "what"), NO_KUBECONFIGS.values(), ids=NO_KUBECONFIGS)
+def test_place_without_a_kubeconfig_is_passed_over(
+    text: str | None, what: str, node: Path, material: Material, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is not a kubeconfig in the first place does not hide the second, and is told."""
+    monkeypatch.setattr(files, "PATIENCE", 0.0)
+    first = node / "etc/kubernetes/kubelet.conf"
+    first.parent.mkdir(parents=True)
+    first.mkdir() if text is None else first.write_text(text)
+    with pytest.raises(CniError) as raised:
+        kubeconfig.find("", _environ(HOME=f"{node}/home"))
+    assert (raised.value.code, f"{first}: " in raised.value.msg, what in raised.value.msg) == (100, True, True)
+    second = _put(node / "var/lib/kubelet/kubeconfig", material)
+    found = kubeconfig.find("", _environ())
+    assert found.path == second
+    (told,) = found.passed_over
+    assert told.startswith(f"{first}: ") and what in told
+
+
+def test_place_that_is_being_written_is_not_passed_over(node: Path, material: Material) -> None:
+    """A kubelet's kubeconfig that is half-written is waited for: it comes before the one in the home directory."""
+    path = node / "etc/kubernetes/kubelet.conf"
+    path.parent.mkdir(parents=True)
+    path.write_text("")
+    _put(node / "home/.kube/config", material)
+    writer = _later(0.15, lambda: path.write_text(material.filled(_PLAIN)))
+    try:
+        assert kubeconfig.find("", _environ(HOME=f"{node}/home")).path == str(path)
+    finally:
+        writer.join()
+
+
+def test_running_kubelet_comes_first(node: Path, material: Material, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the kubelet that runs was told is surer than any usual place; its file may be missing all the same."""
+    usual, told = _put(node / "etc/kubernetes/kubelet.conf", material), node / "data/kubelet.kubeconfig"
+    monkeypatch.setattr(kubelet, "kubeconfig", lambda _proc, _cache: str(told))
+    assert kubeconfig.find("", _environ()).path == usual
+    _put(told, material)
+    found = kubeconfig.find("", _environ())
+    assert (found.path, found.why) == (str(told), "the running kubelet's --kubeconfig")
 
 
 def test_variable_before_the_kubelets_own(node: Path, material: Material) -> None:

@@ -32,7 +32,9 @@ def kubeconfig(context: Context) -> Finding:
     if context.pinned_file:
         return skip(f"not needed: the ranges are in {context.pinned_file}")
     settings = context.settings
-    config = context.kubeconfig = files.find(settings.kubeconfig, settings.environ, settings.label)
+    config = context.kubeconfig = files.find(
+        settings.kubeconfig, settings.environ, settings.label, cache=settings.cache
+    )
     what = f"{config.path} ({config.why}), user {config.user_name!r}, server {config.server}"
     if config.server.startswith("http://"):
         return warn("http", f"{what}: plain HTTP, so no credential is sent", "write https:// and the server's TLS port")
