@@ -20,7 +20,8 @@ _FIRST_NAMESPACE = 0xEFFFFFFC
 # Programs that run on the node itself. One of them is enough to know that the node's processes are visible, if the
 # node is a container (kind, k3d).
 _NODE_PROGRAMS = frozenset((b"containerd", b"crio", b"dockerd", b"kubelet", b"systemd"))
-_RUNTIMES = frozenset((b"containerd", b"crio", b"dockerd"))
+_CRIO = b"crio"
+_RUNTIMES = frozenset((b"containerd", _CRIO, b"dockerd"))
 _CONTAINER_VARIABLE = b"CNI_CONTAINERID="
 _WORD = re.compile(rb"[0-9A-Za-z]+")
 _LIMIT = 1 << 17  # bytes of a file of /proc
@@ -45,7 +46,8 @@ class Processes:
     """All processes.
 
     trouble: why there may be more of them than can be seen; empty if not. own: inode of the machine's own network
-    namespace, in which no pod can be. runtimes: container runtimes in that.
+    namespace, in which no pod can be. runtimes: container runtimes in that. has_pauses: whether they keep a process in
+    the namespace of every pod; CRI-O does not.
     """
 
     def __init__(self) -> None:
@@ -55,15 +57,17 @@ class Processes:
         self._by_word: dict[bytes, list[Process]] = {}
         self._in_namespace: dict[int, Process] = {}  # one for each
         self._addresses: dict[bytes, Process] | None = None
-        is_node = False
+        is_node = has_crio = False
         for process in self._scan():
             is_on_node = process.namespace in (0, self.own)
             is_node = is_node or (is_on_node and process.name in _NODE_PROGRAMS)
             if is_on_node and process.name in _RUNTIMES:
                 self.runtimes.append(process.pid)
+                has_crio = has_crio or process.name == _CRIO
             for word in set(_WORD.findall(process.text)):
                 self._by_word.setdefault(word, []).append(process)
             self._in_namespace.setdefault(process.namespace, process)
+        self.has_pauses = bool(self.runtimes) and not has_crio
         self.trouble = self.trouble or _blindness(is_node)
 
     def naming(self, container: str) -> list[Process]:
@@ -77,6 +81,10 @@ class Processes:
             return candidates
         whole = re.compile(rb"(?<![0-9A-Za-z])" + re.escape(wanted) + rb"(?![0-9A-Za-z])")
         return [process for process in candidates if whole.search(process.text)]
+
+    def is_inhabited(self, namespace: int) -> bool:
+        """Return whether a process is in the network namespace of this inode."""
+        return namespace in self._in_namespace
 
     def with_address(self, packed: bytes) -> Process | None:
         """A process in a network namespace, other than the machine's own, that has this address configured."""

@@ -6,6 +6,8 @@ none does, all of them can be heard, and it is older than the grace time.
 
 from __future__ import annotations
 
+import os
+import re
 import time
 
 from plugin.evidence import namespaces, results
@@ -26,18 +28,25 @@ EMPTY = "empty"  # host-local was killed between creating the file and writing t
 UNKNOWN = "unknown"
 STATES = (USED, NEW, STALE, EMPTY, UNKNOWN)
 
+# NewNetNS in internal/cri of containerd, pkg/netns.
+_CONTAINERD = re.compile(r"(/var)?/run/netns/cni-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 GRACE = 600.0  # seconds after which an ADD has ended, one way or the other
 
 
 class Verdict:
-    """The state of a lease. evidence: why, for a person. is_proof: the container is certainly gone."""
+    """The state of a lease.
 
-    __slots__ = ("evidence", "is_proof", "state")
+    evidence: why, for a person. is_proof: the container is certainly gone. leftover: path of its network namespace,
+    which has to be removed before the address is free.
+    """
 
-    def __init__(self, state: str, evidence: str, is_proof: bool = False) -> None:
+    __slots__ = ("evidence", "is_proof", "leftover", "state")
+
+    def __init__(self, state: str, evidence: str, is_proof: bool = False, leftover: str = "") -> None:
         self.state = state
         self.evidence = evidence
         self.is_proof = is_proof
+        self.leftover = leftover
 
 
 class Record:
@@ -74,7 +83,7 @@ class Evidence:
 
         named: the operator has named the network, so the runtime that keeps the results also made the store.
         """
-        first = [self.life(lease) for lease in leases]
+        first = [self.life(lease, leftovers=False) for lease in leases]
         alive = {lease.container: found for lease, found in zip(leases, first) if lease.container and found}
         strangers = self._doubt_of_store(network, leases) if not named else ""
         strangers = strangers or self._unknown_namespace(leases)
@@ -84,8 +93,11 @@ class Evidence:
             verdicts.append(Verdict(USED, found) if found else self._without_life(network, lease, strangers))
         return verdicts
 
-    def life(self, lease: Lease) -> str:
-        """What shows that the container of a lease is alive, or that its address is in use; empty if nothing does."""
+    def life(self, lease: Lease, leftovers: bool = True) -> str:
+        """What shows that the container of a lease is alive, or that its address is in use; empty if nothing does.
+
+        leftovers: whether namespaces that a runtime has forgotten count.
+        """
         if not lease.is_readable:
             return ""
         if lease.container:
@@ -93,7 +105,7 @@ class Evidence:
             if naming:
                 return f"{naming[0]} names the container"
             for path in self._paths(lease.container):
-                if self._namespaces.find(path) not in (GONE, UNCERTAIN):
+                if self._namespaces.find(path) not in (GONE, UNCERTAIN) and (leftovers or not self._is_leftover(path)):
                     return f"network namespace {path} exists"
         holder = self._processes.with_address(_packed(lease.address))
         return f"{holder} is in a network namespace that has the address" if holder else ""
@@ -116,6 +128,9 @@ class Evidence:
         for path in paths:
             if self._namespaces.find(path) == UNCERTAIN:
                 return Verdict(UNKNOWN, f"network namespace {path} cannot be examined")
+            if self._is_leftover(path):
+                what = f"network namespace {path} was left behind: no process is in it or names the container"
+                return Verdict(STALE, what, leftover=path)
         if paths:
             what = f"network namespace {paths[0]} is gone, no process names the container"
             return Verdict(STALE, what, is_proof=True)
@@ -130,6 +145,15 @@ class Evidence:
         if doubt:
             return Verdict(UNKNOWN, doubt)
         return Verdict(STALE, "no result of libcni and no process names the container")
+
+    def _is_leftover(self, path: str) -> bool:
+        """Whether a runtime made this namespace and has forgotten it: it keeps a process in those that it knows."""
+        return (
+            self._processes.has_pauses
+            and _CONTAINERD.fullmatch(path) is not None
+            and os.path.ismount(path)
+            and not self._processes.is_inhabited(self._namespaces.find(path))
+        )
 
     def _is_settled(self, lease: Lease) -> bool:
         """Whether the grace time has passed, by the time of the file and by a clock that nobody can set."""

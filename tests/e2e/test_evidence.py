@@ -213,3 +213,28 @@ def test_mounted_namespace(tmp_path: Path, left: str) -> None:
     (released,) = run(call).document()["leases"]
 
     assert released["evidence"] == f"network namespace {path} is gone, no process names the container"
+
+
+FORGOTTEN = "/run/netns/cni-0a1b2c3d-0a1b-0a1b-0a1b-0a1b2c3d4e5f"
+OWN_RUN = f"""set -e
+mount -t tmpfs tmpfs /run && mkdir /run/netns && touch {FORGOTTEN} && unshare --net={FORGOTTEN} true
+"$@"; ls /run/netns"""
+
+
+def test_namespace_left_behind(tmp_path: Path) -> None:
+    """containerd was killed and its state wiped: gc removes the namespace that it forgot together with the lease."""
+    netns.require()
+    call = command(Pod("forgotten"), tmp_path / "data", tmp_path / "results")
+    add_result(tmp_path / "results", Pod("forgotten").container, FORGOTTEN)
+    shutil.copy(shutil.which("cat") or "", tmp_path / "containerd")
+    inside = call._replace(argv=("unshare", "--mount", "sh", "-c", OWN_RUN, "sh", *call.argv))
+    before = run(inside._replace(argv=tuple(each for each in inside.argv if each != "--yes")))
+    with subprocess.Popen([tmp_path / "containerd"], stdin=subprocess.PIPE) as runtime:
+        after = run(inside)
+        runtime.stdin.close()  # type: ignore[union-attr]
+
+    assert json.loads(before.stdout.rpartition(b"}")[0] + b"}")["leases"] == []
+    assert before.stdout.splitlines()[-1] == os.path.basename(FORGOTTEN).encode()
+    (released,) = json.loads(after.stdout)["leases"]
+    assert released["evidence"].startswith(f"network namespace {FORGOTTEN} was left behind: ")
+    assert os.listdir(tmp_path / "data" / NETWORK) == ["lock"]

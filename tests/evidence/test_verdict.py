@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from plugin.evidence import namespaces
+from plugin.evidence import namespaces, verdict
 from plugin.evidence.results import Results
 from plugin.evidence.verdict import EMPTY, GRACE, NEW, STALE, UNKNOWN, USED, Evidence, Record, Verdict
 from plugin.hostlocal import Lease
@@ -251,6 +252,35 @@ def test_namespace_that_cannot_be_examined(machine: Machine) -> None:
     machine.result(ID, netns=str(machine.proc.netns / "loop"))
 
     assert machine.state() == (UNKNOWN, False)
+
+
+@pytest.mark.parametrize(
+    ("runtimes", "inside", "name", "expected"),
+    [
+        (["containerd"], False, "cni-0a1b2c3d-0a1b-0a1b-0a1b-0a1b2c3d4e5f", STALE),
+        (["containerd"], True, "cni-0a1b2c3d-0a1b-0a1b-0a1b-0a1b2c3d4e5f", USED),
+        (["containerd", "crio"], False, "cni-0a1b2c3d-0a1b-0a1b-0a1b-0a1b2c3d4e5f", USED),
+        ([], False, "cni-0a1b2c3d-0a1b-0a1b-0a1b-0a1b2c3d4e5f", USED),
+        (["containerd"], False, "0a1b2c3d-0a1b-0a1b-0a1b-0a1b2c3d4e5f", USED),
+    ],
+)
+def test_namespace_left_behind(
+    machine: Machine, runtimes: list[str], inside: bool, name: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """containerd keeps a process in every namespace it knows: one without is of an earlier life of it."""
+    monkeypatch.setattr(os.path, "ismount", os.path.exists)
+    monkeypatch.setattr(verdict, "_CONTAINERD", re.compile(f"{machine.proc.netns}/cni-[-0-9a-f]{{36}}"))
+    for pid, program in enumerate(runtimes, 50):
+        machine.proc.process(pid, program)
+    path = machine.proc.namespace(name)
+    machine.result(ID, netns=path)
+    if inside:
+        machine.proc.process(4711, "nginx", namespace=path)
+
+    (found,) = machine.judge(lease())
+
+    assert (found.state, found.is_proof, found.leftover) == (expected, False, path if expected == STALE else "")
+    assert Evidence(Results([str(machine.results)])).life(lease()) == f"network namespace {path} exists"
 
 
 @pytest.mark.parametrize("how", ["absent", "other", "hidden", "container"])

@@ -1,7 +1,8 @@
 """Release stale and empty leases; without --yes only list them.
 
 A lease is stale if no process, network namespace or address shows that its container is alive, and it is older than ten
-minutes. If one of the witnesses is missing, the lease is kept, and the reason is printed.
+minutes. If one of the witnesses is missing, the lease is kept, and the reason is printed. A network namespace that a
+killed runtime left mounted is removed with the lease.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 
 from plugin.errors import PLUGIN_FAILURE, CniError
 from plugin.ops import output
-from plugin.ops.leases import attachments, forget, stores, usage
+from plugin.ops.leases import attachments, forget, leftover, stores, usage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -113,8 +114,11 @@ def release(one: Usage, evidence: Evidence, named: bool, troubles: list[CniError
 
 
 def _remove(found: Found, troubles: list[CniError]) -> None:
-    path = os.path.join(found.store.path, found.lease.address)
+    path = found.verdict.leftover
     try:
+        if path:
+            leftover.remove(path)
+        path = os.path.join(found.store.path, found.lease.address)
         os.unlink(path)
         found.gone = True
     except OSError as error:
