@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from plugin import __version__
 from plugin.ops.install import archive
 from tests.support import noderoot, parts
 from tests.support.apiserver import ApiServer
@@ -238,7 +239,8 @@ def test_uninstall(folder: Path) -> None:
     first, second = run("uninstall", folder), run("uninstall", folder)
 
     assert listing(folder) == []
-    assert first.stdout.count("removed ") == 3
+    assert first.stdout.count("removed ") == 4  # with the cache, where install's check has left byte code
+    assert not os.path.exists(os.environ["NODE_IPAM_CACHE"])
     assert (second.returncode, second.stdout) == (0, f"nothing of this program is in {folder}\n")
 
 
@@ -605,3 +607,116 @@ def _mounted(folder: Path, option: str) -> subprocess.CompletedProcess[str]:
     script = f'mount --bind "$1" "$1" && mount -o remount,bind,{option} "$1" && shift && exec "$@"'
     argv = ["unshare", "--mount", "sh", "-c", script, "sh", str(folder), ARCHIVE, "install", "--bin-dir", str(folder)]
     return subprocess.run(argv, capture_output=True, text=True, check=False)
+
+
+class TestUninstallInUse:
+    """uninstall refuses to leave leases behind that no DEL could release."""
+
+    def make(self, tmp_path: Path, **ipam: object) -> list[str]:
+        """A network with two leases; the options that make uninstall look at it."""
+        for name in ("conf", "data/k8snet"):
+            (tmp_path / name).mkdir(parents=True)
+        config = {"cniVersion": "1.0.0", "name": "k8snet", "type": "bridge"}
+        keys = {"type": "kube-node", "dataDir": str(tmp_path / "data"), **ipam}
+        (tmp_path / "conf/10-k8snet.conf").write_text(json.dumps({**config, "ipam": keys}))
+        (tmp_path / "data/k8snet/10.0.0.2").write_text("c1\r\neth0")
+        (tmp_path / "data/k8snet/10.0.0.3").write_text("c2\r\neth0")
+        return ["--conf-dir", str(tmp_path / "conf")]
+
+    def test_refused(self, folder: Path, tmp_path: Path) -> None:
+        """Network and leases are named, nothing is removed, and a drained node lets it go, with its cache."""
+        install(folder)
+        options = self.make(tmp_path)
+        cache = Path(os.environ["NODE_IPAM_CACHE"])
+        cache.mkdir(mode=0o700, exist_ok=True)
+        (cache / "node-1").touch()
+        before = listing(folder)
+
+        done = run("uninstall", folder, *options)
+
+        assert (done.returncode, done.stdout, listing(folder)) == (1, "", before)
+        for words in ("network k8snet", "10-k8snet.conf", "10.0.0.2 (c1), 10.0.0.3 (c2)", "--force"):
+            assert words in done.stderr
+        assert cache.exists()
+
+        for lease in (tmp_path / "data/k8snet").iterdir():
+            lease.unlink()
+        done = run("uninstall", folder, *options)
+        assert (done.returncode, listing(folder), cache.exists()) == (0, [], False), done.stderr
+        assert f"removed {cache}\n" in done.stdout
+        assert "10-k8snet.conf still uses this plugin" in done.stderr
+
+    def test_force(self, folder: Path, tmp_path: Path) -> None:
+        """It goes, and names the leases that stay."""
+        install(folder)
+
+        done = run("uninstall", folder, *self.make(tmp_path), "--force")
+
+        assert (done.returncode, listing(folder)) == (0, [])
+        assert "not released: network k8snet" in done.stderr
+
+    def test_other_types_and_no_leases(self, folder: Path, tmp_path: Path) -> None:
+        """host-local's own networks are not ours, and need nothing of us."""
+        install(folder)
+
+        done = run("uninstall", folder, *self.make(tmp_path, type="host-local"))
+
+        assert (done.returncode, done.stderr, listing(folder)) == (0, "", [])
+
+    def test_files_of_others_in_the_cache(self, folder: Path) -> None:
+        """A directory that somebody else uses as well is left, and that is said."""
+        install(folder)
+        cache = Path(os.environ["NODE_IPAM_CACHE"])
+        cache.mkdir(mode=0o700, exist_ok=True)
+        (cache / "notes.txt").touch()
+
+        done = run("uninstall", folder)
+
+        assert (done.returncode, f"left {cache}: " in done.stdout, (cache / "notes.txt").exists()) == (0, True, True)
+
+    def test_nothing_is_left_after_use(self, folder: Path, tmp_path: Path) -> None:
+        """After a pod came and went there is no cache, no byte code and no file of ours."""
+        with ApiServer() as server:
+            world = World(str(tmp_path), server)
+            world.runtime.directories.insert(0, str(folder))
+            world.runtime.environ["NODE_IPAM_CACHE"] = os.environ["NODE_IPAM_CACHE"]
+            install(folder)
+            world.addresses(world.config())
+            assert world.delete(world.config()).status == 0
+
+        assert run("uninstall", folder).returncode == 0
+
+        assert (listing(folder), os.path.exists(os.environ["NODE_IPAM_CACHE"])) == ([], False)
+
+
+class TestUpgradeAndRollBack:
+    """README "Upgrade, roll back, remove", on a node with running pods."""
+
+    def older(self, tmp_path: Path) -> str:
+        """The archive of an earlier version."""
+        entries = archive.unpack(ARCHIVE)
+        source = entries["plugin/__init__.py"]
+        entries["plugin/__init__.py"] = re.sub(rb'__version__ = "[^"]*"', b'__version__ = "0.0.1"', source)
+        path = tmp_path / "older.pyz"
+        archive.place(str(path), archive.pack(entries))
+        return str(path)
+
+    def test_there_and_back(self, folder: Path, tmp_path: Path) -> None:
+        """Up, down and up again: pods keep their addresses, each file checks and deletes the pods of the other."""
+        old = self.older(tmp_path)
+        with ApiServer() as server:
+            world = World(str(tmp_path), server)
+            world.runtime.directories.insert(0, str(folder))
+            config = world.config()
+            given: dict[str, list[str]] = {}
+            for number, program in enumerate((old, ARCHIVE, old, ARCHIVE)):
+                install(folder, program=program)
+                version = subprocess.check_output([folder / archive.FILE, "version"], text=True).split()[1]
+                assert version == ("0.0.1" if program == old else __version__)
+                for pod in given:
+                    assert world.runtime.run("CHECK", config, Pod(pod)).status == 0
+                given[f"pod-{number}"] = world.addresses(config, f"pod-{number}")
+            assert len({address for addresses in given.values() for address in addresses}) == 8
+            for pod in given:
+                assert world.delete(config, pod).status == 0
+            assert world.leases() == []

@@ -1,0 +1,45 @@
+"""The networks that need the plugin: they are configured with a type of ours, and have leases."""
+
+from __future__ import annotations
+
+import os
+
+from plugin import hostlocal, kube_node
+from plugin.ops.networks import networks
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from plugin.ops.install.root import Root
+    from plugin.ops.networks.networks import Network
+
+_SHOWN = 5  # leases of a network in a message
+
+
+def configured(root: Root, conf_dir: str) -> list[Network]:
+    """Return the networks of ours that the machine's CNI configurations define."""
+    found, _troubles = networks.scan(root.outside(os.path.abspath(conf_dir)))
+    return [each for each in found if each.is_ours]
+
+
+def with_leases(root: Root, wanted: list[Network], environ: Mapping[str, str], bin_dir: str) -> list[str]:
+    """Return a line for each store of these networks that has leases."""
+    found: dict[str, str] = {}
+    for network in wanted:
+        for data_dir in _data_dirs(root, network, environ, bin_dir):
+            store = root.outside(hostlocal.store(data_dir, network.name))
+            leases = list(hostlocal.leases(store))
+            if leases:
+                shown = ", ".join(f"{each.address} ({each.container[:12] or 'empty'})" for each in leases[:_SHOWN])
+                more = f", and {len(leases) - _SHOWN} more" if len(leases) > _SHOWN else ""
+                found[store] = f"network {network.name} ({network.source}): leases in {store}: {shown}{more}"
+    return list(found.values())
+
+
+def _data_dirs(root: Root, network: Network, environ: Mapping[str, str], bin_dir: str) -> list[str]:
+    """Return where the leases may be; of another machine's node-annotation only the default place is known."""
+    if root.is_own():
+        return networks.data_dirs(network, environ, bin_dir)
+    named = network.ipam.get("dataDir") if network.type == kube_node.NAME else None
+    return [named if isinstance(named, str) and named else hostlocal.DATA_DIR]
