@@ -701,6 +701,11 @@ class TestUpgradeAndRollBack:
         archive.place(str(path), archive.pack(entries))
         return str(path)
 
+    def test_the_first_version_recognizes_this_file(self) -> None:
+        """install of 0.1.0 replaces a file with this name in its first 4096 bytes, and keeps no copy of it."""
+        with open(ARCHIVE, "rb") as file:
+            assert b"plugin/__init__.py" in file.read(4096)
+
     def test_there_and_back(self, folder: Path, tmp_path: Path) -> None:
         """Up, down and up again: pods keep their addresses, each file checks and deletes the pods of the other."""
         old = self.older(tmp_path)
