@@ -6,7 +6,7 @@ import os
 import time
 
 from plugin import TYPES, cni, delegate, fast, hostlocal, process, values
-from plugin.cache import attachment, location
+from plugin.cache import attachment, location, name_of
 from plugin.errors import INVALID_CONFIG, NOT_AVAILABLE, CniError
 from plugin.log import Log
 from plugin.start import warm
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def answer(program: str, command: str, environ: Mapping[str, str], raw: bytes | None) -> tuple[int, bytes]:
     """Do one CNI command; (exit status, what to print). raw is standard input where it has been read already."""
-    log, version = Log(), ""
+    log, version, chosen = Log(), "", None
     try:
         cni.check_environment(command, environ)
         if command == "VERSION":
@@ -38,12 +38,13 @@ def answer(program: str, command: str, environ: Mapping[str, str], raw: bytes | 
     except CniError as error:
         if command == "STATUS" and version:  # a request that keeps to the contract: an ADD like it would fail now
             error.code = NOT_AVAILABLE
-        log.error(error.msg, command=command, code=error.code, details=error.details, **_who(environ))
+        record = log.error if _is_news(command, chosen, error.msg) else log.debug
+        record(error.msg, command=command, code=error.code, details=error.details, **_who(environ))
         return 1, cni.error_answer(error, version)
     except delegate.Refused as refusal:
         log.error(f"next plugin: {refusal}", command=command, **_who(environ))
         return refusal.status, refusal.answer
-    record = log.error if status else log.info
+    record = log.error if status else log.info if _is_news(command, chosen, "ready") else log.debug
     record(command, answer=printed.decode("utf-8", "replace").strip(), **_who(environ))
     return status, printed
 
@@ -157,6 +158,18 @@ def _is_memorable(request: Request, chosen: Settings, plan: Plan) -> bool:
     is_usual = not chosen.log.file and chosen.cache.path == location(request.environ)
     named, mentioned = "ipv4-namespaces" in request.ipam(), b"ipv4-namespaces" in request.raw
     return is_usual and named == mentioned and plan.until > time.time()
+
+
+def _is_news(command: str, chosen: Settings | None, text: str) -> bool:
+    """Return whether this is not the answer that the last STATUS of this network had; kubelet asks every 5 s."""
+    if command != "STATUS" or chosen is None or not chosen.log.file:
+        return True
+    name = "status:" + name_of(str(chosen.log.context).encode())
+    answer = "".join(letter for letter in text[:1000] if not letter.isdigit())  # an age in it is no change
+    if chosen.cache.target(name) == answer:
+        return False
+    chosen.cache.link(name, answer)
+    return True
 
 
 def _who(environ: Mapping[str, str]) -> dict[str, str]:
