@@ -172,6 +172,9 @@ class Client:
         if ends is None:
             return "renew the credentials in this kubeconfig"
         date = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(ends))
+        pod = credentials.pod(self.credentials)
+        if pod and ends > time.time():  # the server refuses a token when its pod is deleted
+            return f"the token is valid until {date}, but its pod {pod} is gone: deploy that again"
         return f"they {'expired on' if ends < time.time() else 'are valid until'} {date}; renew them in this kubeconfig"
 
 

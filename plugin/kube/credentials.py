@@ -197,6 +197,14 @@ def _certificate_node(pem: bytes) -> str:
     return common_name[len(_NODE_USER) :] if is_kubelets else ""
 
 
+def pod(credentials: Credentials) -> str:
+    """Return NAMESPACE/NAME of the pod that a token is bound to; empty if it is bound to none. Never raises."""
+    claim = _claims(credentials).get("kubernetes.io")
+    bound = claim.get("pod") if isinstance(claim, dict) else None
+    name = bound.get("name") if isinstance(bound, dict) else None
+    return f"{claim.get('namespace')}/{name}" if isinstance(claim, dict) and isinstance(name, str) else ""
+
+
 def expiry(credentials: Credentials) -> float | None:
     """When the credential ends, in seconds since the epoch, where it says so. Never raises."""
     ends = [credentials.expires, _claims(credentials).get("exp")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import subprocess
@@ -380,6 +381,28 @@ def test_401_tells_the_expiry_date(tmp_path: Path, expired: bool, text: str) -> 
     (tmp_path / "kubeconfig").write_text(json.dumps(config(**entry)))
     error = failure(client.connect(str(tmp_path / "kubeconfig"), {}), status=401)
     assert (error.details.startswith(text), " UTC; renew them" in error.details) == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "claims", "text"),
+    [
+        (3600, {"namespace": "kube-system", "pod": {"name": "node-ipam-x"}}, "its pod kube-system/node-ipam-x is gone"),
+        (-60, {"namespace": "kube-system", "pod": {"name": "node-ipam-x"}}, "they expired on 20"),
+        (3600, {"namespace": "kube-system", "serviceaccount": {"name": "a"}}, "they are valid until 20"),
+        (3600, {"pod": "odd"}, "they are valid until 20"),
+    ],
+)
+def test_401_for_a_token_of_a_pod(tmp_path: Path, seconds: int, claims: dict[str, object], text: str) -> None:
+    """A token that is refused before its end has lost its pod, if it is bound to one."""
+    payload = base64.urlsafe_b64encode(
+        json.dumps({"exp": time.time() + seconds, "kubernetes.io": claims}).encode()
+    ).decode()
+    (tmp_path / "kubeconfig").write_text(json.dumps(config(token=f"e30.{payload}.c2ln")))
+
+    error = failure(client.connect(str(tmp_path / "kubeconfig"), {}), status=401)
+
+    assert text in error.details
+    assert payload not in error.details
 
 
 def test_list_in_pages(net: responses.RequestsMock, connected: client.Client) -> None:
