@@ -1,7 +1,7 @@
 """GC: release what is in no attachment, each lease by host-local's own DEL.
 
-The runtime's list is one witness. A container that it does not know, but that is alive by other evidence, keeps its
-leases: a runtime that has lost its state sends an empty list.
+The runtime's list is one piece of evidence. A container that is not in it, but that is alive by other evidence, keeps
+its leases: a runtime that has lost its state sends an empty list.
 
 https://www.cni.dev/docs/spec/#gc-clean-up-any-stale-resources
 """
@@ -26,7 +26,7 @@ _TOLD = 2000  # characters of trouble in one error
 
 
 def collect(request: Request, data_dirs: Sequence[str], log: Log) -> None:
-    """Release the stale leases of the request's network; go on past errors, then raise one CniError of them all."""
+    """Release the stale leases of the request's network. Errors are collected and raised as one CniError."""
     valid = valid_attachments(request.config)
     if valid is None:
         return
@@ -49,7 +49,7 @@ def collect(request: Request, data_dirs: Sequence[str], log: Log) -> None:
 
 
 def valid_attachments(config: dict[str, Any]) -> set[tuple[str, str]] | None:
-    """(container, interface) of every attachment in use; None if the caller sends no list. Raises CniError.
+    """Return (container, interface) of every attachment in use; None without a list. Raises CniError.
 
     null is Go's empty list: nothing is in use. libcni sends the list under both keys.
     """
@@ -61,7 +61,7 @@ def valid_attachments(config: dict[str, Any]) -> set[tuple[str, str]] | None:
 
 
 def stale(store: str, valid: set[tuple[str, str]], started: float) -> dict[tuple[str, str], list[Lease]]:
-    """The attachments that are not in the list, with their leases; not what was reserved since the request came.
+    """Return the attachments that are not in the list, with their leases, except those made since the request.
 
     host-local before 0.8 wrote the container only: such a lease is in use when any attachment has the container.
     """
@@ -76,7 +76,7 @@ def stale(store: str, valid: set[tuple[str, str]], started: float) -> dict[tuple
 
 
 def _attachments(key: str, listed: object) -> set[tuple[str, str]]:
-    """The pairs in one list."""
+    """Return the pairs in one list. Raises CniError."""
     pairs: set[tuple[Any, Any]] = set()
     for each in listed if isinstance(listed, list) else [] if listed is None else [None]:
         pair = (each.get("containerID"), each.get("ifname")) if isinstance(each, dict) else (None, None)
@@ -88,7 +88,7 @@ def _attachments(key: str, listed: object) -> set[tuple[str, str]]:
 
 
 def _alive(leases: Sequence[Lease], valid: set[tuple[str, str]]) -> dict[str, str]:
-    """Containers of these leases that may be alive though the runtime does not list them, and why."""
+    """Return the containers of these leases that are not in the list but may be alive, and why."""
     listed = {container for container, _interface in valid}
     unlisted = [lease for lease in leases if lease.container not in listed]
     if not unlisted:
@@ -96,7 +96,7 @@ def _alive(leases: Sequence[Lease], valid: set[tuple[str, str]]) -> dict[str, st
     from plugin.evidence.verdict import Evidence
 
     evidence = Evidence()
-    return {each.container: why for each in unlisted if (why := evidence.life(each) or evidence.blindness)}
+    return {each.container: why for each in unlisted if (why := evidence.liveness(each) or evidence.hidden)}
 
 
 def _free(request: Request, data_dir: str, container: str, interface: str) -> None:

@@ -1,1 +1,1 @@
-"""Whether the container that holds a lease is alive: what libcni, the kernel and our own records say of it."""
+"""Evidence on whether the container that holds a lease is alive: libcni's results, the kernel, our own records."""

@@ -27,9 +27,9 @@ class Namespaces:
         self._roots = _roots((1, *runtimes))
 
     def find(self, path: str) -> int:
-        """The inode of the network namespace at this path; GONE if there is none, UNCERTAIN if that cannot be told.
+        """Return the inode of the network namespace at this path; GONE or UNCERTAIN if there is none.
 
-        The path of a process that has ended may lead to the machine's own namespace, once its number is used again.
+        The machine's own namespace counts as GONE: the number of a process that ended may be used again.
         """
         found = self._look(path)
         if found == GONE and not path.startswith(f"{PROC}/"):
@@ -39,7 +39,7 @@ class Namespaces:
         return GONE if found == self._own else found
 
     def mounted(self) -> Iterator[tuple[str, int]]:
-        """Path and inode of every network namespace that is mounted in a usual place."""
+        """Return path and inode of every network namespace that is mounted in DIRECTORIES."""
         seen: set[int] = set()
         for directory in (root + each for root in ("", *self._roots) for each in DIRECTORIES):
             try:
@@ -66,7 +66,7 @@ class Namespaces:
 
 
 def _roots(pids: Sequence[int]) -> list[str]:
-    """The root directories of these processes, as far as they have other mounts than this process has."""
+    """Return the root directories of those processes that have mounts of their own."""
     found: dict[int, str] = {}
     ours = _stat(f"{PROC}/self/ns/mnt")
     for pid in pids:

@@ -1,7 +1,7 @@
-"""The processes of this machine, and which container each belongs to: by cgroup, command line, CNI's environment.
+"""The processes of this machine and the container that each names, in its cgroup, command line or environment.
 
-The sandbox of a pod is in the cgroup of its pause process and in the command line of its shim (containerd, Docker,
-Kata), of conmon (podman, CRI-O) or of a virtual machine. While CNI runs for it, it is in the environment of plugins.
+The id of a sandbox is in the cgroup of its pause process, and in the command line of its shim (containerd, Docker,
+Kata), of conmon (podman, CRI-O) or of a virtual machine. While a CNI plugin runs, it is in the plugin's environment.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
 # PROC_PID_INIT_INO in include/linux/proc_ns.h: the process namespace of the machine itself.
 _FIRST_NAMESPACE = 0xEFFFFFFC
-# Programs that run on the node itself. One of them is enough to know that the node's processes are visible, if the
-# node is a container (kind, k3d).
+# Programs of the node itself. If the node is a container (kind, k3d), one of them shows that its processes are visible.
 _NODE_PROGRAMS = frozenset((b"containerd", b"crio", b"dockerd", b"kubelet", b"systemd"))
 _CRIO = b"crio"
 _RUNTIMES = frozenset((b"containerd", _CRIO, b"dockerd"))
@@ -45,9 +44,9 @@ class Process:
 class Processes:
     """All processes.
 
-    trouble: why there may be more of them than can be seen; empty if not. own: inode of the machine's own network
-    namespace, in which no pod can be. runtimes: container runtimes in that. has_pauses: whether they keep a process in
-    the namespace of every pod; CRI-O does not.
+    trouble: why some may be hidden; empty if none is. own: inode of the machine's own network namespace, in which no
+    pod can be. runtimes: pids of container runtimes in it. has_pauses: the runtimes keep a process in the namespace of
+    every pod; CRI-O does not.
     """
 
     def __init__(self) -> None:
@@ -71,7 +70,7 @@ class Processes:
         self.trouble = self.trouble or _blindness(is_node)
 
     def naming(self, container: str) -> list[Process]:
-        """The processes that name this container."""
+        """Return the processes that name this container."""
         wanted = container.encode()
         words = _WORD.findall(wanted)
         if not words:
@@ -82,12 +81,12 @@ class Processes:
         whole = re.compile(rb"(?<![0-9A-Za-z])" + re.escape(wanted) + rb"(?![0-9A-Za-z])")
         return [process for process in candidates if whole.search(process.text)]
 
-    def is_inhabited(self, namespace: int) -> bool:
+    def has_process_in(self, namespace: int) -> bool:
         """Return whether a process is in the network namespace of this inode."""
         return namespace in self._in_namespace
 
     def with_address(self, packed: bytes) -> Process | None:
-        """A process in a network namespace, other than the machine's own, that has this address configured."""
+        """Return a process whose network namespace, other than the machine's own, has this address."""
         if self._addresses is None:
             self._addresses = {}
             for inode, process in self._in_namespace.items():
@@ -122,7 +121,7 @@ def _process(pid: int) -> Process:
 
 
 def _running_for(pid: int) -> list[bytes]:
-    """The container for which this process, a CNI plugin, runs."""
+    """Return the container for which this process runs, if it is a CNI plugin."""
     try:
         variables = _read(pid, "environ").split(b"\0")
     except OSError:
@@ -131,7 +130,7 @@ def _running_for(pid: int) -> list[bytes]:
 
 
 def _own_namespace() -> int:
-    """The network namespace of the first process or, if this user cannot see that, of this one; 0 if it is unknown."""
+    """Return the network namespace of process 1 or, if that is hidden, of this process; 0 if both are."""
     for pid in ("1", "self"):
         try:
             return os.stat(f"{namespaces.PROC}/{pid}/ns/net").st_ino
@@ -141,7 +140,7 @@ def _own_namespace() -> int:
 
 
 def _blindness(is_node: bool) -> str:
-    """Why the processes of containers may be invisible: this one is in a container itself."""
+    """Return why the processes of other containers are hidden: this process is in a container itself."""
     try:
         first = os.stat(f"{namespaces.PROC}/self/ns/pid").st_ino == _FIRST_NAMESPACE
     except OSError:
@@ -150,7 +149,7 @@ def _blindness(is_node: bool) -> str:
 
 
 def _local_addresses(pid: int) -> Iterator[bytes]:
-    """The addresses in the network namespace of this process, as bytes."""
+    """Return the addresses in the network namespace of this process, packed."""
     try:
         lines = _read(pid, "net/fib_trie").splitlines()
     except OSError:

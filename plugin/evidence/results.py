@@ -25,7 +25,7 @@ _LIMIT = 1 << 20  # bytes of a result
 
 
 class Result:
-    """One file: an attachment as libcni remembers it.
+    """One file: an attachment as libcni keeps it.
 
     namespaces: paths of the network namespace; empty if the result does not name it. made: epoch seconds.
     """
@@ -39,7 +39,7 @@ class Result:
 
 
 class Results:
-    """All results in some directories. trouble: why they are incomplete or absent; empty if they are not."""
+    """All results in some directories. trouble: why they may be incomplete; empty if they are not."""
 
     def __init__(self, directories: Sequence[str], required: Sequence[str] = ()) -> None:
         """required: directories that must hold results."""
@@ -58,7 +58,7 @@ class Results:
             self.trouble = self.trouble or f"there are no results in {' or '.join(self.directories)}"
 
     def of(self, container: str) -> list[Result]:
-        """The results of this container, for all networks and interfaces.
+        """Return the results of this container, for all networks and interfaces.
 
         That is more than those of one interface: thick Multus keeps the results of secondary networks inside its own
         pod, so there may be a result for eth0 alone.
@@ -68,22 +68,22 @@ class Results:
         return self._of.get(container, []) + names
 
     def containers(self) -> set[str]:
-        """The containers that results name inside."""
+        """Return the containers that results name in their content."""
         return set(self._of)
 
     def has_network(self, network: str) -> bool:
-        """Whether a result names this network."""
+        """Return whether a result names this network."""
         return network in self._oldest
 
     def since(self, network: str) -> float:
-        """When the oldest result was made, of this network if there is one (epoch seconds).
+        """Return when the oldest result was made, of this network if there is one (epoch seconds).
 
-        An older attachment may have lost its result with others.
+        An older attachment may have lost its result.
         """
         return self._oldest.get(network, min(self._oldest.values(), default=float("inf")))
 
     def add(self, path: str, raw: bytes, made: float) -> None:
-        """Take in one file. Without the kind it may be half written, or of an old libcni: its name counts."""
+        """Add one file. A half-written file, or that of an old libcni, counts by its name."""
         try:
             value = json.loads(raw)
         except (ValueError, RecursionError):
@@ -99,7 +99,7 @@ class Results:
         self.count += 1
 
     def _read(self, directory: str) -> str:
-        """Read a directory; returns why it cannot be read."""
+        """Read a directory; return why it cannot be read."""
         try:
             names = os.listdir(directory)
         except FileNotFoundError:
@@ -120,7 +120,7 @@ class Results:
 
 
 def _namespaces(cached: dict[str, Any]) -> list[str]:
-    """The network namespace: 'netns' since libcni 1.2; in any version, the sandbox of the result's interfaces."""
+    """Return the network namespace: 'netns' since libcni 1.2; in all versions, 'sandbox' of an interface."""
     found = [cached.get("netns")]
     result = cached.get("result")
     interfaces = result.get("interfaces") if isinstance(result, dict) else None

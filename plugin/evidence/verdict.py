@@ -1,7 +1,7 @@
-"""Judge leases: is the container alive that holds them? In doubt it may be.
+"""Judge leases: used, stale, or unknown.
 
-A lease is in use if any witness says so: a process, a network namespace, an address inside one. It is stale only if
-none does, all of them can be heard, and it is older than the grace time.
+A lease is used if any evidence says so: a process, a network namespace, an address inside one. It is stale only if none
+does, all evidence can be examined, and the lease is older than the grace time.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ EMPTY = "empty"  # host-local was killed between creating the file and writing t
 UNKNOWN = "unknown"
 STATES = (USED, NEW, STALE, EMPTY, UNKNOWN)
 
+FOREIGN = "no result of libcni names the network or a container that has a lease in it"
 # NewNetNS in internal/cri of containerd, pkg/netns.
 _CONTAINERD = re.compile(r"(/var)?/run/netns/cni-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 GRACE = 600.0  # seconds after which an ADD has ended, one way or the other
@@ -36,8 +37,8 @@ GRACE = 600.0  # seconds after which an ADD has ended, one way or the other
 class Verdict:
     """The state of a lease.
 
-    evidence: why, for a person. is_proof: the container is certainly gone. leftover: path of its network namespace,
-    which has to be removed before the address is free.
+    evidence: the reason, for a person. is_proof: the container is certainly gone. leftover: path of its abandoned
+    network namespace, which must be removed before the address is free.
     """
 
     __slots__ = ("evidence", "is_proof", "leftover", "state")
@@ -50,7 +51,7 @@ class Verdict:
 
 
 class Record:
-    """What our own ADD has recorded. netns: path of the network namespace. made: seconds of CLOCK_BOOTTIME."""
+    """An attachment recorded by our own ADD. netns: path of the namespace. made: seconds of CLOCK_BOOTTIME."""
 
     __slots__ = ("container", "interface", "made", "netns")
 
@@ -62,9 +63,9 @@ class Record:
 
 
 class Evidence:
-    """All witnesses, as of now.
+    """All evidence, as of now.
 
-    trouble: why libcni's results are no witness; blindness: why processes and namespaces are none; empty if they are.
+    trouble: why libcni's results prove nothing; empty if they do. hidden: why processes or namespaces are not visible.
     """
 
     def __init__(self, found: Results | None = None, records: Sequence[Record] = ()) -> None:
@@ -72,31 +73,31 @@ class Evidence:
         self.trouble = self.results.trouble
         self._processes = Processes()
         self._namespaces = Namespaces(self._processes.own, self._processes.runtimes)
-        self.blindness = self._processes.trouble or self._namespaces.trouble
+        self.hidden = self._processes.trouble or self._namespaces.trouble
         self._records: dict[str, list[Record]] = {}
         for record in records:
             self._records.setdefault(record.container, []).append(record)
         self._boot = _boot_time()
 
     def judge(self, network: str, leases: Sequence[Lease], named: bool = False) -> list[Verdict]:
-        """A verdict on each lease of a store.
+        """Return a verdict on each lease of a store.
 
-        named: the operator has named the network, so the runtime that keeps the results also made the store.
+        named: the runtime that keeps the results certainly made the store; the operator or the plugin says so.
         """
-        first = [self.life(lease, leftovers=False) for lease in leases]
+        first = [self.liveness(lease, leftovers=False) for lease in leases]
         alive = {lease.container: found for lease, found in zip(leases, first) if lease.container and found}
-        strangers = self._doubt_of_store(network, leases) if not named else ""
-        strangers = strangers or self._unknown_namespace(leases)
+        doubt = "" if named else self._foreign_store(network, leases)
+        doubt = doubt or self._unknown_namespace(leases)
         verdicts = []
         for lease, own in zip(leases, first):
             found = own or alive.get(lease.container, "")
-            verdicts.append(Verdict(USED, found) if found else self._without_life(network, lease, strangers))
+            verdicts.append(Verdict(USED, found) if found else self._without_liveness(network, lease, doubt))
         return verdicts
 
-    def life(self, lease: Lease, leftovers: bool = True) -> str:
-        """What shows that the container of a lease is alive, or that its address is in use; empty if nothing does.
+    def liveness(self, lease: Lease, leftovers: bool = True) -> str:
+        """Return what shows that the container of a lease is alive or its address in use; empty if nothing does.
 
-        leftovers: whether namespaces that a runtime has forgotten count.
+        leftovers: whether abandoned namespaces count.
         """
         if not lease.is_readable:
             return ""
@@ -110,36 +111,36 @@ class Evidence:
         holder = self._processes.with_address(_packed(lease.address))
         return f"{holder} is in a network namespace that has the address" if holder else ""
 
-    def _without_life(self, network: str, lease: Lease, strangers: str) -> Verdict:
-        """For a lease that no witness calls alive."""
+    def _without_liveness(self, network: str, lease: Lease, doubt: str) -> Verdict:
+        """Return the verdict on a lease without a sign of life."""
         if not lease.is_readable:
             return Verdict(UNKNOWN, lease.trouble)
         if not self._is_settled(lease):
             return Verdict(NEW, f"its ADD may be running: {GRACE / 60:.0f} minutes have not passed")
-        if self.blindness:
-            return Verdict(UNKNOWN, self.blindness)
+        if self.hidden:
+            return Verdict(UNKNOWN, self.hidden)
         if not lease.container:
             return Verdict(EMPTY, "it names no container", is_proof=True)
-        return self._dead(network, lease, strangers)
+        return self._stale_or_unknown(network, lease, doubt)
 
-    def _dead(self, network: str, lease: Lease, strangers: str) -> Verdict:
-        """For a settled lease whose container no process names."""
+    def _stale_or_unknown(self, network: str, lease: Lease, doubt: str) -> Verdict:
+        """Return the verdict on a lease older than the grace time whose container no process names."""
         paths = self._paths(lease.container)
         for path in paths:
             if self._namespaces.find(path) == UNCERTAIN:
                 return Verdict(UNKNOWN, f"network namespace {path} cannot be examined")
             if self._is_leftover(path):
-                what = f"network namespace {path} was left behind: no process is in it or names the container"
+                what = f"network namespace {path} was left behind: no process is in it, none names the container"
                 return Verdict(STALE, what, leftover=path)
         if paths:
             what = f"network namespace {paths[0]} is gone, no process names the container"
             return Verdict(STALE, what, is_proof=True)
         if any(result.made >= self._boot for result in self.results.of(lease.container)):
             return Verdict(UNKNOWN, "a result of libcni names the container, but no network namespace")
-        if lease.reserved < self._boot and not strangers:
+        if lease.reserved < self._boot and not doubt:
             what = "older than the last boot of this machine, no process names the container"
             return Verdict(STALE, what, is_proof=True)
-        doubt = self.trouble or strangers
+        doubt = self.trouble or doubt
         if not doubt and lease.reserved < self.results.since(network):
             doubt = "older than the oldest result of libcni: its own may be lost"
         if doubt:
@@ -147,44 +148,41 @@ class Evidence:
         return Verdict(STALE, "no result of libcni and no process names the container")
 
     def _is_leftover(self, path: str) -> bool:
-        """Whether a runtime made this namespace and has forgotten it: it keeps a process in those that it knows."""
+        """Return whether containerd lost this namespace: it keeps a process in each namespace that it knows."""
         return (
             self._processes.has_pauses
             and _CONTAINERD.fullmatch(path) is not None
             and os.path.ismount(path)
-            and not self._processes.is_inhabited(self._namespaces.find(path))
+            and not self._processes.has_process_in(self._namespaces.find(path))
         )
 
     def _is_settled(self, lease: Lease) -> bool:
-        """Whether the grace time has passed, by the time of the file and by a clock that nobody can set."""
+        """Return whether the grace time has passed, by the file's time and by a clock that cannot be set."""
         if time.time() - lease.reserved <= GRACE:
             return False
         made = [each.made for each in self._records.get(lease.container, ()) if each.interface == lease.interface]
         return not made or time.clock_gettime(time.CLOCK_BOOTTIME) - max(made) > GRACE
 
     def _paths(self, container: str) -> list[str]:
-        """The network namespace of a container, by libcni's results and by our own records."""
+        """Return the paths of a container's network namespace, from libcni's results and our own records."""
         found = [path for result in self.results.of(container) for path in result.namespaces]
         found += [record.netns for record in self._records.get(container, ()) if record.netns]
         return list(dict.fromkeys(found))
 
-    def _doubt_of_store(self, network: str, leases: Sequence[Lease]) -> str:
-        """Why the results may be those of another runtime; empty if some are about this store.
-
-        Programs for virtual machines, for example, use host-local, too, and keep results elsewhere.
-        """
+    def _foreign_store(self, network: str, leases: Sequence[Lease]) -> str:
+        """Return FOREIGN if no result is about this store: programs for virtual machines keep theirs elsewhere."""
         if self.trouble or self.results.has_network(network):
             return ""
         if any(self.results.of(lease.container) for lease in leases if lease.container):
             return ""
-        return "no result of libcni names the network or a container that has a lease in it"
+        return FOREIGN
 
     def _unknown_namespace(self, leases: Sequence[Lease]) -> str:
-        """A network namespace of an unknown container: it may be that of any lease without other evidence."""
+        """Return a doubt if a mounted namespace belongs to no known container: it may belong to any of the leases."""
         known = set(self._known_namespaces(leases))
         for path, inode in self._namespaces.mounted():
             if inode not in known:
-                return f"network namespace {path} may be that of the container: nothing says whose it is"
+                return f"network namespace {path} may be that of the container: nothing names its owner"
         return ""
 
     def _known_namespaces(self, leases: Sequence[Lease]) -> Iterator[int]:
@@ -194,7 +192,7 @@ class Evidence:
 
 
 def _boot_time() -> float:
-    """When this machine was started, in epoch seconds; 0 if that cannot be read."""
+    """Return when this machine was booted, in epoch seconds; 0 if that cannot be read."""
     try:
         with open(f"{namespaces.PROC}/stat", encoding="ascii") as file:
             return next((float(line.split()[1]) for line in file if line.startswith("btime ")), 0.0)

@@ -1,4 +1,4 @@
-"""A lease is stale only if every witness can be heard and none says that its container is alive."""
+"""A lease is stale only if all evidence can be examined and none shows that its container is alive."""
 
 from __future__ import annotations
 
@@ -280,7 +280,7 @@ def test_namespace_left_behind(
     (found,) = machine.judge(lease())
 
     assert (found.state, found.is_proof, found.leftover) == (expected, False, path if expected == STALE else "")
-    assert Evidence(Results([str(machine.results)])).life(lease()) == f"network namespace {path} exists"
+    assert Evidence(Results([str(machine.results)])).liveness(lease()) == f"network namespace {path} exists"
 
 
 @pytest.mark.parametrize("how", ["absent", "other", "hidden", "container"])

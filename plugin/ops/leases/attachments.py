@@ -1,4 +1,4 @@
-"""The evidence on leases that an operator's command uses: the usual witnesses, and directories that were named."""
+"""The evidence on leases for an operator's command: the usual directories and those that --results-dir names."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def add_results_dir(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="DIR",
-        help="where libcni keeps the results of attachments; may be given more than once. "
-        f"Those in {' and '.join(results.DIRECTORIES)} count in any case",
+        help="a directory in which libcni keeps results; may be repeated "
+        f"(in addition to {' and '.join(results.DIRECTORIES)})",
     )
 
 
 def read(named: Sequence[str]) -> Evidence:
-    """All evidence; each of the named directories must hold results."""
+    """Return all evidence. Each of the named directories must hold results."""
     return Evidence(Results([*dict.fromkeys((*named, *results.DIRECTORIES))], named))

@@ -1,8 +1,8 @@
 """Release stale and empty leases; without --yes only list them.
 
 A lease is stale if no process, network namespace or address shows that its container is alive, and it is older than ten
-minutes. If one of the witnesses is missing, the lease is kept, and the reason is printed. A network namespace that a
-killed runtime left mounted is removed with the lease.
+minutes. If the evidence is incomplete, the lease is kept and the reason printed. A network namespace that a killed
+containerd left mounted is removed with the lease.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 from dataclasses import dataclass
 
 from plugin.errors import PLUGIN_FAILURE, CniError
+from plugin.evidence import verdict
 from plugin.ops import output
 from plugin.ops.leases import attachments, forget, leftover, stores, usage
 
@@ -32,7 +33,7 @@ node-ipam.pyz gc --yes --results"""
 
 @dataclass
 class Found:
-    """A lease and the verdict on it. gone: it has been released."""
+    """A lease and the verdict on it. gone: released."""
 
     store: Store
     lease: Lease
@@ -41,12 +42,12 @@ class Found:
 
     @property
     def is_kept(self) -> bool:
-        """Whether it stays because its state is not certain."""
+        """Return whether the lease is kept because its state is unknown."""
         return self.verdict.state == stores.UNKNOWN
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What this command takes."""
+    """Add the arguments of this command."""
     usage.add_arguments(parser)
     parser.add_argument("--yes", action="store_true", help="release them")
     text = "with --yes, also remove the results of libcni that name the containers of released leases"
@@ -55,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """List or release; the exit status is 1 if something was kept in doubt or could not be done."""
+    """List or release leases. The exit status is 1 if a lease was kept in doubt or something failed."""
     evidence = attachments.read(arguments.results_dir)
     found: list[Found] = []
     usages, troubles = usage.survey(arguments, evidence, os.environ)
@@ -72,34 +73,35 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _dead(found: Sequence[Found], usages: Sequence[Usage]) -> set[str]:
-    """The containers that had leases and have none any more."""
+    """Return the containers that had leases and have none now."""
     gone = {each.lease.container for each in found if each.gone}
-    kept = {lease.container for each in usages for lease, verdict in each if verdict.state != stores.STALE}
+    kept = {lease.container for each in usages for lease, judged in each if judged.state != stores.STALE}
     return gone - kept - {each.lease.container for each in found if not each.gone}
 
 
 def doubt(one: Usage, evidence: Evidence) -> CniError:
-    """What is kept in a store because its state cannot be told."""
+    """Return an error about the leases that are kept in doubt."""
     count = one.count(stores.UNKNOWN) - sum(not lease.is_readable for lease in one.leases)
-    details = "they are kept; if the runtime keeps its results elsewhere, name the directory: --results-dir"
-    if not evidence.trouble:
-        details += "; or, if all of its containers are gone, the network: gc NETWORK"
+    details = "they are kept; if the runtime keeps its results in another directory, name it: --results-dir"
+    if one.doubt == verdict.FOREIGN:
+        details += "; if all containers of the network are gone, name the network: gc NETWORK"
+    elif not evidence.trouble:
+        details += "; after the next reboot they are stale"
     msg = f"network {one.store.network}: {count} of {len(one.leases)} leases may be in use: {one.doubt}"
     return CniError(PLUGIN_FAILURE, msg, details)
 
 
 def selected(one: Usage) -> list[Found]:
-    """The leases that can go, and those that are kept in doubt."""
+    """Return the leases to release and those to keep in doubt."""
     states = (stores.STALE, stores.EMPTY, stores.UNKNOWN)
-    return [Found(one.store, lease, verdict) for lease, verdict in one if verdict.state in states]
+    return [Found(one.store, lease, judged) for lease, judged in one if judged.state in states]
 
 
 def release(one: Usage, evidence: Evidence, named: bool, troubles: list[CniError]) -> list[Found]:
-    """Remove what can go: read, judge and remove under host-local's lock, so that nothing changes in between.
+    """Release leases: read, judge and remove them under host-local's lock, so that nothing changes in between.
 
-    Not by host-local's DEL, which frees whatever this container and interface have when it gets the lock; if the
-    container is being started anew, that is an address of a moment ago. The evidence was collected before, which does
-    no harm: a lease of ten minutes ago had its process and its result by then.
+    host-local's DEL would also release a newer lease of the same container, if that is being restarted. The evidence is
+    older than the lock, which is safe: a lease of ten minutes ago had its process and its result by then.
     """
     try:
         with stores.locked(one.store):

@@ -1,6 +1,7 @@
-"""Show the addresses in use: how many of each range are used and free, and which leases are stale.
+"""Show how many addresses of each range are used and free, and which leases are stale.
 
-A lease older than ten minutes is stale when no result of libcni names its container.
+A lease is stale if no process, network namespace or address shows that its container is alive, and it is older than ten
+minutes. --all shows the evidence for each lease.
 """
 
 from __future__ import annotations
@@ -26,14 +27,16 @@ node-ipam.pyz leases -o prometheus"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What this command takes."""
+    """Add the arguments of this command."""
     usage.add_arguments(parser)
-    parser.add_argument("--all", action="store_true", help="every lease: address, container, interface, age, state")
+    parser.add_argument(
+        "--all", action="store_true", help="list every lease: address, container, interface, age, state, evidence"
+    )
     output.add_format(parser, "prometheus")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print what there is; the exit status is 1 if that may not be all."""
+    """Print the leases. The exit status is 1 if some could not be read."""
     evidence = attachments.read(arguments.results_dir)
     usages, troubles = usage.survey(arguments, evidence, os.environ)
     if arguments.output == "json":
@@ -45,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
         for remark in _remarks(usages, evidence):
             output.line(output.printable(remark))
     elif not troubles:
-        output.note("no leases: host-local has not been used on this machine, or only with another dataDir")
+        output.note("no leases: host-local was never used on this machine, or only with another dataDir")
     return output.conclude(troubles)
 
 
@@ -66,7 +69,7 @@ def _rows(one: Usage) -> Iterator[tuple[object, ...]]:
 
 
 def _doubtful(states: Sequence[str]) -> tuple[object, int]:
-    """How many are stale, and how many empty."""
+    """Return how many leases are stale and how many are empty."""
     return "?" if stores.UNKNOWN in states else states.count(stores.STALE), states.count(stores.EMPTY)
 
 
@@ -92,14 +95,14 @@ def _word(state: str) -> str:
 
 
 def _remarks(usages: Sequence[Usage], evidence: Evidence) -> Iterator[str]:
-    """What the table has no room for."""
+    """Return the lines below the table."""
     for each in usages:
         network, known = each.store.network, each.known
         if not known.spans:
             last = ", ".join(each.store.last_reserved().values())
-            yield f"{network}: range not known ({known.trouble})" + (f"; last handed out: {last}" if last else "")
+            yield f"{network}: range unknown ({known.trouble})" + (f"; last allocated: {last}" if last else "")
         elif each.elsewhere():
-            yield f"{network}: leases elsewhere are of ranges that it no longer has, by {known.source}"
+            yield f"{network}: leases elsewhere are of ranges that the network no longer has ({known.source})"
         empty = [lease.address for lease in each.in_state(stores.EMPTY)]
         if empty:
             yield f"{network}: empty lease files in {each.store.path}: {', '.join(empty)} (gc removes them)"

@@ -1,4 +1,4 @@
-"""The use of addresses for node_exporter's textfile collector.
+"""Metrics for node_exporter's textfile collector.
 
 https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format
 """
@@ -20,7 +20,7 @@ def show(usages: Sequence[Usage]) -> None:
     ranges = [(_labels(usage, range=str(span)), usage, span) for usage in usages for span in usage.known.spans]
     _metric(
         "node_ipam_range_addresses",
-        "Addresses that host-local can hand out of a range.",
+        "Addresses that host-local can allocate from a range.",
         [(labels, span.total) for labels, _usage, span in ranges],
     )
     _metric(
@@ -30,7 +30,7 @@ def show(usages: Sequence[Usage]) -> None:
     )
     _metric(
         "node_ipam_leases",
-        "Leases by state: used, new, stale, empty, or unknown where libcni has no results to tell by.",
+        "Leases by state: used, new, stale, empty, or unknown if the evidence is incomplete.",
         [(_labels(usage, state=state), usage.count(state)) for usage in usages for state in stores.STATES],
     )
 

@@ -36,16 +36,16 @@ class Store:
 
     @property
     def path(self) -> str:
-        """The directory."""
+        """Return the directory."""
         return hostlocal.store(self.data_dir, self.network)
 
     def leases(self) -> list[Lease]:
-        """Every lease in it, in the order of their addresses. Raises CniError."""
+        """Return all leases, sorted by address. Raises CniError."""
         _names(self.path)
         return sorted(hostlocal.leases(self.path), key=lambda lease: _order(lease.address))
 
     def last_reserved(self) -> dict[int, str]:
-        """The last address allocated from each set of ranges, by the index of the set."""
+        """Return the last address allocated from each set of ranges, by the index of the set."""
         found = {}
         for name in _names(self.path):
             index = name[len(_LAST) :]
@@ -59,9 +59,9 @@ class Store:
 def find(
     named: Sequence[str], configured: Sequence[Network], environ: Mapping[str, str], bin_dirs: str, network: str = ""
 ) -> tuple[list[Store], list[CniError]]:
-    """The stores below the named data directories or, if none is named, below all known ones; and errors.
+    """Return the stores below the named data directories, or below all known ones; and errors.
 
-    What cannot be read is an error of its own; the other stores are found all the same.
+    A directory that cannot be read is an error; the other stores are still returned.
     """
     directories = list(named)
     if not named:
@@ -87,12 +87,12 @@ def find(
 
 
 def age(lease: Lease) -> float:
-    """Seconds since it was made; negative when the clock was set back."""
+    """Return seconds since the lease was made; negative if the clock was set back."""
     return time.time() - lease.reserved
 
 
 def locked(store: Store) -> storelock.Locked:
-    """host-local's own lock, for a with statement."""
+    """Return host-local's lock, for a with statement."""
     return storelock.Locked(store.path, storelock.SECONDS)
 
 
@@ -107,7 +107,7 @@ def _is_store(path: str) -> bool:
 
 
 def _names(directory: str) -> list[str]:
-    """The names in a directory; none if it does not exist. Raises CniError if that cannot be read."""
+    """Return the names in a directory; none if it does not exist. Raises CniError."""
     try:
         return os.listdir(os.path.join(directory, "."))  # the dot needs permission to look at the files, too
     except (FileNotFoundError, NotADirectoryError):

@@ -1,4 +1,4 @@
-"""How the addresses of each store are used."""
+"""The use of the addresses in each store."""
 
 from __future__ import annotations
 
@@ -45,29 +45,29 @@ class Usage:
         return iter(zip(self.leases, self.verdicts))
 
     def count(self, state: str) -> int:
-        """How many leases are in this state."""
+        """Return how many leases are in this state."""
         return self.states.count(state)
 
     @property
     def reclaimable(self) -> int:
-        """How many leases an ADD releases by itself when a range is full."""
+        """Return how many leases an ADD releases if a range is full."""
         return sum(verdict.is_proof for verdict in self.verdicts)
 
     def in_state(self, state: str) -> list[Lease]:
-        """The leases in this state."""
+        """Return the leases in this state."""
         return [lease for lease, verdict in self if verdict.state == state]
 
     def inside(self, span: Span) -> list[str]:
-        """The states of the leases of one range."""
+        """Return the states of the leases in one range."""
         return [state for address, state in zip(self._addresses, self.states) if address in span]
 
     def elsewhere(self) -> list[str]:
-        """The states of the leases that are in no range: of all of them, when no range is known."""
+        """Return the states of the leases that are in no known range."""
         pairs = zip(self._addresses, self.states)
         return [state for address, state in pairs if not any(address in span for span in self.known.spans)]
 
     def free(self, span: Span) -> int:
-        """How many addresses of one range are left; the gateway's is no pod's, but may be leased on request."""
+        """Return how many addresses of one range are free. The gateway's address may be leased on request."""
         return max(span.total - len(self.inside(span)), 0)
 
 
@@ -89,7 +89,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def survey(
     arguments: argparse.Namespace, evidence: Evidence, environ: Mapping[str, str]
 ) -> tuple[list[Usage], list[CniError]]:
-    """The stores that the arguments select, and errors. Raises CniError for a network that has no store."""
+    """Return the stores that the arguments select, and errors. Raises CniError for a network without a store."""
     configured, troubles = networks.scan(arguments.conf_dir)
     bin_dirs = environ.get("CNI_PATH") or os.pathsep.join(networks.BIN_DIRS)
     found, unread = stores.find(arguments.data_dir, configured, environ, bin_dirs, arguments.network)
@@ -98,7 +98,7 @@ def survey(
         if troubles:
             raise troubles[0]
         where = " or ".join(arguments.data_dir) or f"{hostlocal.DATA_DIR} or a dataDir of a CNI configuration"
-        details = "name the directory above it with --data-dir; without NETWORK all that there are are shown"
+        details = "name the data directory with --data-dir; without NETWORK all networks are shown"
         raise CniError(PLUGIN_FAILURE, f"network {arguments.network} has no leases in {where}", details)
     named = bool(arguments.network)
     usages = [
@@ -122,7 +122,7 @@ def _unreadable(one: Usage) -> Iterator[CniError]:
 
 
 def record(store: Store, lease: Lease, verdict: Verdict) -> dict[str, object]:
-    """A lease as an object."""
+    """Return a lease as an object."""
     return {
         "network": store.network,
         "address": lease.address,

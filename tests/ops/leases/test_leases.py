@@ -76,7 +76,7 @@ def test_table(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
         "k8snet   10.244.1.0/24          5  248      253          1      1",
         "k8snet   fd00:10:244:1::/64     1  1.8e+19  1.8e+19      0      0",
         "k8snet   elsewhere              1  ?        ?            0      0",
-        f"k8snet: leases elsewhere are of ranges that it no longer has, by node {NODE}",
+        f"k8snet: leases elsewhere are of ranges that the network no longer has (node {NODE})",
         f"k8snet: empty lease files in {node.memory}/k8snet: 10.244.1.9 (gc removes them)",
     ]
 
@@ -165,14 +165,13 @@ def test_prometheus(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> N
 
     store = f'network="k8snet",store="{node.memory}/k8snet"'
     assert capsys.readouterr().out.splitlines() == [
-        "# HELP node_ipam_range_addresses Addresses that host-local can hand out of a range.",
+        "# HELP node_ipam_range_addresses Addresses that host-local can allocate from a range.",
         "# TYPE node_ipam_range_addresses gauge",
         f'node_ipam_range_addresses{{{store},range="10.1.0.0/29"}} 5',
         "# HELP node_ipam_range_used_addresses Addresses of a range that are leased.",
         "# TYPE node_ipam_range_used_addresses gauge",
         f'node_ipam_range_used_addresses{{{store},range="10.1.0.0/29"}} 1',
-        "# HELP node_ipam_leases Leases by state: used, new, stale, empty, "
-        "or unknown where libcni has no results to tell by.",
+        "# HELP node_ipam_leases Leases by state: used, new, stale, empty, or unknown if the evidence is incomplete.",
         "# TYPE node_ipam_leases gauge",
         *(
             f'node_ipam_leases{{{store},state="{state}"}} {count}'
@@ -202,7 +201,7 @@ def test_ranges_unknown(node: OperatorNode, capsys: pytest.CaptureFixture[str]) 
 
     assert capsys.readouterr().out.splitlines()[1:] == [
         "podman   unknown     1  ?     ?          0      0",
-        "podman: range not known (no CNI configuration names this network); last handed out: 10.1.0.4",
+        "podman: range unknown (no CNI configuration names this network); last allocated: 10.1.0.4",
     ]
 
 
