@@ -6,15 +6,17 @@ import os
 from dataclasses import dataclass
 
 from plugin import TYPES, cni, hostlocal, verbs
-from plugin.errors import DECODE_FAILURE, INVALID_CONFIG, CniError
+from plugin.errors import INVALID_CONFIG, CniError
 from plugin.log import Log
 from plugin.ops import output
+from plugin.ops.networks import configurations
+from plugin.ops.networks.configurations import LIMIT
 from plugin.settings import read_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
     from plugin.cni import Request
@@ -26,7 +28,7 @@ UNNAMED = "unnamed"  # in place of the name that Multus fills in
 BIN_DIRS = ("/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni")
 # libcni.ConfFiles: what a runtime reads of the directory.
 _SUFFIXES = (".conf", ".conflist", ".json")
-_LIMIT = 1 << 20  # bytes of a configuration
+_LIST_LIMIT = 1 << 26  # bytes of all NetworkAttachmentDefinitions of a cluster
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ def only_ours(networks: Sequence[Network], conf: str) -> list[Network]:
 def chosen(conf: str, directory: str) -> list[Network]:
     """What CONF means: the networks in that file, of that name, or read from standard input. Raises CniError."""
     if conf == "-":
-        return [_named(each) for each in parse(output.read_stdin("a CNI configuration", _LIMIT), STDIN)]
+        return [_named(each) for each in parse(output.read_stdin("a CNI configuration", _LIST_LIMIT), STDIN)]
     if "/" in conf or conf.endswith(_SUFFIXES):
         return read(conf)
     found, troubles = scan(directory)
@@ -122,9 +124,9 @@ def scan(directory: str) -> tuple[list[Network], list[CniError]]:
     for entry in entries:
         if entry.name.endswith(_SUFFIXES) and not entry.is_dir(follow_symlinks=False):
             try:
-                found += parse(read_file(entry.path, _LIMIT), entry.path)
+                found += parse(read_file(entry.path, LIMIT), entry.path)
             except OSError as error:
-                troubles.append(_unreadable(entry.path, error))
+                troubles.append(configurations.unreadable(entry.path, error))
             except CniError as error:
                 troubles.append(error)
     return found, troubles
@@ -134,15 +136,15 @@ def read(path: str) -> list[Network]:
     """The networks in a file that was named, which may be a pipe. Raises CniError."""
     try:
         with open(path, "rb") as file:
-            raw = file.read(_LIMIT)
+            raw = file.read(_LIST_LIMIT)
     except OSError as error:
-        raise _unreadable(path, error) from None
+        raise configurations.unreadable(path, error) from None
     return parse(raw, path)
 
 
 def parse(raw: bytes, source: str) -> list[Network]:
     """The networks in the text of a configuration. Raises CniError."""
-    return [Network(config, source) for config in _plugins(cni.decode(raw, source), source)]
+    return [Network(*each) for each in configurations.parse(raw, source)]
 
 
 def request(network: Network, command: str, environ: Mapping[str, str], bin_dirs: str) -> Request:
@@ -172,34 +174,6 @@ def data_dirs(network: Network, environ: Mapping[str, str], bin_dirs: str) -> li
     return [directory if isinstance(directory, str) and directory else hostlocal.DATA_DIR]
 
 
-def _unreadable(path: str, error: OSError) -> CniError:
-    details = "run this as root" if isinstance(error, PermissionError) else "put a CNI configuration there"
-    return CniError(INVALID_CONFIG, f"{path} cannot be read: {error.strerror}", details)
-
-
 def _named(network: Network) -> Network:
     """A NetworkAttachmentDefinition may do without a name: it gets its own."""
     return Network({**network.config, "name": network.config.get("name", UNNAMED)}, network.source)
-
-
-def _plugins(value: object, source: str) -> Iterator[dict[str, Any]]:
-    """Each plugin's configuration in a network configuration, a list of them, or what Multus delegates to."""
-    if not isinstance(value, dict):
-        details = 'such as {"name": "k8snet", "type": "bridge", "ipam": {"type": "kube-node"}}'
-        raise CniError(DECODE_FAILURE, f"{source} is not a CNI configuration", details)
-    inner = next((value[key] for key in ("plugins", "delegates") if isinstance(value.get(key), list)), None)
-    if inner is None:
-        yield value
-        return
-    common = {key: value[key] for key in ("name", "cniVersion") if key in value and "plugins" in value}
-    if "plugins" in value and "cniVersion" not in value:
-        common.update(_newest(value.get("cniVersions")))
-    for each in inner:
-        for plugin in _plugins(each, source):
-            yield {**plugin, **common}
-
-
-def _newest(versions: object) -> dict[str, str]:
-    """The version that libcni chooses from cniVersions, https://www.cni.dev/docs/spec/#configuration-format."""
-    known = [each for each in cni.VERSIONS if isinstance(versions, list) and each in versions]
-    return {"cniVersion": known[-1]} if known else {}

@@ -1,0 +1,120 @@
+"""Read network configurations as libcni and Multus do, and NetworkAttachmentDefinitions as kubectl prints them."""
+
+from __future__ import annotations
+
+import os
+
+from plugin import cni
+from plugin.errors import DECODE_FAILURE, INVALID_CONFIG, CniError
+from plugin.settings import read_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+LIMIT = 1 << 20  # bytes of a configuration
+_LIST = ".conflist"
+_DEFINITION = "NetworkAttachmentDefinition"
+_EXAMPLE = '{"name": "k8snet", "type": "bridge", "ipam": {"type": "kube-node"}}'
+
+
+def parse(raw: bytes, source: str) -> list[tuple[dict[str, Any], str]]:
+    """Return each plugin's configuration in a text, with its source. Raises CniError.
+
+    source: the file, which may have a directory of plugins beside it; or a name for messages.
+    """
+    return list(_networks(_decode(raw, source), source))
+
+
+def unreadable(path: str, error: OSError) -> CniError:
+    """Return the error for a file that cannot be read."""
+    details = "run this as root" if isinstance(error, PermissionError) else "put a CNI configuration there"
+    return CniError(INVALID_CONFIG, f"{path} cannot be read: {error.strerror}", details)
+
+
+def _decode(raw: bytes, source: str) -> Any:
+    """Return the JSON value. As for Go, a byte that is not UTF-8 is U+FFFD, and no reason to refuse."""
+    try:
+        return cni.decode(raw.decode("utf-8", "replace").encode(), source)
+    except CniError as error:
+        if b"apiVersion:" in raw:
+            error.details = "this looks like YAML: use kubectl get … -o json"
+        raise
+
+
+def _networks(value: object, source: str) -> Iterator[tuple[dict[str, Any], str]]:
+    """Yield the plugins of what kubectl prints, or of a configuration."""
+    kind = value.get("kind") if isinstance(value, dict) and "apiVersion" in value else None
+    if not isinstance(value, dict):
+        raise CniError(DECODE_FAILURE, f"{source} is not a CNI configuration", f"such as {_EXAMPLE}")
+    if kind is None:
+        yield from _of_configuration(value, source)
+    elif kind == _DEFINITION:
+        yield from _of_definition(value, source)
+    elif isinstance(value.get("items"), list):
+        for item in value["items"]:
+            if isinstance(item, dict) and item.get("kind") == _DEFINITION:
+                yield from _of_definition(item, source)
+    else:
+        raise CniError(DECODE_FAILURE, f"{source} is a {kind}, not a CNI configuration", f"such as {_EXAMPLE}")
+
+
+def _of_definition(value: dict[str, Any], source: str) -> Iterator[tuple[dict[str, Any], str]]:
+    """Yield the plugins of a NetworkAttachmentDefinition; if its configuration has no name, Multus gives it its own."""
+    metadata, spec = (value[key] if isinstance(value.get(key), dict) else {} for key in ("metadata", "spec"))
+    name, text = metadata.get("name"), spec.get("config")
+    if not isinstance(text, str) or not text.strip():
+        return  # Multus then takes the configuration of that name from the directory
+    source = f"{source}: {_DEFINITION} {metadata.get('namespace', 'default')}/{name}"
+    config = _decode(text.encode("utf-8", "replace"), source)
+    if not isinstance(config, dict):
+        raise CniError(DECODE_FAILURE, f"{source}: spec.config is not a CNI configuration", f"such as {_EXAMPLE}")
+    yield from _of_configuration({"name": name, **config}, source)
+
+
+def _of_configuration(value: dict[str, Any], source: str) -> Iterator[tuple[dict[str, Any], str]]:
+    """Yield the plugins of a configuration, of a list of plugins, or of what Multus delegates to."""
+    if isinstance(value.get("delegates"), list) and "plugins" not in value:
+        for each in value["delegates"]:
+            yield from _networks(each, source)
+        return
+    is_list = isinstance(value.get("plugins"), list)
+    if not is_list and not (source.endswith(_LIST) and "type" not in value):
+        yield value, source
+        return
+    common: dict[str, Any] = {key: value[key] for key in ("name", "cniVersion") if key in value}
+    common.update(_newest(value))
+    for each, where in [*((each, source) for each in value.get("plugins") or ()), *_beside(value, source)]:
+        for plugin, its in _networks(each, where):
+            yield {**plugin, **common}, its
+
+
+def _beside(value: dict[str, Any], source: str) -> Iterator[tuple[Any, str]]:
+    """Yield the plugins in the directory with the network's name, beside a list: NetworkPluginConfsFromFiles (1.3)."""
+    name = value.get("name")
+    if not source.endswith(_LIST) or value.get("loadOnlyInlinedPlugins") is True:
+        return
+    if not isinstance(name, str) or not cni.is_identifier(name):
+        return
+    directory = os.path.join(os.path.dirname(source), name)
+    try:
+        names = sorted(each for each in os.listdir(directory) if each.endswith(".conf"))
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise unreadable(directory, error) from None
+    for path in (os.path.join(directory, each) for each in names):
+        try:
+            yield _decode(read_file(path, LIMIT), path), path
+        except OSError as error:
+            raise unreadable(path, error) from None
+
+
+def _newest(value: dict[str, Any]) -> dict[str, str]:
+    """Return the version that libcni chooses, https://www.cni.dev/docs/spec/#configuration-format."""
+    versions = value.get("cniVersions")
+    if not isinstance(versions, list):
+        return {}
+    known = [each for each in cni.VERSIONS if each in (*versions, value.get("cniVersion"))]
+    return {"cniVersion": known[-1]} if known else {}
