@@ -22,9 +22,10 @@ NO_SETS = "ranges is not a list of lists of objects"
 class Span:
     """A subnet and the addresses of it that host-local can allocate: one or more pieces, without the gateway."""
 
-    __slots__ = ("_pieces", "first", "gateway", "last", "subnet")
+    __slots__ = ("_pieces", "first", "gateway", "last", "place", "subnet")
 
     def __init__(self, subnet: str, first: Address, last: Address, gateway: Address) -> None:
+        self.place = 0  # of its set in `ranges`: a pod gets one address of each set, from any range of it
         self.subnet = subnet
         self.first = first
         self.last = last
@@ -78,7 +79,20 @@ def sets(ipam: dict[str, Any]) -> object:
 def of_ipam(ipam: dict[str, Any]) -> list[Span]:
     """Return the subnets in a host-local configuration, in its order; what host-local would refuse is left out."""
     listed = sets(ipam)
-    return [span for each in (listed if isinstance(listed, list) else []) for span in _joined(_of_set(each))]
+    found = []
+    for place, each in enumerate(listed if isinstance(listed, list) else []):
+        for span in _joined(_of_set(each)):
+            span.place = place
+            found.append(span)
+    return found
+
+
+def by_set(found: Iterable[Span]) -> list[list[Span]]:
+    """Return the ranges of each set together, in order: a set is full if all of its ranges are."""
+    places: dict[int, list[Span]] = {}
+    for span in found:
+        places.setdefault(span.place, []).append(span)
+    return list(places.values())
 
 
 def of_range(entry: dict[str, Any], where: str = "a range") -> Span:

@@ -99,6 +99,18 @@ def test_pieces_of_one_subnet() -> None:
     assert span.overlaps(spans.of_range(one("10.0.0.0/24", "10.0.0.15", "10.0.0.20")))
 
 
+def test_sets() -> None:
+    """Ranges of one set belong together, whatever family and order the sets have."""
+    v4 = [one("10.0.0.0/24"), one("10.1.0.0/24")]
+    found = spans.of_ipam({"ranges": [[one("fd00::/64")], [], v4, [one("x")]]})
+
+    assert [(str(each), each.place) for each in found] == [("fd00::/64", 0), ("10.0.0.0/24", 2), ("10.1.0.0/24", 2)]
+    assert [[each.subnet for each in group] for group in spans.by_set(found)] == [
+        ["fd00::/64"],
+        ["10.0.0.0/24", "10.1.0.0/24"],
+    ]
+
+
 def one(subnet: str, start: object = None, end: object = None, gateway: object = None) -> dict[str, object]:
     """A range as host-local knows it."""
     keys = {"subnet": subnet, "rangeStart": start, "rangeEnd": end, "gateway": gateway}

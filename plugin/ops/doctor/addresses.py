@@ -96,12 +96,13 @@ def free(context: Context) -> Finding:
     directory, network = os.path.split(context.store)
     usage = Usage(stores.Store(directory, network), Known(context.spans, ""), context.machine.attached)
     described = [f"{len(usage.inside(span))} of {output.amount(span.total)} used of {span}" for span in context.spans]
-    full = [span for span in context.spans if not usage.free(span)]
+    sets = spans.by_set(context.spans)
+    full = [each for each in sets if not any(usage.free(span) for span in each)]
     what = "; ".join(described)
     remedy = _remedy(usage, context.settings.reclaim)
     if full:
         return fail("full", f"no free address: {what}", remedy)
-    if any(len(usage.inside(span)) >= _NEARLY * span.total for span in context.spans):
+    if any(sum(len(usage.inside(one)) for one in each) >= _NEARLY * sum(one.total for one in each) for each in sets):
         return warn("nearly-full", f"nearly full: {what}", remedy)
     return ok(what)
 

@@ -132,6 +132,7 @@ def _described(one: Usage, every: bool) -> dict[str, Any]:
         "rangesUnknown": None if known.spans else known.trouble,
         "ranges": [
             {
+                "set": span.place,
                 "subnet": span.subnet,
                 "first": str(span.first),
                 "last": str(span.last),

@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 import sys
 
-from plugin import deadline, hostlocal, kube_node, node_annotation, verbs
+from plugin import deadline, hostlocal, keys, kube_node, node_annotation, node_ranges, verbs
 from plugin.deadline import DeadlineExceeded
 from plugin.errors import INVALID_CONFIG, PLUGIN_FAILURE, CniError
 from plugin.kube import kubeconfig
 from plugin.node import freshness, memory
 from plugin.ops import output
-from plugin.ops.networks import known_ranges, networks
+from plugin.ops.networks import environment, known_ranges, networks
 from plugin.ops.networks.overlay import Overlay
 
 TYPE_CHECKING = False
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import argparse
     from typing import Any
 
+    from plugin.cni import Request
     from plugin.ops.networks.networks import Network
     from plugin.settings import Settings
 
@@ -33,6 +34,7 @@ node-ipam.pyz explain --namespace old-application < /etc/cni/net.d/10-k8snet.con
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What this command takes."""
     networks.add_conf(parser, "standard input")
+    environment.add_shell_environment(parser)
     text = "the pod's namespace, which matters where ipv4-namespaces is configured"
     parser.add_argument("--namespace", default="", metavar="NAME", help=text)
     output.add_format(parser)
@@ -56,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _within_time(network: Network, arguments: argparse.Namespace) -> dict[str, Any]:
     deadline.start(deadline.TOTAL)
     try:
-        return _explained(network, arguments.bin_dir, arguments.namespace)
+        return _explained(network, arguments)
     except DeadlineExceeded:
         what = f"network {network.name}: no answer within {deadline.TOTAL:.0f} seconds"
         raise CniError(PLUGIN_FAILURE, what, "node-ipam.pyz doctor tells where it hangs") from None
@@ -64,29 +66,44 @@ def _within_time(network: Network, arguments: argparse.Namespace) -> dict[str, A
         deadline.stop()
 
 
-def _explained(network: Network, bin_dirs: str, namespace: str) -> dict[str, Any]:
-    arguments = f"IgnoreUnknown=1;K8S_POD_NAMESPACE={namespace}" if namespace else "IgnoreUnknown=1"
-    request = networks.request(network, "ADD", {**os.environ, "CNI_ARGS": arguments}, bin_dirs)
-    plugin = verbs.type_of(request)
-    settings = plugin.setup(request)
+def _explained(network: Network, arguments: argparse.Namespace) -> dict[str, Any]:
+    request, settings = _asked(network, arguments)
     settings.cache = overlay = Overlay(settings.cache)
-    plan = plugin.plan(request, settings)
+    plan = verbs.type_of(request).plan(request, settings)
     is_host_local = os.path.basename(plan.program) == hostlocal.NAME
     config, translated = hostlocal.translate(plan.config) if is_host_local else (plan.config, False)
     origins = Origins(network, settings, overlay, config)
     sources = {key: network.source for key in config if key != "ipam"}
     if network.is_unnamed:
-        sources["name"] = "Multus, which fills in the name of the NetworkAttachmentDefinition"
+        sources["name"] = "Multus, which adds the name of the NetworkAttachmentDefinition"
     if translated:
         sources["cniVersion"] = f"{network.source} says {request.version}, in which the result is given back"
     sources.update({f"ipam.{key}": origins.of(key) for key in config["ipam"]})
+    place = keys.KUBE_NODE if network.type == kube_node.NAME else keys.NODE_ANNOTATION
+    unknown = [f"ipam.{key}" for key in keys.unknown(network.ipam, place)]
     return {
         "network": network.name,
         "program": plan.program,
         "config": config,
         "from": sources,
         "leftOut": [f"ipam.{key}" for key in network.ipam if key not in config["ipam"]],
+        **({"withoutEffect": unknown} if unknown else {}),
     }
+
+
+def _asked(network: Network, arguments: argparse.Namespace) -> tuple[Request, Settings]:
+    """Return what the runtime would ask for: with its variables as recorded, unless this shell's are wanted."""
+    whose = arguments.namespace
+    extra = {"CNI_ARGS": f"IgnoreUnknown=1;K8S_POD_NAMESPACE={whose}" if whose else "IgnoreUnknown=1"}
+    environ = os.environ if arguments.shell_environment else environment.of_runtime(os.environ, {})
+    request = networks.request(network, "ADD", {**environ, **extra}, arguments.bin_dir)
+    settings = verbs.type_of(request).setup(request)
+    last = None if arguments.shell_environment else known_ranges.learnt_for(settings)
+    if last:
+        environ = environment.of_runtime(os.environ, memory.variables(last.way))
+        request = networks.request(network, "ADD", {**environ, **extra}, arguments.bin_dir)
+        settings = verbs.type_of(request).setup(request)
+    return request, settings
 
 
 class Origins:
@@ -109,8 +126,9 @@ class Origins:
             return pinned
         if key != "ranges":
             return self._network.source
-        limited = "ipv4-namespaces" in self._network.ipam
-        return self._field() + (", ordered and limited by ipv4-namespaces" if limited else "")
+        excluded = ", without the addresses in exclude" if self._network.ipam.get("exclude") else ""
+        limited = ", ordered and limited by ipv4-namespaces" if "ipv4-namespaces" in self._network.ipam else ""
+        return self._field() + excluded + limited
 
     def _next_plugin(self) -> str:
         environ = self._settings.environ
@@ -122,15 +140,13 @@ class Origins:
         """The field of the Node, how that was found to be this machine's, and since when it is known."""
         settings, known = self._settings, freshness.last_known(self._settings)
         assert known  # or else there were no ranges
-        annotation = self._network.ipam.get("annotation")
-        field = f"annotation {annotation}" if annotation else "spec.podCIDRs"
         if self._overlay.has_new(memory.PREFIX):
             config = kubeconfig.find(settings.kubeconfig, settings.environ, settings.label)
             since = f"asked just now by {config.path} ({config.why})"
         else:
             names = [each.name for each in known_ranges.learnt(self._overlay) if each.facts.asked == known.asked]
             since = f"{output.age(known.age())} old in {os.path.join(self._overlay.path, *names[:1])}"
-        return f"{field} of node {known.name} (by {known.identified_by}), {since}"
+        return f"{node_ranges.origin(self._network.ipam, known)} (by {known.identified_by}), {since}"
 
 
 def _print(explanation: dict[str, Any]) -> None:
@@ -139,6 +155,8 @@ def _print(explanation: dict[str, Any]) -> None:
     output.document(explanation["config"])
     output.line()
     output.table(("KEY", "FROM"), list(explanation["from"].items()))
+    if "withoutEffect" in explanation:
+        output.line(f"without effect: {output.printable(', '.join(explanation['withoutEffect']))}")
     if explanation["leftOut"]:
         output.line(f"left out: {output.printable(', '.join(explanation['leftOut']))}")
     output.line()

@@ -145,7 +145,15 @@ def test_json(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
         "rangesFrom": str(node.conf / "10-k8snet.conflist"),
         "rangesUnknown": None,
         "ranges": [
-            {"subnet": "10.1.0.0/29", "first": "10.1.0.3", "last": "10.1.0.6", "used": 1, "free": 3, "total": 4}
+            {
+                "set": 0,
+                "subnet": "10.1.0.0/29",
+                "first": "10.1.0.3",
+                "last": "10.1.0.6",
+                "used": 1,
+                "free": 3,
+                "total": 4,
+            }
         ],
         "statesUnknown": None,
         "elsewhere": 0,

@@ -264,3 +264,22 @@ def test_an_error_of_several_lines(node: OperatorNode, capsys: pytest.CaptureFix
     lines = capsys.readouterr().err.splitlines()
     assert "add this with kubectl apply -f -" in lines
     assert "kind: ClusterRole" in lines
+
+
+def test_keys_without_effect(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """A key that neither we nor host-local read is named; comments and host-local's own keys are not."""
+    node.network(team="blue", nextipam="/x", _comment="y", routes=[])
+
+    assert explain(node, capsys, "k8snet")["withoutEffect"] == ["ipam.team", "ipam.nextipam"]
+    assert node.run("explain", "k8snet") == 0
+    assert "without effect: ipam.team, ipam.nextipam\n" in capsys.readouterr().out
+
+
+def test_environment_of_the_runtime(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """A KUBECONFIG of this shell is not the runtime's; with --shell-environment it counts."""
+    node.network()
+    node.monkeypatch.setenv("KUBECONFIG", "/home/operator/admin.conf")
+
+    assert "kubelet.conf (the kubelet's own)" in explain(node, capsys, "k8snet")["from"]["ipam.ranges"]
+    assert node.run("explain", "--shell-environment", "k8snet") == 1
+    assert "/home/operator/admin.conf" in capsys.readouterr().err
