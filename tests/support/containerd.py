@@ -62,8 +62,7 @@ class Containerd:
         with contextlib.ExitStack() as undo:
             undo.callback(self.kill)
             self._prepare()
-            self.start()
-            self._import_pause()
+            self.restart_empty()
             undo.pop_all()
         return self
 
@@ -86,6 +85,11 @@ class Containerd:
                 if self._process.poll() is not None or time.monotonic() > give_up:
                     raise OSError(f"containerd does not serve: {error}\n{self.log()[-2000:]}") from None
             time.sleep(0.02)
+
+    def restart_empty(self) -> None:
+        """Start it after wipe(), as on a new node."""
+        self.start()
+        self._import_pause()
 
     def kill(self) -> None:
         """Kill containerd and nothing else, as `kill -9` does: sandboxes live on."""

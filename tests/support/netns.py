@@ -17,8 +17,8 @@ T = TypeVar("T")
 NEEDS_ROOT = "needs root, to make network namespaces"
 
 _libc = ctypes.CDLL(None, use_errno=True)
-# Reaps whoever is left to it (as process 1 it has to) and ends when its input does.
-_HOLD = ("sh", "-c", "trap '' CHLD; echo; exec cat")
+# Gives back a line, ends when its input does, and leaves no zombies of the processes that it inherits as process 1.
+_HOLD = ("env", "--ignore-signal=CHLD", "cat")
 
 
 def require(*programs: str) -> None:
@@ -65,7 +65,9 @@ class Namespace:
         command = ["unshare", "--net", *self.options, *_HOLD]
         self._holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         try:
-            assert self._holder.stdout
+            assert self._holder.stdin and self._holder.stdout
+            self._holder.stdin.write(b"\n")
+            self._holder.stdin.flush()
             if not self._holder.stdout.readline():
                 raise OSError(f"{' '.join(command)} ended with status {self._holder.wait()}")
             self.prepare()
