@@ -38,7 +38,7 @@ class Feed:
         threading.Thread(target=self._run, daemon=True).start()
 
     def next(self, seconds: float) -> tuple[str, dict[str, Any]] | None:
-        """Return an event: ADDED, MODIFIED or DELETED, and the Node's metadata; None if there is none in time.
+        """Return an event (ADDED, MODIFIED, DELETED) and the metadata of its Node; None if there is none in time.
 
         Raises the error with which the feed has ended.
         """

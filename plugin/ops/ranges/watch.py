@@ -113,12 +113,12 @@ class Watch:
             if has_changed:
                 self._assign()
 
-    def _apply(self, kind: str, metadata: dict[str, Any]) -> bool:
+    def _apply(self, kind: str, value: dict[str, Any]) -> bool:
         """Take over an event and return whether it matters. One that is older than an own patch of the Node does not.
 
         resourceVersions are compared as numbers, which etcd's are, and all have to be (KEP-5504).
         """
-        node = self._reader.node({"metadata": metadata})
+        node = self._reader.node(value)
         known = self._nodes.get(node.name)
         if known and int(node.version) <= int(known.version):
             return False
