@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _USER = 65534  # nobody
 _ARCHIVE = "/archive"
-_STATE = "/run/node-ipam"
+_STATE = "/state"  # not where byte code would be kept, which has no room there
 _LABELS = {"app.kubernetes.io/name": rbac.NAME}
 # The image need not have a shell: Python itself looks at the files that --probe-dir names.
 _READY = f"import os; os.stat('{_STATE}/ready')"

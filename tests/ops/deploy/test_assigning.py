@@ -196,11 +196,11 @@ class TestPod:
         (account / "token").write_text(server.token(ACCOUNT))
         (account / "ca.crt").write_bytes(server.authority.ca_pem)
         root.make("etc")
-        root.make("run/node-ipam")
+        root.make("state")
         state = tmp_path / "state"
         state.mkdir()
         os.chown(state, 65534, 65534)
-        root.mount(str(state), "run/node-ipam")
+        root.mount(str(state), "state")
         return root
 
     def command(self, root: noderoot.NodeRoot, argv: list[str]) -> list[str]:
@@ -250,7 +250,7 @@ class TestPod:
     def test_root_is_read_only(self, root: noderoot.NodeRoot) -> None:
         """The test above would notice a file that is written elsewhere."""
         code = "import os, sys; [print(os.access(each, os.W_OK)) for each in sys.argv[1:]]"
-        command = self.command(root, ["python3", "-c", code, "/", "/archive", "/tmp", "/run/node-ipam"])
+        command = self.command(root, ["python3", "-c", code, "/", "/archive", "/tmp", "/state"])
         done = subprocess.run(command, capture_output=True, text=True, env={"PATH": PATH}, check=False)
         assert done.stdout.split() == ["False", "False", "False", "True"]
         touch = [*command[:-6], "-c", "open('/archive/x', 'w')"]
