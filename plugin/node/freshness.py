@@ -95,7 +95,8 @@ def _check_field(known: Facts, field: str) -> None:
     if field == POD_CIDRS:
         details = "run kube-controller-manager with --allocate-node-cidrs=true and a --cluster-cidr large enough"
         raise CniError(TRY_AGAIN_LATER, f"No spec.podCIDRs found on node {known.name}", details)
-    details = f"kubectl annotate node {known.name} {field}=…; {_similar(known, field)}"
+    assign = f"node-ipam.pyz ranges assign --annotation {field} --cluster-cidr CIDR"
+    details = f"kubectl annotate node {known.name} {field}=…, or for all nodes: {assign}; {_similar(known, field)}"
     raise CniError(PLUGIN_FAILURE, f"Annotation not found: {field} on node {known.name}", details)
 
 

@@ -7,7 +7,18 @@ it into the table below, with the checks that it needs. The name of a check and 
 
 from __future__ import annotations
 
-from plugin.ops.doctor import access, addresses, bridge, configuration, environment, files, keys, plugins, state
+from plugin.ops.doctor import (
+    access,
+    addresses,
+    bridge,
+    configuration,
+    environment,
+    files,
+    keys,
+    other_nodes,
+    plugins,
+    state,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,6 +52,7 @@ NETWORK: tuple[tuple[str, Callable[[Context], Finding | None], tuple[str, ...]],
     ("node", access.node, ("permission",)),
     ("ranges", addresses.ranges, ("configuration", "next-plugin")),
     ("overlap", addresses.overlap, ("ranges",)),
+    ("other-nodes", other_nodes.overlap, ("ranges", "node")),
     ("bridge", bridge.gateway, ("ranges",)),
     ("cache", state.cache, ("configuration",)),
     ("dataDir", state.data_dir, ("next-plugin",)),

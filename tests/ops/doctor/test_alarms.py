@@ -26,9 +26,9 @@ dataDir-on-disk file-damaged file-no-directory file-not-a-file file-not-executab
 file-other-program file-other-version file-unreadable host-local-broken host-local-missing interpreter-missing
 interpreter-unsuitable keys-misplaced keys-unknown kubeconfig-http kubeconfig-insecure
 kubeconfig-readable-by-all leases-stale leases-unreadable links-broken links-unused next-plugin-broken
-next-plugin-missing node-other-machine node-other-ranges node-searched node-unreachable overlap-other-network
-permission-forbidden permission-refused pinned-file plugins-missing plugins-mute plugins-version ranges-no-ipv6
-server-unreachable user-not-root
+next-plugin-missing node-other-machine node-other-ranges node-searched node-unreachable other-nodes-overlap
+overlap-other-network permission-forbidden permission-refused pinned-file plugins-missing plugins-mute plugins-version
+ranges-no-ipv6 server-unreachable user-not-root
 """
 
 
