@@ -13,6 +13,7 @@ POD_CIDRS = "spec.podCIDRs"
 # How a credential says which node's it is.
 CERTIFICATE_NAME = "certificate CN"
 TOKEN_CLAIM = "token claim"
+REVIEW = "SelfSubjectReview"
 
 
 class Facts:
@@ -84,9 +85,18 @@ def name_of(node: dict[str, Any]) -> str:
 
 
 def machine_id_of(node: dict[str, Any]) -> str:
-    """The machine-id that the kubelet of this Node has reported; empty when there is none."""
+    """Return the machine-id that the kubelet of this Node has reported; "" if there is none that is valid."""
     value = member(member(node, "status"), "nodeInfo").get("machineID")
-    return value.strip().lower() if isinstance(value, str) else ""
+    return valid_machine_id(value) if isinstance(value, str) else ""
+
+
+def valid_machine_id(text: str) -> str:
+    """Return the machine-id in this text; "" for anything else, such as "uninitialized" or the zeros of an image.
+
+    https://www.freedesktop.org/software/systemd/man/latest/machine-id.html
+    """
+    value = text.strip().lower()
+    return value if len(value) == 32 and not value.strip("0123456789abcdef") and value.strip("0") else ""
 
 
 def member(parent: dict[str, Any], key: str) -> dict[str, Any]:

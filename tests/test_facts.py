@@ -26,14 +26,14 @@ def replaced(path: tuple[str, ...], value: object) -> dict[str, Any]:
 
 def test_node() -> None:
     """Name, uid, ranges and annotations of a Node as a kubelet registers it."""
-    node = make_node("vm-002", ("11.0.1.0/24", "1100:0:0:1::/64"), {"x": "y"}, machine_id="AB12\n", uid="u1")
+    node = make_node("vm-002", ("11.0.1.0/24", "1100:0:0:1::/64"), {"x": "y"}, machine_id="AB12" * 8 + "\n", uid="u1")
     found = facts.from_node(node, "hostname", 5.0)
 
     assert (found.name, found.uid, found.identified_by, found.asked) == ("vm-002", "u1", "hostname", 5.0)
     assert found.pod_cidrs == ["11.0.1.0/24", "1100:0:0:1::/64"]
     assert found.annotations["x"] == "y"
     assert facts.name_of(node) == "vm-002"
-    assert facts.machine_id_of(node) == "ab12"
+    assert facts.machine_id_of(node) == "ab12" * 8
 
 
 @pytest.mark.parametrize(

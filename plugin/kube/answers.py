@@ -75,7 +75,7 @@ def checked(answer: Answer, kind: str, name: str, route: str) -> dict[str, Any]:
 
     Raises one of the errors above for a clear no, Transient when the server asks to come back, else Unreachable.
     """
-    if answer.status != 200:
+    if answer.status not in (200, 201):
         _refuse(answer, name, route)
     value = _decoded(answer)
     metadata = value.get("metadata")

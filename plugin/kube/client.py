@@ -9,7 +9,7 @@ import plugin
 from plugin import deadline
 from plugin.deadline import DeadlineExceeded
 from plugin.errors import INVALID_CONFIG, CniError, NodeMissing
-from plugin.facts import name_of
+from plugin.facts import CERTIFICATE_NAME, REVIEW, member, name_of
 from plugin.kube import answers, credentials, files, kubeconfig
 from plugin.kube.answers import Expired, Transient, Unauthorized
 from plugin.kube.later import postponed
@@ -36,6 +36,11 @@ _PAGE_LIMIT = 64 << 20
 _PAGE = 500  # Nodes
 _RESTARTS = 3
 
+# https://kubernetes.io/docs/reference/kubernetes-api/authentication-resources/self-subject-review-v1/
+# It stores nothing.
+_REVIEW_PATH = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+_REVIEW = b'{"apiVersion":"authentication.k8s.io/v1","kind":"SelfSubjectReview"}'
+
 _HEADERS = {
     "User-Agent": f"node-ipam/{plugin.__version__}",
     "Accept": "application/json",
@@ -55,6 +60,7 @@ class Client:
         self._environ = environ
         self._reload = reload or (lambda: config)
         self._wire: Wire | None = None
+        self._reviewed: str | None = None  # what the API server said whose kubelet's the credential is
 
     def get_node(self, name: str, has: Callable[[Node], bool] = lambda _node: True) -> Node:
         """The Node of this name, though it may lack what it should have.
@@ -88,8 +94,30 @@ class Client:
                     raise
 
     def node_name(self) -> tuple[str, str] | None:
-        """How the credential names a Node, and that name; None when it is nobody's own."""
-        return credentials.node_name(self.credentials)
+        """Return how the credential names a Node, and that name; None if it names none.
+
+        If the credential could be a kubelet's and does not say, the API server is asked whose it is. Raises CniError.
+        """
+        return credentials.node_name(self.credentials) or self._reviewed_name()
+
+    def kubelet_name(self) -> str:
+        """Return the name of the Node whose kubelet has this credential; "" for any other. Raises CniError."""
+        how, name = self.node_name() or ("", "")
+        return name if how in (CERTIFICATE_NAME, REVIEW) else ""
+
+    def _reviewed_name(self) -> tuple[str, str] | None:
+        if self._reviewed is None and credentials.may_be_kubelets(self.credentials):
+            self._reviewed = ""
+            try:
+                review = self._fetch(_REVIEW_PATH, "SelfSubjectReview", "", _REVIEW)
+            except (Transient, Unauthorized):
+                self._reviewed = None
+                raise
+            except CniError:  # before Kubernetes 1.28, or something in between that lets nothing be created
+                return None
+            user = member(member(review, "status"), "userInfo")
+            self._reviewed = credentials.node_of_user(user.get("username"), user.get("groups"))
+        return (REVIEW, self._reviewed) if self._reviewed else None
 
     @property
     def files(self) -> dict[str, str]:
@@ -113,12 +141,15 @@ class Client:
                 return
             following = f"&continue={_quoted(token)}"
 
-    def _fetch(self, path: str, kind: str, name: str) -> dict[str, Any]:
-        """One object, within the time there is; every error says whose kubeconfig was used."""
+    def _fetch(self, path: str, kind: str, name: str, body: bytes = b"") -> dict[str, Any]:
+        """Return one object, within the time there is; every error says which kubeconfig was used.
+
+        body: what to POST, instead of a GET.
+        """
         seconds = min(deadline.TOTAL, deadline.left() * _SHARE)
         try:
             with deadline.within(seconds):
-                return self._persist(path, kind, name, time.monotonic() + seconds * _SHARE)
+                return self._persist(path, kind, name, time.monotonic() + seconds * _SHARE, body)
         except DeadlineExceeded:
             if deadline.left() <= 0:
                 raise
@@ -128,12 +159,12 @@ class Client:
         error.details = f"{error.details}\n{self.describe()}".lstrip()
         raise error from None
 
-    def _persist(self, path: str, kind: str, name: str, ends: float) -> dict[str, Any]:
+    def _persist(self, path: str, kind: str, name: str, ends: float, body: bytes) -> dict[str, Any]:
         """Ask again while that may help and there is time."""
         tries, renewed = 0, False
         while True:
             try:
-                return self._ask(path, kind, name, ends)
+                return self._ask(path, kind, name, ends, body)
             except Unauthorized as error:
                 if renewed or not self._renew():
                     error.details = self._validity()
@@ -146,13 +177,14 @@ class Client:
                     raise
                 sleep(pause)
 
-    def _ask(self, path: str, kind: str, name: str, ends: float) -> dict[str, Any]:
+    def _ask(self, path: str, kind: str, name: str, ends: float, body: bytes) -> dict[str, Any]:
         with postponed():
             from plugin.kube.wire import Wire
 
         if self._wire is None:
             self._wire = Wire(self.config, self.credentials, self._environ)
-        answer = self._wire.get(path, _HEADERS, ends, _NODE_LIMIT if name else _PAGE_LIMIT)
+        method, headers = ("POST", {**_HEADERS, "Content-Type": "application/json"}) if body else ("GET", _HEADERS)
+        answer = self._wire.ask(method, path, headers, ends, _NODE_LIMIT if name else _PAGE_LIMIT, body)
         return answers.checked(answer, kind, name, self._wire.route)
 
     def _renew(self) -> bool:

@@ -187,14 +187,28 @@ def node_name(credentials: Credentials) -> tuple[str, str] | None:
     return (TOKEN_CLAIM, claim) if isinstance(claim, str) and claim else None
 
 
+def may_be_kubelets(credentials: Credentials) -> bool:
+    """Return whether the API server may take this for a kubelet's, though nothing in it says so.
+
+    A certificate and a service account's token name their user.
+    """
+    is_named = bool(credentials.certificate) or any(key.startswith("kubernetes.io") for key in _claims(credentials))
+    return bool(credentials.headers) and not is_named
+
+
+def node_of_user(name: object, groups: object) -> str:
+    """Return the name of the node whose kubelet this user is; "" for any other."""
+    if not isinstance(name, str) or not name.startswith(_NODE_USER):
+        return ""
+    return name[len(_NODE_USER) :] if isinstance(groups, list) and _NODE_GROUP in groups else ""
+
+
 def _certificate_node(pem: bytes) -> str:
     """Return the name of the node whose kubelet's certificate this is; "" for any other."""
     try:
-        common_name, organisations = der.subject(pem)
+        return node_of_user(*der.subject(pem))
     except ValueError:
         return ""
-    is_kubelets = common_name.startswith(_NODE_USER) and _NODE_GROUP in organisations
-    return common_name[len(_NODE_USER) :] if is_kubelets else ""
 
 
 def pod(credentials: Credentials) -> str:

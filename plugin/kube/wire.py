@@ -51,29 +51,37 @@ class Wire:
         self._headers = _headers(config, credentials) if secure else []
 
     def get(self, path: str, headers: Mapping[str, str], ends: float, limit: int) -> Answer:
-        """GET this path until the moment ends (time.monotonic()) and read at most limit bytes of the answer.
+        """GET this path; see ask()."""
+        return self.ask("GET", path, headers, ends, limit)
+
+    def ask(
+        self, method: str, path: str, headers: Mapping[str, str], ends: float, limit: int, body: bytes = b""
+    ) -> Answer:
+        """Send one request until the moment ends (time.monotonic()) and read at most limit bytes of the answer.
 
         Raises Unreachable when there is no whole answer, Transient (one of these) when there may be one next time.
         """
         left = max(ends - time.monotonic(), 0.1)
         proxies = {"http": self.proxy, "https": self.proxy} if self.proxy else {}
         try:
-            request = self._request(path, headers)
+            request = self._request(method, path, headers, body)
             with resolved(urlsplit(self.proxy or self._url).hostname or "", left):
                 timeout = (min(_CONNECT, left), left)
                 response = self._adapter.send(request, stream=True, timeout=timeout, proxies=proxies)
             with response:
-                body = self._read(response, ends, limit)
+                answer = self._read(response, ends, limit)
         except (RequestException, HTTPError, OSError, http.client.HTTPException, ValueError) as error:
             route = f"the way to {self.route}" if isinstance(error, ProxyError) else self.route
             raise failures.explain(error, route, self._names) from None
-        return Answer(response.status_code, response.headers, body)
+        return Answer(response.status_code, response.headers, answer)
 
-    def _request(self, path: str, headers: Mapping[str, str]) -> PreparedRequest:
+    def _request(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> PreparedRequest:
         request = PreparedRequest()
         # Not prepare(): the address has been checked, and what it would check it with takes 2 ms to compile.
-        request.method, request.url = "GET", self._url + path
+        request.method, request.url, request.body = method, self._url + path, body or None
         several = HTTPHeaderDict(headers)  # a dict cannot hold Impersonate-Group twice
+        if body:
+            several.add("Content-Length", str(len(body)))
         for name, value in self._headers:
             several.add(name, value)
         request.headers = several  # type: ignore[assignment]

@@ -1,11 +1,11 @@
-"""Which Node is this machine? Another node's ranges are the worst there is to hand out: when in doubt, an error."""
+"""Find out which Node this machine is. In doubt it is an error: another node's ranges are the worst possible answer."""
 
 from __future__ import annotations
 
 import os
 
 from plugin.errors import PLUGIN_FAILURE, CniError, Forbidden, NodeMissing, Refusal
-from plugin.facts import TOKEN_CLAIM, machine_id_of, name_of
+from plugin.facts import machine_id_of, name_of, valid_machine_id
 from plugin.values import is_node_name
 
 TYPE_CHECKING = False
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 MACHINE_ID_FILES = ("/etc/machine-id", "/var/lib/dbus/machine-id")
 BY_LIST = "machine-id"
+_REMEMBERED = "name found before"
 
 
 class Identified:
@@ -40,36 +41,37 @@ def identify(
 ) -> Identified:
     """Read this machine's Node from the API server.
 
-    In this order: the configuration, $NODE_NAME, the credential, the host name (checked), the machine-id.
-    known spares the list of all Nodes where that had to be searched before; if it is of another Node than is told now,
-    forget() is called before the server is asked. has says whether a Node holds what is wanted; one that does not is
-    read again, past the server's own cache. Raises CniError.
+    The name comes from the configuration, $NODE_NAME or the credential. Without it the host name and the name in known
+    (an earlier answer) are candidates, which the machine-id must confirm; then all Nodes are searched for the
+    machine-id. forget() is called before the query if known is another Node than the name says. has: whether a Node
+    has what is needed; without it the Node is read again, past the server's own cache. Raises CniError.
     """
     from plugin.kube import client
 
     server = client.connect(settings.kubeconfig, settings.environ, settings.label, settings.cache)
-    for how, name in _told(settings, server):
+    named = _given_name(settings, server)
+    if named:
+        how, name = named
         if known and known.name != name:
             forget()
         node = server.get_node(name, has)
-        _doubt(settings, node, name, how)
+        _check_machine_id(settings, server, node, name, how)
         return Identified(node, how, server.files)
     tried: list[str] = []
     machine = machine_id()
-    host = os.uname().nodename.lower()
-    for how, name in _guesses(known, host):
-        guessed = _guess(server, name, how, machine, has, tried)
-        if guessed is not None:
-            return Identified(guessed, how, server.files)
+    for name, how in _candidate_names(known).items():
+        candidate = _confirmed(server, name, how, machine, has, tried)
+        if candidate is not None:
+            return Identified(candidate, how, server.files)
     return Identified(_search(server, machine, tried), BY_LIST, server.files)
 
 
 def machine_id() -> str:
-    """This machine's id, https://www.freedesktop.org/software/systemd/man/machine-id.html; empty when it has none."""
+    """Return this machine's id; "" if it has none that is valid."""
     for path in MACHINE_ID_FILES:
         try:
-            with open(path, encoding="ascii", errors="replace") as file:
-                value = file.read(100).strip().lower()
+            with open(path, "rb") as file:
+                value = valid_machine_id(file.read(100).decode("ascii", "replace"))
         except OSError:
             continue
         if value:
@@ -77,27 +79,30 @@ def machine_id() -> str:
     return ""
 
 
-def _told(settings: Settings, server: Client) -> list[tuple[str, str]]:
-    """The first source that names the node outright, as (what, name); empty when none does."""
-    credential = server.node_name()
-    sources = [("nodeName", settings.node_name), ("$NODE_NAME", settings.environ.get("NODE_NAME", ""))]
-    sources += [credential] if credential else []
-    told = [(how, name) for how, name in sources if name][:1]
-    for how, name in told:
-        if not is_node_name(name):
-            raise CniError(PLUGIN_FAILURE, f"{how} says that this is node {name[:80]!r}: no Node can have that name")
-    return told
+def _given_name(settings: Settings, server: Client) -> tuple[str, str] | None:
+    """Return the first source that gives the name of the Node, and that name; None if there is none."""
+    configured = (("nodeName", settings.node_name), ("$NODE_NAME", settings.environ.get("NODE_NAME", "")))
+    found = next(((how, name) for how, name in configured if name), None) or server.node_name()
+    if found and not is_node_name(found[1]):
+        what = f"{found[0]} says that this is node {found[1][:80]!r}: no Node can have that name"
+        raise CniError(PLUGIN_FAILURE, what)
+    return found
 
 
-def _guesses(known: Facts | None, host: str) -> list[tuple[str, str]]:
-    remembered = [(BY_LIST, known.name)] if known and known.identified_by == BY_LIST else []
-    return [("hostname", host), *remembered]
+def _candidate_names(known: Facts | None) -> dict[str, str]:
+    """Return the names that this machine's Node may have, in order, each with its origin."""
+    host = os.uname().nodename.lower()
+    found = {host: "hostname"}
+    found.setdefault(host.partition(".")[0], "short host name")
+    if known:
+        found.setdefault(known.name, BY_LIST if known.identified_by == BY_LIST else _REMEMBERED)
+    return found
 
 
-def _guess(
+def _confirmed(
     server: Client, name: str, how: str, machine: str, has: Callable[[dict[str, Any]], bool], tried: list[str]
 ) -> dict[str, Any] | None:
-    """The Node of this name if it is this machine's; None, and a line in tried, if not."""
+    """Return the Node of this name if it has this machine-id; else None, and append the reason to tried."""
     if not is_node_name(name):
         tried.append(f"{how} {name!r}: no Node can have that name")
         return None
@@ -114,9 +119,9 @@ def _guess(
 
 
 def _search(server: Client, machine: str, tried: list[str]) -> dict[str, Any]:
-    """The only Node with this machine-id. Raises CniError for none, and for more than one."""
+    """Return the only Node with this machine-id. Raises CniError if there is none, or more than one."""
     if not machine:
-        tried.append(f"machine-id: none in {' or '.join(MACHINE_ID_FILES)}")
+        tried.append(f"machine-id: no valid one in {' or '.join(MACHINE_ID_FILES)}")
         raise _unknown(server, tried)
     from plugin.kube.answers import trimmed
 
@@ -132,14 +137,17 @@ def _search(server: Client, machine: str, tried: list[str]) -> dict[str, Any]:
     return found[0]
 
 
-def _doubt(settings: Settings, node: dict[str, Any], name: str, how: str) -> None:
-    """Tell of a Node that reports another machine-id; a token does not tell against that: it may be any pod's."""
+def _check_machine_id(settings: Settings, server: Client, node: dict[str, Any], name: str, how: str) -> None:
+    """Raise CniError if the Node has another machine-id, unless the credential is the one of its kubelet.
+
+    A kubelet that runs in a container reports the id of its image: then this is a warning.
+    """
     ours, theirs = machine_id(), machine_id_of(node)
     if not ours or not theirs or ours == theirs:
         return
     what = f"{how} says that this is node {name}, whose machineID {theirs} is not this machine's {ours}"
-    if how == TOKEN_CLAIM:
-        details = "use the token of a pod that runs on this node, or set 'nodeName' or $NODE_NAME"
+    if server.kubelet_name() != name:
+        details = "set 'nodeName' or $NODE_NAME to this machine's Node, or use its kubelet's kubeconfig"
         raise CniError(PLUGIN_FAILURE, what, details)
     settings.log.warning(what)
 

@@ -22,7 +22,7 @@ from plugin.settings import Settings
 from tests.support.apiserver import ApiServer, Handler
 from tests.support.makeconfig import as_yaml
 from tests.support.nodes import make_node
-from tests.support.rules import node_authorizer, rbac_get_nodes_only
+from tests.support.rules import User, node_authorizer, rbac_get_nodes_only
 
 MACHINE = "0123456789abcdef0123456789abcdef"
 OTHER = "f" * 32
@@ -70,16 +70,16 @@ def hostname(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
 @pytest.mark.usefixtures("machine")
 def test_configuration_comes_first(server: ApiServer, tmp_path: Path) -> None:
     """nodeName wins over everything else."""
-    made = settings(server, tmp_path, "kubelet", "host-3", NODE_NAME="host-1")
-    made.node_name = "host-2"
+    made = settings(server, tmp_path, "kubelet", "host-3", NODE_NAME="host-2")
+    made.node_name = "host-1"
 
-    assert found(made) == ("nodeName", "host-2")
+    assert found(made) == ("nodeName", "host-1")
 
 
 @pytest.mark.usefixtures("machine")
 def test_environment_comes_second(server: ApiServer, tmp_path: Path) -> None:
     """$NODE_NAME wins over the credential."""
-    assert found(settings(server, tmp_path, "kubelet", "host-3", NODE_NAME="host-2")) == ("$NODE_NAME", "host-2")
+    assert found(settings(server, tmp_path, "kubelet", "host-3", NODE_NAME="host-1")) == ("$NODE_NAME", "host-1")
 
 
 @pytest.mark.usefixtures("machine")
@@ -184,10 +184,134 @@ def test_told_name_that_does_not_exist(server: ApiServer, tmp_path: Path) -> Non
 
 
 @pytest.mark.usefixtures("machine")
-def test_told_name_of_another_machine(server: ApiServer, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """What was told is obeyed, but a Node that reports another machine's id is worth a warning."""
-    assert found(settings(server, tmp_path, NODE_NAME="host-2")) == ("$NODE_NAME", "host-2")
+@pytest.mark.parametrize(
+    ("kind", "user"),
+    [("token", "plugin"), ("certificate", "admin"), ("kubelet", "host-3")],
+    ids=["token", "admin", "kubelet"],
+)
+@pytest.mark.parametrize("source", ["nodeName", "$NODE_NAME"])
+def test_configured_name_of_another_machine(
+    source: str, kind: str, user: str, server: ApiServer, tmp_path: Path
+) -> None:
+    """A Node that reports another machine's id is an error, whoever named it: another node's ranges are the worst."""
+    made = settings(server, tmp_path, kind, user, **({"NODE_NAME": "host-2"} if source == "$NODE_NAME" else {}))
+    made.node_name = "host-2" if source == "nodeName" else ""
+    with pytest.raises(CniError) as raised:
+        found(made)
+    assert raised.value.msg == (
+        f"{source} says that this is node host-2, whose machineID {OTHER} is not this machine's {MACHINE}"
+    )
+    assert "to this machine's Node" in raised.value.details
+
+
+@pytest.mark.usefixtures("machine")
+@pytest.mark.parametrize("source", ["nodeName", "$NODE_NAME", "certificate CN", "SelfSubjectReview"])
+def test_kubelet_in_a_container(
+    source: str, server: ApiServer, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A kubelet in a container reports the id of its image: with its own credential, that is only a warning."""
+    kind = "token" if source == "SelfSubjectReview" else "kubelet"
+    user = "system:node:host-2" if kind == "token" else "host-2"
+    made = settings(server, tmp_path, kind, user, **({"NODE_NAME": "host-2"} if source == "$NODE_NAME" else {}))
+    server.users = {token: User(user, ("system:nodes",)) for token in server.users}
+    made.node_name = "host-2" if source == "nodeName" else ""
+    assert found(made) == (source, "host-2")
     assert f"whose machineID {OTHER}" in capfd.readouterr().err
+
+
+def test_machine_and_node_without_a_valid_id(server: ApiServer, tmp_path: Path, machine: Path) -> None:
+    """What an image has in place of a machine-id is none: another machine of the same image reports the same."""
+    for text in ("uninitialized", "0" * 32, MACHINE[:31], f"{MACHINE}0", "g" * 32, MACHINE[:16] + "-" + MACHINE[17:]):
+        machine.write_text(f"{text}\n")
+        server.nodes["host-1"]["status"]["nodeInfo"]["machineID"] = text
+        with pytest.raises(CniError, match="this machine's Node cannot be told") as raised:
+            found(settings(server, tmp_path))
+        assert "its machineID is unknown, this machine's is unknown" in raised.value.details, text
+
+
+def test_second_machine_id_file(
+    server: ApiServer, tmp_path: Path, machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file without a valid id does not hide the other one."""
+    (tmp_path / "first").write_text("uninitialized\n")
+    monkeypatch.setattr(identity, "MACHINE_ID_FILES", (str(tmp_path / "first"), str(machine)))
+    assert found(settings(server, tmp_path)) == ("hostname", "host-1")
+
+
+@pytest.mark.usefixtures("machine")
+def test_short_host_name(server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first part of the host name is a candidate as well, which the machine-id must confirm."""
+    server.rule = rbac_get_nodes_only
+    hostname(monkeypatch, "Host-1.example.org")
+    assert found(settings(server, tmp_path)) == ("short host name", "host-1")
+    hostname(monkeypatch, "host-2.example.org")
+    with pytest.raises(CniError, match="cannot be told"):
+        found(settings(server, tmp_path))
+
+
+@pytest.mark.usefixtures("machine")
+@pytest.mark.parametrize("how", ["hostname", "certificate CN", "name found before"])
+def test_name_found_before(how: str, server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the host was renamed, the name found before is a candidate, which the machine-id must confirm."""
+    server.rule = rbac_get_nodes_only
+    hostname(monkeypatch, "renamed")
+    known = from_node(server.nodes["host-1"], how, 0.0)
+    assert found(settings(server, tmp_path), known) == ("name found before", "host-1")
+    with pytest.raises(CniError, match="cannot be told"):
+        found(settings(server, tmp_path), from_node(server.nodes["host-2"], how, 0.0))
+
+
+@pytest.mark.usefixtures("machine")
+def test_api_server_says_whose_the_credential_is(
+    server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kubelet's token does not say whose it is; the API server does, and is asked before any candidate."""
+    server.rule = node_authorizer
+    hostname(monkeypatch, "host-2")
+    made = settings(server, tmp_path, "token", "system:node:host-1")
+    server.users = {token: User("system:node:host-1", ("system:nodes",)) for token in server.users}
+    assert found(made) == ("SelfSubjectReview", "host-1")
+    assert [each.method for each in server.requests] == ["POST", "GET"]
+
+
+@pytest.mark.usefixtures("machine")
+@pytest.mark.parametrize(
+    "user",
+    [
+        User("system:node:host-2"),
+        User("system:node:host-2", ("system:masters",)),
+        User("host-2", ("system:nodes",)),
+        User("system:node:", ("system:nodes",)),
+    ],
+)
+def test_user_that_is_no_kubelet(user: User, server: ApiServer, tmp_path: Path) -> None:
+    """Only a user of the group of kubelets is one."""
+    made = settings(server, tmp_path)
+    server.users = dict.fromkeys(server.users, user)
+    assert found(made) == ("hostname", "host-1")
+
+
+@pytest.mark.usefixtures("machine")
+@pytest.mark.parametrize("code", [400, 403, 404, 405, 501])
+def test_api_server_that_cannot_say(code: int, server: ApiServer, tmp_path: Path) -> None:
+    """Before Kubernetes 1.28, or behind a proxy that lets nothing be created, the candidates are tried."""
+
+    def refuse(handler: Handler) -> bool:
+        if handler.command == "POST":
+            handler.status(code, "NotFound" if code == 404 else "Forbidden", "the server could not find the resource")
+        return handler.command == "POST"
+
+    server.fault = refuse
+    assert found(settings(server, tmp_path)) == ("hostname", "host-1")
+
+
+@pytest.mark.usefixtures("machine")
+def test_api_server_is_not_asked_needlessly(server: ApiServer, tmp_path: Path) -> None:
+    """A certificate and a service account's token say whose they are, and a configured name needs no credential."""
+    found(settings(server, tmp_path, "certificate", "admin"))
+    found(token_of("host-1", server, tmp_path))
+    found(settings(server, tmp_path, NODE_NAME="host-1"))
+    assert server.count("POST") == 0
 
 
 @pytest.mark.usefixtures("machine")

@@ -45,6 +45,7 @@ __all__ = [
 ]
 
 _COLLECTION = "/api/v1/nodes"
+_REVIEWS = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 _LEASES = re.compile(r"/apis/coordination\.k8s\.io/v1/namespaces/([^/]+)/leases(?:/([^/]+))?")
 _SERVICE_CIDRS = "/apis/networking.k8s.io/v1/servicecidrs"
 _MODIFIED = "the object has been modified; please apply your changes to the latest version and try again"
@@ -99,6 +100,7 @@ class ApiServer:
         self.other_rule: Callable[[User, str, str, str], str] = _known_users
         self.bookmark = 60.0
         self.delay = 0.0
+        self.reviews = True  # whether it knows SelfSubjectReview, as Kubernetes does since 1.28
         self.page = 500  # Nodes per page at most
         self.fault: Callable[[Handler], bool] | None = None
         self._listener: socket.socket | None = None
@@ -312,6 +314,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         time.sleep(self.api.delay)
         path, _, text = self.path.partition("?")
         query = dict(urllib.parse.parse_qsl(text))
+        if user and self.api.reviews and (self.command, path) == ("POST", self.api.prefix + _REVIEWS):
+            self._review(user)
+            return
         collection, name = path[: len(self.api.prefix + _COLLECTION)], path[len(self.api.prefix + _COLLECTION) + 1 :]
         verb = ("watch" if query.get("watch") in ("1", "true") else "list") if verb == "get" and not name else verb
         if user is None:
@@ -330,6 +335,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.status(403, "Forbidden", refusal)
         else:
             act(name, query)
+
+    def _review(self, user: User) -> None:
+        """Say who asks."""
+        info = {"username": user.name, "groups": [*user.groups]}
+        review = {"kind": "SelfSubjectReview", "apiVersion": "authentication.k8s.io/v1", "status": {"userInfo": info}}
+        self.answer(201, json.dumps({**review, "metadata": {"creationTimestamp": None}}).encode())
 
     def _user(self) -> User | None:
         """The user, ANONYMOUS without credentials, None with wrong ones."""

@@ -117,9 +117,8 @@ def node(context: Context) -> Finding:
 
 def _candidate(context: Context) -> str:
     """Return a name to query; another check finds out whether that Node is this machine's."""
-    told = context.client.node_name()
-    named = context.settings.node_name or context.environ.get("NODE_NAME") or (told[1] if told else "")
-    return named or os.uname().nodename.lower()
+    named = context.settings.node_name or context.environ.get("NODE_NAME")
+    return named or (context.client.node_name() or ("", os.uname().nodename.lower()))[1]
 
 
 def _advice(context: Context, error: CniError) -> str:
