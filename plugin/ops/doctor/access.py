@@ -36,6 +36,8 @@ def kubeconfig(context: Context) -> Finding:
         settings.kubeconfig, settings.environ, settings.label, cache=settings.cache
     )
     what = f"{config.path} ({config.why}), user {config.user_name!r}, server {config.server}"
+    if config.passed_over and not settings.kubeconfig:
+        what += f"; passed over: {', '.join(config.passed_over)}"
     if config.server.startswith("http://"):
         return warn("http", f"{what}: plain HTTP, so no credential is sent", "write https:// and the server's TLS port")
     if config.insecure:

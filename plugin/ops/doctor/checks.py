@@ -56,6 +56,7 @@ NETWORK: tuple[tuple[str, Callable[[Context], Finding | None], tuple[str, ...]],
     ("bridge", bridge.gateway, ("ranges",)),
     ("cache", state.cache, ("configuration",)),
     ("dataDir", state.data_dir, ("next-plugin",)),
+    ("store", state.other_stores, ("ranges",)),
     ("addresses", addresses.free, ("ranges",)),
     ("leases", state.leases, ("next-plugin",)),
 )

@@ -1,9 +1,8 @@
-"""The kernel's network interfaces: their addresses, by rtnetlink, and the ports of a bridge."""
+"""The network interfaces of this network namespace, by rtnetlink: addresses, and the ports of a bridge."""
 
 from __future__ import annotations
 
 import ipaddress
-import os
 import socket
 import struct
 
@@ -14,12 +13,17 @@ if TYPE_CHECKING:
 
     Interface = Union[ipaddress.IPv4Interface, ipaddress.IPv6Interface]
 
-NET = "/sys/class/net"
-# linux/rtnetlink.h, linux/if_addr.h, linux/netlink.h
-_GETADDR, _NEWADDR, _DONE, _ERROR = 22, 20, 3, 2
+# linux/netlink.h, linux/rtnetlink.h
+_DONE, _ERROR = 3, 2
+_GET_LINKS, _GET_ADDRESSES = 18, 22
 _REQUEST_DUMP = 0x301
-_ADDRESS, _LOCAL = 1, 2
-_HEADER, _MESSAGE, _ATTRIBUTE = struct.Struct("=IHHII"), struct.Struct("=BBBBI"), struct.Struct("=HH")
+_HEADER = struct.Struct("=IHHII")
+_ATTRIBUTE = struct.Struct("=HH")
+# linux/if_link.h: IFLA_IFNAME, IFLA_MASTER; linux/if_addr.h: IFA_ADDRESS, IFA_LOCAL
+_LINK = struct.Struct("=BxHiII")
+_NAME, _MASTER = 3, 10
+_ADDRESS = struct.Struct("=BBBBI")
+_PEER, _LOCAL = 1, 2
 
 
 def addresses(name: str) -> list[Interface] | None:
@@ -28,44 +32,50 @@ def addresses(name: str) -> list[Interface] | None:
         index = socket.if_nametoindex(name)
     except OSError:
         return None
-    found = [each for its, each in _dump() if its == index]
+    found = []
+    for message in _dump(_GET_ADDRESSES):
+        _family, prefix, _flags, _scope, its = _ADDRESS.unpack_from(message)
+        values = _attributes(message[_ADDRESS.size :])
+        packed = values.get(_LOCAL) or values.get(_PEER)
+        if its == index and packed:
+            found.append(ipaddress.ip_interface(f"{ipaddress.ip_address(packed)}/{prefix}"))
     return [each for each in found if not each.is_link_local]
 
 
 def ports(name: str) -> list[str]:
     """Return the names of the interfaces that are attached to a bridge."""
     try:
-        return sorted(os.listdir(os.path.join(NET, name, "brif")))
+        index = socket.if_nametoindex(name)
     except OSError:
         return []
+    links = [_attributes(message[_LINK.size :]) for message in _dump(_GET_LINKS)]
+    attached = [each for each in links if each.get(_MASTER) == struct.pack("=I", index)]
+    return sorted(each[_NAME].rstrip(b"\0").decode() for each in attached)
 
 
-def _dump() -> Iterator[tuple[int, Interface]]:
-    """Yield each address of this network namespace with the index of its interface."""
+def _dump(kind: int) -> Iterator[bytes]:
+    """Yield the body of each message that answers a dump request."""
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0) as kernel:
         kernel.bind((0, 0))
-        body = _MESSAGE.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
-        kernel.send(_HEADER.pack(_HEADER.size + len(body), _GETADDR, _REQUEST_DUMP, 1, 0) + body)
+        body = bytes(_LINK.size)
+        kernel.send(_HEADER.pack(_HEADER.size + len(body), kind, _REQUEST_DUMP, 1, 0) + body)
         while True:
             data = kernel.recv(1 << 16)
             while data:
-                length, kind, *_rest = _HEADER.unpack_from(data)
-                if kind in (_DONE, _ERROR):
+                length, answer, *_rest = _HEADER.unpack_from(data)
+                if answer in (_DONE, _ERROR):
                     return
-                if kind == _NEWADDR:
-                    yield _address(data[_HEADER.size : length])
+                yield data[_HEADER.size : length]
                 data = data[_aligned(length) :]
 
 
-def _address(message: bytes) -> tuple[int, Interface]:
-    _family, prefix, _flags, _scope, index = _MESSAGE.unpack_from(message)
-    values, rest = {}, message[_MESSAGE.size :]
-    while len(rest) >= _ATTRIBUTE.size:
-        length, kind = _ATTRIBUTE.unpack_from(rest)
-        values[kind] = rest[_ATTRIBUTE.size : length]
-        rest = rest[_aligned(length) :]
-    packed = values.get(_LOCAL) or values[_ADDRESS]
-    return index, ipaddress.ip_interface(f"{ipaddress.ip_address(packed)}/{prefix}")
+def _attributes(data: bytes) -> dict[int, bytes]:
+    found = {}
+    while len(data) >= _ATTRIBUTE.size:
+        length, kind = _ATTRIBUTE.unpack_from(data)
+        found[kind] = data[_ATTRIBUTE.size : length]
+        data = data[_aligned(length) :]
+    return found
 
 
 def _aligned(length: int) -> int:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import stat
 
-from plugin import node_annotation
+from plugin import hostlocal, node_annotation
 from plugin.node import memory
 from plugin.ops import output
-from plugin.ops.doctor.finding import ok, skip, warn
+from plugin.ops.doctor.finding import fail, ok, skip, warn
 from plugin.ops.leases import stores
 from plugin.ops.leases.usage import Usage
 from plugin.ops.networks import known_ranges, networks
@@ -54,6 +54,34 @@ def data_dir(context: Context) -> Finding:
         return ok(f"{place}: cleared by a reboot")
     what = f"{place} is on {kind}: after a reboot, leases of pods that no longer exist are still there"
     return warn("on-disk", what, _move(place, context.network))
+
+
+def other_stores(context: Context) -> Finding | None:
+    """The leases of this network are in one place: dataDir was not changed while pods run."""
+    if not context.uses_host_local or context.network.is_unnamed:
+        return None
+    used = [_used(path, context) for path in _former_data_dirs(context)]
+    elsewhere = [(store, count) for store, count in used if count and store != context.store]
+    if not elsewhere:
+        return ok(context.store)
+    store, count = elsewhere[0]
+    what = f"{count} leases in use are in {store}, new pods get theirs in {context.store}"
+    remedy = f"write the former dataDir, {os.path.dirname(store)}, until the node is drained"
+    return fail("other-store", f"{what}: two pods can get one address", remedy)
+
+
+def _former_data_dirs(context: Context) -> list[str]:
+    """Return where leases of this network may be by default, by any configuration, or by what the cache has."""
+    machine = context.machine
+    found = [hostlocal.DATA_DIR, *networks.data_dirs(context.network, context.environ, machine.bin_dirs)]
+    found += [str(each.ipam["dataDir"]) for each in machine.others if isinstance(each.ipam.get("dataDir"), str)]
+    return list(dict.fromkeys(found))
+
+
+def _used(data_dir: str, context: Context) -> tuple[str, int]:
+    """Return the store of this network there, and how many of its leases are not known to be unused."""
+    usage = Usage(stores.Store(data_dir, context.network.name), Known([], ""), context.machine.attached)
+    return usage.store.path, len(usage.leases) - usage.count(stores.STALE) - usage.count(stores.EMPTY)
 
 
 def _move(place: str, network: Network) -> str:

@@ -28,7 +28,7 @@ interpreter-unsuitable keys-misplaced keys-unknown kubeconfig-http kubeconfig-in
 kubeconfig-readable-by-all leases-stale leases-unreadable links-broken links-unused next-plugin-broken
 next-plugin-missing node-other-machine node-other-ranges node-searched node-unreachable other-nodes-overlap
 overlap-other-network permission-forbidden permission-refused pinned-file plugins-missing plugins-mute plugins-version
-ranges-no-ipv6 server-unreachable user-not-root
+ranges-no-ipv6 server-unreachable store-other-store user-not-root
 """
 
 
@@ -116,6 +116,33 @@ def test_data_dir_that_is_configured_is_not_advised(node: OperatorNode, capsys: 
 
     node.monkeypatch.setattr(state, "filesystem", lambda _path: "ext4")
     assert f"mount a tmpfs on {configured}" in examine(node, capsys)[1]["dataDir"]["remedy"]
+
+
+def test_a_data_dir_that_was_changed(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """Leases in the place before, of pods that run, are a failure: those addresses would be given again."""
+    node.lease("10.244.1.2", "c1 eth0")
+    node.result("c1")
+    assert examine(node, capsys)[1]["store"]["status"] == "ok"
+
+    node.network(dataDir=None)
+    node.write("net.d/90-old.conf.bak", "{}")
+    node.write("net.d/20-other.conf", json.dumps({"name": "o", "ipam": {"type": "x", "dataDir": str(node.memory)}}))
+    status, report = examine(node, capsys)
+
+    assert (status, words(report, "fail"), report["store"]["finding"]) == (1, ["store"], "store-other-store")
+    assert f"1 leases in use are in {node.memory}/k8snet" in report["store"]["what"]
+    assert str(node.memory) in report["store"]["remedy"]
+
+
+def test_places_passed_over(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """What was looked at before the kubeconfig that is used is shown."""
+    os.rename(node.kubeconfig, node.write("var/lib/kubelet/kubeconfig", ""))
+
+    what = examine(node, capsys)[1]["kubeconfig"]["what"]
+
+    assert f"{node.directory}/var/lib/kubelet/kubeconfig (the kubelet's own)" in what
+    assert "passed over: " in what
+    assert "/etc/kubernetes/kubelet.conf: missing" in what
 
 
 def leases(node: OperatorNode) -> str:
@@ -264,7 +291,7 @@ def test_bridge(
     if finding:
         assert "the gateway is now 10.244.1.1/24" in line["what"] or "now fd00:10:244:1::1/64" in line["what"]
         assert line["remedy"].endswith("ip link del cbr9")
-        assert ("drain the node first" in line["remedy"]) == bool(ports)
+        assert ("drain the node" in line["remedy"]) == bool(ports)
 
 
 @pytest.mark.parametrize("more", [{"isGateway": False}, {"forceAddress": True}])
