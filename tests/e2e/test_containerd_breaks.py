@@ -49,7 +49,7 @@ def test_killed_containerd(cri_node: CriNode) -> None:
     left = cri_node.leases()
     assert not set(left.values()) & set(known)
 
-    cri_node.age_leases(OLD)
+    cri_node.pass_time(OLD)
     found = cri_node.containerd.document("gc", "k8snet")["leases"]
     assert {entry["address"]: entry["container"] for entry in found} == left
     cri_node.containerd.document("gc", "k8snet", "--yes")

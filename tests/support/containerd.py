@@ -47,13 +47,14 @@ class Containerd:
     """containerd; as a context manager it runs.
 
     plugins: the directory of the plugins, see install(). directory: for its configuration and the networks (net.d).
-    cri: the client, as long as it runs.
+    cri: the client, as long as it runs. later: seconds by which the clock since boot is ahead in what is started.
     """
 
     def __init__(self, machine: Machine, plugins: str, directory: str) -> None:
         self.machine = machine
         self.plugins = plugins
         self.networks = os.path.join(directory, "net.d")
+        self.later = 0.0
         self._directory = directory
         self._process: subprocess.Popen[bytes] | None = None
         self.cri: Cri
@@ -72,7 +73,7 @@ class Containerd:
     def start(self) -> None:
         """Start it and wait until it serves. Raises OSError, with the end of its log."""
         with open(self._path("containerd.log"), "ab") as log:
-            command = [*self.machine.enter, "containerd", f"--config={self._path('config.toml')}"]
+            command = [*self._enter(), "containerd", f"--config={self._path('config.toml')}"]
             environ = {"PATH": os.environ["PATH"], "HOME": "/root"}
             self._process = subprocess.Popen(command, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self.cri = Cri(self.file("/run/containerd/containerd.sock"), f"/{cgroups.NAME}")
@@ -135,7 +136,7 @@ class Containerd:
 
     def operator(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run the operator's tool on the machine, whatever comes of it."""
-        command = [*self.machine.enter, os.path.join(self.plugins, os.path.basename(ARCHIVE)), *arguments]
+        command = [*self._enter(), os.path.join(self.plugins, os.path.basename(ARCHIVE)), *arguments]
         environ = {"PATH": os.environ["PATH"], "HOME": "/root", "CNI_PATH": self.plugins}
         return subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
 
@@ -169,6 +170,10 @@ class Containerd:
     def log(self) -> str:
         """Return what containerd has logged."""
         return _read(self._path("containerd.log"))
+
+    def _enter(self) -> list[str]:
+        clock = ["unshare", "--kill-child", "--time", f"--boottime={self.later:.0f}"] if self.later else []
+        return [*self.machine.enter, *clock]
 
     def _prepare(self) -> None:
         os.makedirs(self.networks)

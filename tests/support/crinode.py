@@ -68,12 +68,13 @@ class CriNode:
         names = [name for name in self.containerd.names(directory) if name[0] in "0123456789abcdef" and "_" not in name]
         return {name: self._owner(f"{directory}/{name}") for name in names}
 
-    def age_leases(self, seconds: float, network: str = "k8snet") -> None:
-        """Let all leases be this much older."""
+    def pass_time(self, seconds: float, network: str = "k8snet") -> None:
+        """Let all leases be this much older: by their files, and by the clock since boot of what is started now."""
         for name in self.leases(network):
             path = self.containerd.file(f"{STATE}/{network}/{network}/{name}")
             made = os.stat(path).st_mtime - seconds
             os.utime(path, (made, made))
+        self.containerd.later += seconds
 
     def results(self) -> set[str]:
         """Return the ids of the containers that libcni keeps a result of."""
