@@ -130,17 +130,21 @@ def test_results_wiped(node: Node) -> None:
     assert sorted(each["address"] for each in document["kept"]) == doubtful(node.dead)
 
 
-def test_results_partly_wiped(node: Node) -> None:
-    """Half of the results are gone, of live pods and dead ones: the namespaces of the others prove their death."""
-    node.result(node.live[0], age=FIRST_RESULT)
+@pytest.mark.parametrize("oldest", [FIRST_RESULT, LEASED - 60])
+def test_results_partly_wiped(node: Node, oldest: float) -> None:
+    """Half of the results are gone, of live pods and dead ones: the namespaces of the others prove their death.
+
+    A dead one without a result is kept if its lease is older than all results.
+    """
     for address in (*node.live[::2], *node.dead[::2]):
-        node.result(address)
+        node.result(address, min(oldest, LEASED))
+    node.result(node.live[0], oldest)
 
     document = node.collect()
 
-    assert set(node.live) <= node.left()
-    assert not set(node.dead[::2]) & node.left()
-    assert {each["address"] for each in document["leases"]} == set(node.holder) - node.left()
+    kept = node.dead[1::2] if oldest < LEASED else []
+    assert node.left() == {*node.live, *doubtful(kept)}
+    assert sorted(each["address"] for each in document["kept"]) == doubtful(kept)
 
 
 @pytest.mark.parametrize("kind", ["absent", "empty", "another"])
