@@ -1,7 +1,8 @@
 """A full range: release the leases of containers that are certainly gone, so that the next pod gets an address.
 
 Certainly gone means: the network namespace does not exist any more (or the lease is older than the last boot), no
-process names the container, and the grace time has passed.
+process names the container, and the grace time has passed. A namespace that a killed containerd left mounted, without
+a process in it, is removed first.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 from plugin import deadline, hostlocal
 from plugin.deadline import DeadlineExceeded
 from plugin.errors import CniError
+from plugin.evidence import leftover
 from plugin.evidence.verdict import Evidence
 from plugin.storelock import Locked
 
@@ -39,6 +41,8 @@ def make_room(config: dict[str, Any], chosen: Settings, known: Sequence[Record] 
             evidence = Evidence(records=known)
             with Locked(store, deadline.left()):
                 for lease, verdict in dead(store, network, evidence):
+                    if verdict.leftover:
+                        leftover.remove(verdict.leftover)
                     os.unlink(os.path.join(store, lease.address))
                     released.append(lease)
                     whose = {"container": lease.container, "interface": lease.interface}

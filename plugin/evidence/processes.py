@@ -46,7 +46,7 @@ class Processes:
 
     trouble: why some may be hidden; empty if none is. own: inode of the machine's own network namespace, in which no
     pod can be. runtimes: pids of container runtimes in it. has_pauses: the runtimes keep a process in the namespace of
-    every pod; CRI-O does not.
+    every pod (CRI-O does not), and this user can see it.
     """
 
     def __init__(self) -> None:
@@ -56,9 +56,11 @@ class Processes:
         self._by_word: dict[bytes, list[Process]] = {}
         self._in_namespace: dict[int, Process] = {}  # one for each
         self._addresses: dict[bytes, Process] | None = None
-        is_node = has_crio = False
+        is_node = has_crio = is_hidden = False
         for process in self._scan():
             is_on_node = process.namespace in (0, self.own)
+            # A process whose namespace this user cannot see may be in any; process 1 is in the machine's own.
+            is_hidden = is_hidden or (process.namespace == 0 and process.pid != 1)
             is_node = is_node or (is_on_node and process.name in _NODE_PROGRAMS)
             if is_on_node and process.name in _RUNTIMES:
                 self.runtimes.append(process.pid)
@@ -66,7 +68,7 @@ class Processes:
             for word in set(_WORD.findall(process.text)):
                 self._by_word.setdefault(word, []).append(process)
             self._in_namespace.setdefault(process.namespace, process)
-        self.has_pauses = bool(self.runtimes) and not has_crio
+        self.has_pauses = bool(self.runtimes) and not has_crio and not is_hidden
         self.trouble = self.trouble or _blindness(is_node)
 
     def naming(self, container: str) -> list[Process]:

@@ -131,7 +131,7 @@ class Evidence:
                 return Verdict(UNKNOWN, f"network namespace {path} cannot be examined")
             if self._is_leftover(path):
                 what = f"network namespace {path} was left behind: no process is in it, none names the container"
-                return Verdict(STALE, what, leftover=path)
+                return Verdict(STALE, what, is_proof=True, leftover=path)
         if paths:
             what = f"network namespace {paths[0]} is gone, no process names the container"
             return Verdict(STALE, what, is_proof=True)

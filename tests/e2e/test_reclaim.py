@@ -5,6 +5,8 @@ from __future__ import annotations
 import concurrent.futures
 import json
 import os
+import shutil
+import subprocess
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -19,6 +21,9 @@ from tests.support.world import World
 
 ADDRESSES = [f"172.16.0.{number}" for number in range(2, 7)]
 RANGES = [[{"subnet": "172.16.0.0/24", "rangeStart": ADDRESSES[0], "rangeEnd": ADDRESSES[-1]}]]
+LEFT = "/run/netns/cni-0a1b2c3d-0a1b-0a1b-0a1b-0a1b2c3d4e5f"
+OWN_RUN = f"""mount --bind "$0" /var/lib && mount -t tmpfs tmpfs /run && mkdir /run/netns && touch {LEFT} &&
+unshare --net={LEFT} true && "$@" && ls /run/netns >&2"""
 OWN_LIBRARY = 'mount --bind "$0" /var/lib && exec "$@"'
 OLD = 1200.0  # seconds
 
@@ -241,3 +246,20 @@ def test_many_at_once(node: Node) -> None:
     assert sum(map(is_full, (each for each in answers if each.status))) == 15
     assert node.holders().keys() == set(ADDRESSES)
     assert node.reclaimed() == ADDRESSES
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_namespace_left_behind(node: Node, running: bool) -> None:
+    """A namespace that a running containerd has forgotten is removed with the leases of its container."""
+    for address in ADDRESSES:
+        node.lease(address, dead(1))
+    node.result(dead(1), LEFT)
+    node.world.runtime.interpreter = ("unshare", "--mount", "sh", "-c", OWN_RUN, node.library)
+    program = shutil.copy(shutil.which("cat") or "", node.world.path("containerd" if running else "other"))
+    with subprocess.Popen([program], stdin=subprocess.PIPE) as runtime:
+        answer = node.world.add(node.config)
+        runtime.stdin.close()  # type: ignore[union-attr]
+
+    assert answer.status == (0 if running else 1)
+    assert len(node.holders()) == (1 if running else len(ADDRESSES))
+    assert (os.path.basename(LEFT) in answer.stderr.splitlines()) is False

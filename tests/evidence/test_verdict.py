@@ -279,7 +279,7 @@ def test_namespace_left_behind(
 
     (found,) = machine.judge(lease())
 
-    assert (found.state, found.is_proof, found.leftover) == (expected, False, path if expected == STALE else "")
+    assert (found.state, found.is_proof, found.leftover) == (expected, expected == STALE, path * (expected == STALE))
     assert Evidence(Results([str(machine.results)])).liveness(lease()) == f"network namespace {path} exists"
 
 

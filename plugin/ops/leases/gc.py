@@ -11,9 +11,9 @@ import os
 from dataclasses import dataclass
 
 from plugin.errors import PLUGIN_FAILURE, CniError
-from plugin.evidence import verdict
+from plugin.evidence import leftover, verdict
 from plugin.ops import output
-from plugin.ops.leases import attachments, forget, leftover, stores, usage
+from plugin.ops.leases import attachments, forget, stores, usage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
