@@ -6,7 +6,7 @@ import gc
 import posix as os  # os itself would add 0.7 ms to each start
 import sys
 
-from plugin import deadline, process
+from plugin import deadline, stdout
 from plugin.start import warm
 
 TYPE_CHECKING = False
@@ -31,15 +31,16 @@ def main(argv: list[str], request: Request | None = None) -> None:
         return
     try:
         if not request.error:
-            deadline.start(request.left)
+            # A result that the warm path could not deliver is undone, even if no time is left.
+            deadline.start(max(request.left, deadline.UNDO) if request.entry else request.left)
         status, answer = _answer(request)
         deadline.stop()
     except BaseException as error:
         deadline.stop()
         status, answer = 1, _failure(error)
-    delivered = process.deliver(answer)
+    status = stdout.finish(status, answer)
     _keep_byte_code(request)
-    os._exit(status if delivered else status or 1)
+    os._exit(status)
 
 
 def _answer(request: Request) -> tuple[int, bytes]:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import posix as os  # os itself would add 0.7 ms to each start
 import time
 
-from plugin.start.warm import DIRECTORY as DIRECTORY
-from plugin.start.warm import DIRECTORY_VARIABLE as DIRECTORY_VARIABLE
-from plugin.start.warm import attachment as attachment
-from plugin.start.warm import check, link, own_directory, read
-from plugin.start.warm import digest as digest
-from plugin.start.warm import location as location
-from plugin.start.warm import pack as pack
-from plugin.start.warm import signature as signature
-from plugin.start.warm import unpack as unpack
+from plugin.entries import DIRECTORY as DIRECTORY
+from plugin.entries import DIRECTORY_VARIABLE as DIRECTORY_VARIABLE
+from plugin.entries import attachment as attachment
+from plugin.entries import check, own_directory, read
+from plugin.entries import digest as digest
+from plugin.entries import location as location
+from plugin.entries import name_of as name_of
+from plugin.entries import pack as pack
+from plugin.entries import signature as signature
+from plugin.entries import unpack as unpack
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,8 +23,10 @@ if TYPE_CHECKING:
     from plugin.lock import Lock
 
 # What write() and link() of any user of the cache leave when they are killed; other dot-files are somebody else's.
-_LEFT = tuple(f".{prefix}" for prefix in ("warm-", "node-", "away-", "used-", "at:"))
+_PREFIXES = ("warm-", "node-", "away-", "used-", "at:", "lock-", "told:", "code-", "stores")
+_LEFT = tuple(f".{prefix}" for prefix in _PREFIXES)
 _LEFT_SECONDS = 60.0
+_STICKY = 0o1000
 
 
 class Cache:
@@ -70,18 +73,24 @@ class Cache:
         return True
 
     def link(self, name: str, target: str) -> bool:
-        """Remember one name under another, in one step; False when that cannot be done. The link is never followed."""
+        """Make name a symbolic link to target, atomically; return False if that fails. It is read, never followed."""
+        temporary = f".{name}.{os.getpid()}"
         try:
-            link(name, target, self._open(create=True))
+            directory = self._open(create=True)
+            self.remove(temporary)  # of a process that was killed and had our number
+            os.symlink(target, temporary, dir_fd=directory)
+            os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
         except OSError as error:
             self.trouble = self.trouble or f"cache {self.path}: {error.strerror}"
             return False
         return True
 
     def target(self, name: str) -> str:
-        """The name remembered by link(); empty when there is none."""
+        """Return the target that link() was given; empty if there is none, or if it is another user's."""
         try:
-            return os.readlink(name, dir_fd=self._open(create=False))
+            directory = self._open(create=False)
+            is_ours = os.lstat(name, dir_fd=directory).st_uid == os.geteuid()
+            return os.readlink(name, dir_fd=directory) if is_ours else ""
         except OSError:
             return ""
 
@@ -91,6 +100,16 @@ class Cache:
             os.unlink(name, dir_fd=self._open(create=False))
         except OSError:
             pass
+
+    def damage(self) -> str:
+        """Return why the directory cannot be used; empty if it can, or does not exist."""
+        try:
+            self._open(create=False)
+        except FileNotFoundError:
+            return ""
+        except OSError as error:
+            return f"cache {self.path}: {error.strerror}"
+        return ""
 
     def lock(self, name: str) -> Lock:
         """Return a lock between processes, for a with statement."""
@@ -102,6 +121,13 @@ class Cache:
         """Open the file of a lock. Raises OSError."""
         directory = self._open(create=True)
         return os.open(name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600, dir_fd=directory)
+
+    def starting_with(self, prefix: str) -> list[str]:
+        """Return the names that start so."""
+        try:
+            return [name for name in os.listdir(self._open(create=False)) if name.startswith(prefix)]
+        except OSError:
+            return []
 
     def names(self) -> Iterator[tuple[str, float]]:
         """Every name with its age in seconds, half-written leftovers included."""
@@ -117,21 +143,65 @@ class Cache:
             except OSError:
                 continue
 
-    def prune(self, prefix: str, seconds: float) -> None:
-        """Remove what starts with this prefix and is older, and what killed processes left half-written."""
-        for name, age in self.names():
-            if (name.startswith(prefix) and age > seconds) or (name.startswith(_LEFT) and age > _LEFT_SECONDS):
+    def prune(self, prefix: str, seconds: float, size: float = float("inf")) -> None:
+        """Remove what starts with this prefix and is older, and what killed processes left half-written.
+
+        size: bytes that the newest may have together; older ones are removed, too.
+        """
+        for name, age in sorted(self.names(), key=lambda each: each[1]):
+            if name.startswith(prefix):
+                size -= self._size(name)
+                if age > seconds or size < 0:
+                    self.remove(name)
+            elif name.startswith(_LEFT) and age > _LEFT_SECONDS:
                 self.remove(name)
+
+    def _size(self, name: str) -> int:
+        try:
+            return os.lstat(name, dir_fd=self._open(create=False)).st_size
+        except OSError:
+            return 0
 
     def _open(self, create: bool) -> int:
         if self._directory < 0:
             if create:
-                try:
-                    os.mkdir(self.path, 0o700)
-                except FileExistsError:
-                    pass
-            self._directory = own_directory(self.path)
+                _make_directories(self.path)
+            try:
+                self._directory = own_directory(self.path)
+            except PermissionError:
+                _mend(self.path)
+                self._directory = own_directory(self.path)
         return self._directory
+
+
+def _make_directories(path: str) -> None:
+    """Make a directory of this user's alone, and its parents as host-local makes those of its dataDir."""
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        pass
+    except FileNotFoundError:
+        parent = path.rstrip("/").rpartition("/")[0]
+        if not parent:
+            raise
+        _make_directories(parent)
+        os.chmod(parent, 0o755)
+        os.mkdir(path, 0o700)
+
+
+def _mend(path: str) -> None:
+    """Close a cache directory of ours to others, if all that is in it is the cache's. Raises OSError.
+
+    What others have put there is not trusted: each file and link is only used if this user owns it.
+    """
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        status = os.fstat(directory)
+        is_cache = all(name.lstrip(".").startswith(_PREFIXES) for name in os.listdir(directory))
+        if status.st_uid == os.geteuid() and not status.st_mode & _STICKY and is_cache:
+            os.fchmod(directory, 0o700)
+    finally:
+        os.close(directory)
 
 
 def _write_file(name: str, data: bytes, directory: int) -> None:
@@ -144,17 +214,3 @@ def _write_file(name: str, data: bytes, directory: int) -> None:
         raise
     finally:
         os.close(file)
-
-
-def name_of(data: bytes) -> str:
-    """Return a short name for these bytes that no other bytes have."""
-    try:
-        from _blake2 import blake2b
-    except ImportError:
-        from hashlib import blake2b
-    try:
-        return blake2b(data, digest_size=16).hexdigest()
-    except ValueError:  # a system in FIPS mode
-        from hashlib import sha256
-
-        return sha256(data).hexdigest()[:32]

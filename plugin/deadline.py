@@ -39,6 +39,12 @@ def start(seconds: float) -> None:
     _signal.setitimer(_signal.ITIMER_REAL, max(seconds, 0.001), _REPEAT)
 
 
+def shorten(seconds: float) -> None:
+    """Let the deadline, if there is one, end in at most so many seconds."""
+    if seconds < left() < float("inf"):
+        start(seconds)
+
+
 def stop() -> None:
     """No deadline any more."""
     global _ends

@@ -10,9 +10,8 @@ import json
 import os
 import re
 import stat
-import time
 
-from plugin import cni, deadline, hostlocal, process
+from plugin import cni, process
 from plugin.errors import INCOMPATIBLE_VERSION, INVALID_ENVIRONMENT, PLUGIN_FAILURE, TRY_AGAIN_LATER, CniError
 
 TYPE_CHECKING = False
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-_DUPLICATE = b"duplicate allocation"
 # containerd takes a failed DEL for done when its text has the first of these; the other ones are what to say.
 _DONE_WORDS = (("not found", "missing"), ("no such file or directory", "missing file"))
 _EXHAUSTED = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
@@ -55,21 +53,12 @@ def find(name: str, directories: Sequence[str]) -> str:
     raise CniError(PLUGIN_FAILURE, f"the plugin {name} is in none of the directories {looked}", details)
 
 
-def add(program: str, environ: Mapping[str, str], config: bytes) -> tuple[int, bytes]:
-    """Run an ADD; (exit status, answer) for our caller. Undoes what may have been done when the outcome is unknown."""
-    try:
-        status, answer = process.run(program, [program], environ, config)
-    except BaseException as error:
-        return interrupted(error, program, environ, config)
-    return conclude(status, answer, program, environ, config)
-
-
 def run_silent(program: str, command: str, environ: Mapping[str, str], config: bytes) -> None:
     """Run any command but ADD and VERSION: there is no answer. Raises Refused or CniError."""
     try:
         status, answer = process.run(program, [program], {**environ, "CNI_COMMAND": command}, config)
     except OSError as error:
-        raise _cannot_run(program, error) from None
+        raise cannot_run(program, error) from None
     if status == 0:
         return
     documents = _documents(answer)
@@ -87,32 +76,25 @@ def run_if_known(program: str, command: str, environ: Mapping[str, str], config:
             raise
 
 
-def conclude(status: int, answer: bytes, program: str, environ: Mapping[str, str], config: bytes) -> tuple[int, bytes]:
-    """What an ADD's exit status and stdout mean for our caller. Raises CniError."""
+def judge(status: int, answer: bytes, program: str) -> tuple[int, bytes]:
+    """Return an ADD's exit status and answer: 0 and one result, or its own error. Raises CniError for anything else."""
     documents = _documents(answer)
     failed = bool(documents) and "code" in documents[-1]
-    if len(documents) == 1 and failed and status:
-        # It has rolled back by itself.
-        return max(status, 1), answer
+    if failed and status:
+        # A result and then an error is what host-local prints in the host's own network namespace.
+        return max(status, 1), answer if len(documents) == 1 else cni.encode(documents[-1])
     if len(documents) == 1 and not failed and status == 0:
         return 0, answer
-    if _DUPLICATE not in answer:  # which leaves a live lease, and undoing would free it
-        _undo(program, environ, config)
-    if failed and status:
-        # A result and then an error (host-local in the host's own network namespace): the lease was kept.
-        return max(status, 1), cni.encode(documents[-1])
     raise _broken(program, status, answer)
 
 
-def interrupted(error: BaseException, program: str, environ: Mapping[str, str], config: bytes) -> tuple[int, bytes]:
-    """An ADD that could not be started or did not end in time. Raises CniError."""
-    if isinstance(error, OSError):
-        raise _cannot_run(program, error) from None
-    _undo(program, environ, config)
-    if isinstance(error, deadline.DeadlineExceeded):
-        details = "a process may hold the lock of its store, or a disk may hang"
-        raise CniError(TRY_AGAIN_LATER, f"{program} gave no answer in time", details) from None
-    raise error
+def cannot_run(program: str, error: OSError) -> CniError:
+    """Return what is wrong with a program that could not be started."""
+    # Not strerror: a DEL that says "no such file" counts as done.
+    msg = f"{program} cannot be run (errno {error.errno})"
+    if error.errno in _EXHAUSTED:
+        return CniError(TRY_AGAIN_LATER, msg, "this machine is out of processes, memory or open files")
+    return CniError(PLUGIN_FAILURE, msg, "see that it is whole, executable, and made for this machine")
 
 
 def _refusal(command: str, status: int, answer: bytes, documents: list[dict[str, Any]]) -> Refused:
@@ -125,36 +107,6 @@ def _refusal(command: str, status: int, answer: bytes, documents: list[dict[str,
         error = {key: value for key, value in error.items() if value != ""}
     unchanged = len(documents) == 1 and error == documents[-1]
     return Refused(status, answer if unchanged else cni.encode(error), error)
-
-
-def _undo(program: str, environ: Mapping[str, str], config: bytes) -> None:
-    """Release what an ADD of unknown outcome may have reserved; best effort, within the rest of the time.
-
-    Not where the attachment had an address before: a runtime that repeats an ADD must not lose what it has.
-    """
-    deadline.start(deadline.UNDO)
-    try:
-        if _had_lease(program, environ, config):
-            return
-        process.run(program, [program], {**environ, "CNI_COMMAND": "DEL"}, config)
-    except (OSError, deadline.DeadlineExceeded):
-        pass
-    finally:
-        deadline.stop()
-
-
-def _had_lease(program: str, environ: Mapping[str, str], config: bytes) -> bool:
-    if os.path.basename(program) != hostlocal.NAME:
-        return False
-    request = cni.decode(config)
-    store = hostlocal.store(request.get("ipam", {}).get("dataDir", ""), request.get("name", ""))
-    ours = environ.get("CNI_CONTAINERID"), environ.get("CNI_IFNAME")
-    now = time.time()
-    # What was reserved in the future was there before a clock was set back.
-    return any(
-        (lease.container, lease.interface or ours[1]) == ours and not process.STARTED <= lease.reserved <= now
-        for lease in hostlocal.leases(store)
-    )
 
 
 def _documents(answer: bytes) -> list[dict[str, Any]]:
@@ -181,11 +133,3 @@ def _broken(program: str, status: int, answer: bytes) -> CniError:
     what = "printed something that is not one CNI result" if answer else "printed nothing"
     msg = f"{program} {what} and ended with status {status}"
     return CniError(PLUGIN_FAILURE, msg, "run it by hand with the same configuration to see why")
-
-
-def _cannot_run(program: str, error: OSError) -> CniError:
-    # Not strerror: a DEL that says "no such file" counts as done.
-    msg = f"{program} cannot be run (errno {error.errno})"
-    if error.errno in _EXHAUSTED:
-        return CniError(TRY_AGAIN_LATER, msg, "this machine is out of processes, memory or open files")
-    return CniError(PLUGIN_FAILURE, msg, "is it whole, executable, and for this machine?")

@@ -4,43 +4,54 @@ from __future__ import annotations
 
 import time
 
-from plugin import cni, delegate
+from plugin import cni
+from plugin.allocation import Attempt
+from plugin.allocation import conclude as conclude_attempt
 from plugin.cache import Cache, digest, pack
 from plugin.errors import CniError
-from plugin.process import to_bytes
-from plugin.start.warm import NEWEST, OLDER, PREFIX
+from plugin.process import to_bytes, to_text
+from plugin.start.warm import PREFIX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from plugin.plan import Plan
+    from plugin.records import Recorded
     from plugin.start.warm import Request
 
-
-def translated_back(answer: bytes) -> bytes:
-    """A result in the older version as one in the newest: what both say is the same."""
-    if answer.count(OLDER) == 1:
-        return answer.replace(OLDER, NEWEST)
-    return cni.encode({**cni.decode(answer), "cniVersion": cni.NEWEST})
+# Bytes of one answer and of all: a request may have 1 MiB, and the cache is in memory.
+_LARGEST = 512 << 10
+_ALL = 4 << 20
 
 
-def remember(cache: Cache, known: bytes, plan: Plan, config: bytes, translated: bool, answer: bytes) -> None:
+def remember(
+    cache: Cache, known: bytes, plan: Plan, network: str, recorded: Recorded, attempt: Attempt, answer: bytes
+) -> None:
     """Store this answer under the key. It is valid until plan.until, while the guard files are unchanged."""
-    guards = [field for path, seen in plan.files for field in (to_bytes(path), seen.encode())]
+    files = (*plan.files, *recorded.guards)
+    guards = [field for path, seen in files for field in (to_bytes(path), seen.encode())]
     times = b"%f" % time.time(), b"%f" % plan.until
-    fields = to_bytes(plan.program), b"1" if translated else b"", plan.used.encode(), known, config, answer
-    cache.write(PREFIX + digest(known), pack(*times, *fields, *guards))
-    cache.prune(PREFIX, 300.0)
+    others = pack(*map(to_bytes, recorded.others)) if recorded.others else b""
+    how = to_bytes(plan.program), b"1" if attempt.translated else b"", recorded.name.encode(), network.encode(), others
+    body = pack(*times, *how, known, attempt.config, answer, *guards)
+    if len(body) <= _LARGEST:
+        cache.write(PREFIX + digest(known), body)
+    cache.prune(PREFIX, 300.0, _ALL)
 
 
 def conclude(request: Request) -> tuple[int, bytes]:
     """Return (exit status, answer) for an ADD that warm.add() has handed to the next plugin, however that ended."""
-    entry, error = request.entry, request.error
+    entry = request.entry
     assert entry
+    others = [to_text(store) for store in entry.others]
+    attempt = Attempt(entry.program, request.environ, entry.config, entry.translated, others)
+
+    def run() -> tuple[int, bytes]:
+        if request.error:
+            raise request.error
+        return request.status, request.answer
+
     try:
-        if error:
-            return delegate.interrupted(error, entry.program, request.environ, entry.config)
-        status, answer = delegate.conclude(request.status, request.answer, entry.program, request.environ, entry.config)
+        return conclude_attempt(attempt, run)
     except CniError as refusal:
         version = cni.NEWEST if entry.translated else cni.decode(entry.config).get("cniVersion", "")
         return 1, cni.error_answer(refusal, version)
-    return status, translated_back(answer) if entry.translated and status == 0 else answer

@@ -8,7 +8,8 @@ https://www.cni.dev/docs/spec/#gc-clean-up-any-stale-resources
 
 from __future__ import annotations
 
-from plugin import cni, delegate, hostlocal, process
+from plugin import cni, delegate, hostlocal, process, records
+from plugin.cache import Cache, location
 from plugin.errors import INVALID_CONFIG, PLUGIN_FAILURE, CniError
 
 TYPE_CHECKING = False
@@ -40,6 +41,7 @@ def collect(request: Request, data_dirs: Sequence[str], log: Log) -> None:
             continue
         try:
             _free(request, data_dir, container, interface)
+            records.forget(Cache(location(request.environ)), container, interface, request.name)
             log.info("stale lease released", container=container, interface=interface)
         except (CniError, delegate.Refused) as error:
             troubles.append(f"{container} {interface}: {error}")

@@ -82,22 +82,25 @@ def leases(directory: str) -> Iterator[Lease]:
     except OSError:
         return
     for name in names:
-        if not is_address(name):
-            continue
-        path, reserved = os.path.join(directory, name), 0.0
-        try:
-            status = os.lstat(path)
-            reserved = status.st_mtime
-            if stat.S_ISLNK(status.st_mode):  # to host-local the address is taken
-                yield Lease(name, "", "", reserved, f"{path} is a symbolic link, which is not followed")
-                continue
-            text = read_file(path, 4096, os.O_NOFOLLOW).decode(errors="replace")
-        except PermissionError as error:
-            yield Lease(name, "", "", reserved, f"{path} cannot be read: {error.strerror}")
-            continue
-        except OSError:
-            continue
-        yield Lease(name, *_holder(text), reserved)
+        found = lease(directory, name) if is_address(name) else None
+        if found:
+            yield found
+
+
+def lease(directory: str, address: str) -> Lease | None:
+    """Return the lease of this address in a store; None if there is none."""
+    path, reserved = os.path.join(directory, address), 0.0
+    try:
+        status = os.lstat(path)
+        reserved = status.st_mtime
+        if stat.S_ISLNK(status.st_mode):  # to host-local the address is taken
+            return Lease(address, "", "", reserved, f"{path} is a symbolic link, which is not followed")
+        text = read_file(path, 4096, os.O_NOFOLLOW).decode(errors="replace")
+    except PermissionError as error:
+        return Lease(address, "", "", reserved, f"{path} cannot be read: {error.strerror}")
+    except OSError:
+        return None
+    return Lease(address, *_holder(text), reserved)
 
 
 def _holder(text: str) -> tuple[str, str]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from plugin.ranges import Ranges
 
 NAME = "kube-node"
+NEEDS_RECORD = False
 PINNED = "kube-node.json"
 _PINNED_LIMIT = 1 << 20  # bytes
 _WHERE = "ipam."
@@ -96,6 +97,11 @@ def release(request: Request, chosen: settings.Settings) -> list[Plan]:
 
 def collector(_request: Request, _chosen: settings.Settings) -> None:
     """It is always host-local."""
+
+
+def data_dir(request: Request) -> str:
+    """Return the dataDir that the configuration names. Raises CniError."""
+    return values.path(request.ipam(), "dataDir", _WHERE)
 
 
 def data_dirs(request: Request, _chosen: settings.Settings) -> list[str]:

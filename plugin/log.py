@@ -6,6 +6,8 @@ import json
 import os
 import time
 
+from plugin import stdout
+
 LEVELS = ("error", "warning", "info", "debug", "trace")
 
 
@@ -66,7 +68,4 @@ class Log:
 
 
 def _to_stderr(line: str) -> None:
-    try:
-        os.write(2, line.encode("utf-8", "backslashreplace") + b"\n")
-    except OSError:
-        pass
+    stdout.tell(line.encode("utf-8", "backslashreplace") + b"\n")

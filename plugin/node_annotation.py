@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 
 from plugin import annotation, delegate, hostlocal, keys, settings, trust, values
-from plugin.cache import attachment, digest, signature
+from plugin.cache import signature
 from plugin.cni import decode
 from plugin.errors import INVALID_CONFIG, CniError
 from plugin.node import freshness
@@ -17,11 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from plugin.cache import Cache
     from plugin.cni import Request
     from plugin.facts import Facts
 
 NAME = "node-annotation"
+NEEDS_RECORD = True
 CONFIG_FILE = "/etc/cni/node-annotation.conf"
 CONFIG_VARIABLE = "NODE_ANNOTATION_CFG"
 _CONFIG_LIMIT = 1 << 20  # bytes
@@ -55,10 +54,9 @@ def plan(request: Request, chosen: settings.Settings) -> Plan:
     program = next_plugin(request.environ, _config(request), request.program)
     facts, found = freshness.parsed(chosen, name, lambda known: _given(request, program, name, known))
     ipam = {"type": os.path.basename(program), **found}
-    used = _remember_use(chosen, program, ipam)
     until = facts.asked + chosen.cache_seconds
     files += freshness.rests_on(chosen, facts)
-    return Plan(program, {**request.config, "ipam": ipam}, until, files, used)
+    return Plan(program, {**request.config, "ipam": ipam}, until, files)
 
 
 def _given(request: Request, program: str, name: str, known: Facts) -> dict[str, Any]:
@@ -76,16 +74,12 @@ def _given(request: Request, program: str, name: str, known: Facts) -> dict[str,
 
 
 def release(request: Request, chosen: settings.Settings) -> list[Plan]:
-    """The next plugin with what it was last given for this attachment. Raises CniError."""
-    used = _used(chosen, chosen.cache.target(attachment(request.environ))) or _last_known(request, chosen)
-    program = used["program"] if used else next_plugin(request.environ, _config(request), request.program)
-    if not os.path.isfile(program):
-        program = _moved(request, os.path.basename(program))
-    ipam = used["ipam"] if used else {}
+    """The next plugin with what is known of the annotation. Raises CniError."""
+    program = next_plugin(request.environ, _config(request), request.program)
     name = os.path.basename(program)
     if name == hostlocal.NAME:
-        return [Plan(program, hostlocal.release_config(request, ipam.get("dataDir", "")))]
-    return [Plan(program, {**request.config, "ipam": {"type": name, **ipam}})]
+        return [Plan(program, hostlocal.release_config(request, each)) for each in data_dirs(request, chosen)]
+    return [Plan(program, {**request.config, "ipam": {"type": name, **_last_known(request, chosen)}})]
 
 
 def collector(request: Request, chosen: settings.Settings) -> Plan | None:
@@ -96,21 +90,14 @@ def collector(request: Request, chosen: settings.Settings) -> Plan | None:
     return None if os.path.basename(plan.program) == hostlocal.NAME else plan
 
 
-def _moved(request: Request, name: str) -> str:
-    """Where the plugin that an ADD used is now. Raises CniError."""
-    try:
-        today = next_plugin(request.environ, _config(request), request.program)
-    except CniError:
-        today = ""
-    return today if os.path.basename(today) == name else delegate.find(name, request.directories())
+def data_dir(_request: Request) -> str:
+    """Return host-local's default: the annotation may name another one, a request never does."""
+    return ""
 
 
 def data_dirs(request: Request, chosen: settings.Settings) -> list[str]:
-    """Where the leases of this network may be: in every dataDir that an annotation is known to have named."""
-    entries = [_used(chosen, name) for name, _age in chosen.cache.names() if name.startswith("used-")]
-    entries.append(_last_known(request, chosen))
-    found = {entry["ipam"].get("dataDir", "") for entry in entries if entry}
-    return sorted(found | {""})
+    """Return where the leases of this network are by what is known of the annotation, and host-local's default."""
+    return sorted({str(_last_known(request, chosen).get("dataDir", "")), ""})
 
 
 def next_plugin(environ: Mapping[str, str], config: dict[str, Any], program: str) -> str:
@@ -183,37 +170,12 @@ def _annotation_name(request: Request) -> str:
     return name
 
 
-def _remember_use(chosen: settings.Settings, program: str, ipam: dict[str, Any]) -> str:
-    """Keep what an ADD is about to use for the DEL that follows, perhaps after the annotation was changed."""
-    body = json.dumps({"program": program, "ipam": ipam}).encode()
-    name = "used-" + digest(body)
-    if not chosen.cache.has(name):
-        _forget_unused(chosen.cache)
-    chosen.cache.write(name, body)  # each time: one that is old and has no link may be gone at any moment
-    return name
-
-
-def _forget_unused(cache: Cache) -> None:
-    """Remove what no attachment has been given, except what one may be about to be given."""
-    names = dict(cache.names())
-    used = {cache.target(name) for name in names if name.startswith("at:")}
-    for name, age in names.items():
-        if name.startswith("used-") and name not in used and age > _UNUSED_SECONDS:
-            cache.remove(name)
-
-
-def _used(chosen: settings.Settings, name: str) -> dict[str, Any] | None:
-    body = chosen.cache.read(name) if name.startswith("used-") else None
-    return json.loads(body) if body else None
-
-
-def _last_known(request: Request, chosen: settings.Settings) -> dict[str, Any] | None:
-    """What an ADD would use now, by what is known without asking anyone."""
+def _last_known(request: Request, chosen: settings.Settings) -> dict[str, Any]:
+    """Return what the annotation holds, as far as that is known without a query."""
     try:
         name = _annotation_name(request)
         facts = freshness.last_known(chosen)
         text = facts.annotations.get(name) if facts else None
-        program = next_plugin(request.environ, _config(request), request.program)
-        return {"program": program, "ipam": annotation.parse(text, name)} if text else None
+        return annotation.parse(text, name) if text else {}
     except CniError:
-        return None  # what spoils an ADD must not keep an address from being freed
+        return {}  # what spoils an ADD must not keep an address from being freed

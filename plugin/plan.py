@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         """What the module of a type offers; all of it raises CniError."""
 
         NAME: str
+        NEEDS_RECORD: bool  # a DEL's request does not say where the lease is
 
         def setup(self, request: Request) -> Settings:
             """How this request says to reach the Node, and where to log."""
@@ -22,7 +23,10 @@ if TYPE_CHECKING:
             """For ADD and STATUS: with the ranges of this node."""
 
         def release(self, request: Request, settings: Settings) -> list[Plan]:
-            """For DEL and CHECK, for each place that leases may be in: by what this machine knows, never a server."""
+            """For DEL and CHECK without a record of the ADD, for each place that leases may be in. Never a server's."""
+
+        def data_dir(self, request: Request) -> str:
+            """The dataDir that the request itself names, in which a DEL without a record looks."""
 
         def collector(self, request: Request, settings: Settings) -> Plan | None:
             """For GC: the next plugin where that is not host-local, which knows no GC."""
@@ -34,7 +38,7 @@ if TYPE_CHECKING:
 class Plan:
     """A program, the configuration it gets, and for how long that is the answer to the same request."""
 
-    __slots__ = ("config", "files", "program", "until", "used")
+    __slots__ = ("config", "files", "program", "until")
 
     def __init__(
         self,
@@ -42,10 +46,8 @@ class Plan:
         config: dict[str, Any],
         until: float = 0.0,
         files: Sequence[tuple[str, str]] = (),
-        used: str = "",
     ) -> None:
         self.program = program
         self.config = config
         self.until = until  # epoch seconds
         self.files = files  # (path, cache.signature()) of what the answer rests on besides the request and the Node
-        self.used = used  # the cache's name for what a later DEL of this attachment must be given

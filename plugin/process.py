@@ -1,4 +1,4 @@
-"""This process's environment, stdin and stdout, and the programs it runs: by posix_spawn, as subprocess costs 25 ms."""
+"""This process's environment and stdin, and the programs it runs: by posix_spawn, as subprocess costs 25 ms."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import _signal  # the C module under signal, which would import enum (5 ms)
 import posix as os  # os itself would add 0.7 ms to each start
 import sys
 import time
+
+from plugin import stdout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,7 +17,9 @@ if TYPE_CHECKING:
 STARTED = time.time() - 0.01  # epoch seconds; a file's time may be so much behind
 STDIN_LIMIT = 1 << 20  # bytes of a request
 _ANSWER_LIMIT = 8 << 20  # bytes on stdout after which a program is taken for broken, and killed
-_PIPE_CAPACITY = 65536  # bytes a new pipe takes without a reader, pipe(7)
+_PIPE_CAPACITY = 4096  # bytes that any pipe takes without a reader: less than the usual 64 KiB past a limit, pipe(7)
+_CHUNK = 65536  # bytes of one read
+_RELAYED = 16384  # bytes of a program's stderr that are passed on
 _SIGPIPE = 13
 _SIGKILL = 9
 # The file is being replaced in place: "text file busy", or for a moment empty.
@@ -26,30 +30,28 @@ _REPLACED_WAIT = (0.02, 0.1, 0.3, 0.6)  # seconds between tries
 def run(path: str, argv: list[str], env: Mapping[str, str], stdin: bytes, group: bool = False) -> tuple[int, bytes]:
     """Run a program to its end and return (exit status, stdout); a status below 0 is the signal that ended it.
 
-    stderr is ours. With group, the program and its children are a process group of their own, ended together.
-    Whatever interrupts the wait (the deadline) ends the program first. Raises OSError when it cannot be started.
+    What it prints on stderr is passed on at its end: a daemon that it leaves behind must not hold a descriptor that
+    our caller waits for. With group, the program and its children are a process group of their own, ended together.
+    Whatever interrupts the wait (the deadline) ends the program first. Raises OSError if it cannot be started.
     """
-    source = _readable(stdin)
+    opened = [_readable(stdin)]
     try:
-        out, sink = os.pipe()
-    except OSError:
-        os.close(source)
-        raise
-    try:
-        pid = _spawn(path, argv, env, source, sink, group)
-    except BaseException:
-        os.close(out)
-        raise
+        opened += os.pipe()
+        opened.append(os.memfd_create("stderr"))
+        source, out, sink, messages = opened
+        pid = _spawn(path, argv, env, (source, sink, messages), group)
+        try:
+            os.close(sink)
+            opened.remove(sink)
+            return _wait(pid, out)
+        except BaseException:
+            _end(pid, group)
+            raise
+        finally:
+            _relay(messages)
     finally:
-        os.close(source)
-        os.close(sink)
-    try:
-        return _wait(pid, out)
-    except BaseException:
-        _end(pid, group)
-        raise
-    finally:
-        os.close(out)
+        for file in opened:
+            os.close(file)
 
 
 def to_text(data: bytes) -> str:
@@ -98,7 +100,7 @@ def read_stdin() -> bytes:
     """Standard input up to its end, or up to more than STDIN_LIMIT bytes. Raises CniError."""
     data = b""
     try:
-        while len(data) <= STDIN_LIMIT and (chunk := os.read(0, _PIPE_CAPACITY)):
+        while len(data) <= STDIN_LIMIT and (chunk := os.read(0, _CHUNK)):
             data += chunk
     except OSError as error:
         from plugin.errors import IO_FAILURE, CniError
@@ -107,27 +109,18 @@ def read_stdin() -> bytes:
     return data
 
 
-def deliver(answer: bytes) -> bool:
-    """Print the answer; whether all of it is out."""
-    try:
-        while answer:
-            answer = answer[os.write(1, answer) :]
-    except OSError:
-        return False
-    return True
-
-
-def leave(status: int, answer: bytes) -> None:
-    """Print the answer and end the process at once: finalising Python costs 10-20 ms."""
-    os._exit(status if deliver(answer) else status or 1)
+def _relay(messages: int) -> None:
+    size = os.fstat(messages).st_size
+    if size:
+        stdout.tell(os.pread(messages, min(size, _RELAYED), 0))
 
 
 def _readable(data: bytes) -> int:
     """A descriptor from which the data can be read without anyone writing."""
     if len(data) > _PIPE_CAPACITY:
         source = os.memfd_create("stdin")
-        with open(source, "wb", closefd=False) as memory:
-            memory.write(data)
+        while data:
+            data = data[os.write(source, data) :]
         os.lseek(source, 0, 0)
         return source
     source, sink = os.pipe()
@@ -139,8 +132,8 @@ def _readable(data: bytes) -> int:
     return source
 
 
-def _spawn(path: str, argv: list[str], env: Mapping[str, str], source: int, sink: int, group: bool) -> int:
-    actions = [(os.POSIX_SPAWN_DUP2, source, 0), (os.POSIX_SPAWN_DUP2, sink, 1)]
+def _spawn(path: str, argv: list[str], env: Mapping[str, str], files: tuple[int, int, int], group: bool) -> int:
+    actions = [(os.POSIX_SPAWN_DUP2, file, number) for number, file in enumerate(files)]
     options: dict[str, Any] = {"setpgroup": 0} if group else {}
     for wait in (*_REPLACED_WAIT, None):
         try:
@@ -155,7 +148,7 @@ def _spawn(path: str, argv: list[str], env: Mapping[str, str], source: int, sink
 
 def _wait(pid: int, out: int) -> tuple[int, bytes]:
     answer = b""
-    while chunk := os.read(out, _PIPE_CAPACITY):
+    while chunk := os.read(out, _CHUNK):
         answer += chunk
         if len(answer) > _ANSWER_LIMIT:
             os.kill(pid, _SIGKILL)

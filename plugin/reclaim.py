@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from plugin.evidence.verdict import Record, Verdict
+    from plugin.evidence.verdict import Attachment, Verdict
     from plugin.hostlocal import Lease
     from plugin.settings import Settings
 
@@ -29,7 +29,7 @@ _RESERVE = 3.0  # seconds kept for the second ADD
 _SHOWN = 20  # addresses in one message
 
 
-def make_room(config: dict[str, Any], chosen: Settings, known: Sequence[Record] = ()) -> list[Lease]:
+def make_room(config: dict[str, Any], chosen: Settings, known: Sequence[Attachment] = ()) -> list[Lease]:
     """Release what can be reclaimed in the store of this host-local configuration; returns what was released.
 
     Whatever goes wrong is logged: host-local's own error is what the caller has to see.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import time
 
-from plugin import TYPES, cni, delegate, fast, hostlocal, process, values
-from plugin.cache import attachment, location, name_of
+from plugin import TYPES, cni, deadline, delegate, hostlocal, process, records, release, values
+from plugin.cache import Cache, location, name_of
 from plugin.errors import INVALID_CONFIG, NOT_AVAILABLE, CniError
 from plugin.log import Log
 from plugin.start import warm
@@ -67,37 +67,41 @@ def type_of(request: Request) -> Type:
 
 
 def _add(plugin: Type, request: Request, chosen: Settings) -> tuple[int, bytes]:
+    from plugin import allocation, fast
+
     plan = plugin.plan(request, chosen)
     config, translated = _translated(plan.program, plan.config)
-    raw = cni.encode(config)
     chosen.log.trace("configuration for the next plugin", program=plan.program, config=config)
-    if plan.used:
-        chosen.cache.link(attachment(request.environ), plan.used)
-    status, answer = delegate.add(plan.program, request.environ, raw)
+    recorded = records.record(request, plan, plugin.data_dir(request), chosen.log)
+    attempt = allocation.Attempt(plan.program, request.environ, cni.encode(config), translated, recorded.others)
+    status, answer = allocation.add(attempt)
     if status and chosen.reclaim and _is_host_local(plan.program) and hostlocal.is_exhausted(answer):
         from plugin import reclaim
 
-        reclaim.make_room(config, chosen)  # another process may have made it at the same time
-        status, answer = delegate.add(plan.program, request.environ, raw)
-    if status:
-        return status, answer
-    answer = fast.translated_back(answer) if translated else answer
-    if _is_memorable(request, chosen, plan):
-        known = warm.key(request.program, request.environ, request.raw)
-        fast.remember(chosen.cache, known, plan, raw, translated, answer)
-    return 0, answer
+        cache = Cache(location(request.environ))
+        for lease in reclaim.make_room(config, chosen, list(records.everything(cache))):
+            records.forget(cache, lease.container, lease.interface, request.name)
+        status, answer = allocation.add(attempt)  # in any case: another process may have made room at the same time
+    if status == 0:  # it is delivered: what is stored and logged for later must not take long
+        deadline.shorten(deadline.UNDO)
+        if _is_memorable(request, chosen, plan):
+            known = warm.key(request.program, request.environ, request.raw)
+            fast.remember(chosen.cache, known, plan, request.name, recorded, attempt, answer)
+    return status, answer
 
 
 def _delete(plugin: Type, request: Request, chosen: Settings) -> tuple[int, bytes]:
-    failures = [failure for plan in plugin.release(request, chosen) if (failure := _release(plan, request, chosen))]
+    plans = release.plans(plugin, request, chosen)
+    failures = [failure for plan in plans if (failure := _release(plan, request, chosen))]
     if failures:
         raise failures[0]
-    chosen.cache.remove(attachment(request.environ))
+    environ = request.environ
+    records.forget(Cache(location(environ)), environ["CNI_CONTAINERID"], environ["CNI_IFNAME"], request.name)
     return 0, b""
 
 
 def _check(plugin: Type, request: Request, chosen: Settings) -> tuple[int, bytes]:
-    plans = plugin.release(request, chosen)
+    plans = release.plans(plugin, request, chosen)
     failures = [failure for plan in plans if (failure := _release(plan, request, chosen))]
     if len(failures) == len(plans):
         raise failures[0]
@@ -139,7 +143,8 @@ def _collect(plugin: Type, request: Request, chosen: Settings) -> tuple[int, byt
     else:
         from plugin import garbage
 
-        garbage.collect(request, plugin.data_dirs(request, chosen), chosen.log)
+        data_dirs = {*plugin.data_dirs(request, chosen), *release.recorded_data_dirs(request)}
+        garbage.collect(request, sorted(data_dirs), chosen.log)
     return 0, b""
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from plugin import deadline
+from plugin import deadline, stdout
 from plugin.kube import redaction
 
 _NAMES = ("KUBECONFIG", "NODE_NAME", "NODE_ANNOTATION_CFG", "NO_COLOR")
@@ -44,6 +44,12 @@ def secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     """No secret of another test is kept out of what this one reads."""
     monkeypatch.setattr(redaction, "_forms", set())
     monkeypatch.setattr(redaction, "_probes", {})
+
+
+@pytest.fixture(autouse=True)
+def delivery(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An ADD in this process delivers its result as if to a caller that reads it; nothing is printed."""
+    monkeypatch.setattr(stdout, "deliver", lambda _answer: True)
 
 
 @pytest.fixture(autouse=True)

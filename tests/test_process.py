@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import os
 import posix
@@ -20,6 +21,7 @@ import pytest
 from plugin import deadline, process
 from tests.support.recorder import ROOT
 
+F_SETPIPE_SZ = 1031  # fcntl(2)
 SH = "/bin/sh"
 LS = shutil.which("ls") or ""
 SOON = 0.1  # seconds
@@ -77,6 +79,21 @@ def test_stdin_and_stdout(size: int) -> None:
 def test_stdin_that_is_not_read() -> None:
     """A program that reads nothing is no trouble."""
     assert shell("echo hello", b"x" * 100_000) == (0, b"hello\n")
+
+
+def test_small_pipes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Past a user's limit pipe(7) gives pipes of one page: a request that is larger does not wait for its reader."""
+    pipe = posix.pipe
+
+    def small() -> tuple[int, int]:
+        made = pipe()
+        fcntl.fcntl(made[1], F_SETPIPE_SZ, 4096)
+        return made
+
+    monkeypatch.setattr(posix, "pipe", small)
+    for size in (4096, 4097, 30_000):
+        with deadline.within(10):
+            assert shell("cat", b"x" * size) == (0, b"x" * size)
 
 
 def test_endless_stdout() -> None:
@@ -229,7 +246,11 @@ def test_no_descriptor_left(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def python(code: str) -> list[str]:
     """The command for a Python that has process imported."""
-    return [sys.executable, "-c", f"import os, sys; sys.path[:0] = [{ROOT!r}]; from plugin import process; {code}"]
+    return [
+        sys.executable,
+        "-c",
+        f"import os, sys; sys.path[:0] = [{ROOT!r}]; from plugin import process, stdout; {code}",
+    ]
 
 
 @pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1), (1, 2), (0, 1, 2), ()])
@@ -237,7 +258,8 @@ def test_undo_inherited(tmp_path: Path, closed: tuple[int, ...]) -> None:
     """Each closed standard descriptor becomes /dev/null, those that are open stay, children inherit all three."""
     code = (
         f"process.undo_inherited(); _, listing = process.run({LS!r}, ['ls', '-l', '/proc/self/fd'], {{}}, b''); "
-        f"open({str(tmp_path / 'listing')!r}, 'wb').write(listing); os._exit(0)"
+        f"open({str(tmp_path / 'listing')!r}, 'wb').write(listing); "
+        f"open({str(tmp_path / 'own')!r}, 'w').write(os.readlink('/proc/self/fd/2')); os._exit(0)"
     )
     closing = " ".join(f"{number}>&-" for number in closed)
     command = [SH, "-c", f'exec "$@" {closing}', "sh", *python(code)]
@@ -245,7 +267,8 @@ def test_undo_inherited(tmp_path: Path, closed: tuple[int, ...]) -> None:
     found = own_descriptors((tmp_path / "listing").read_text())
 
     assert (done.returncode, sorted(found)) == (0, [0, 1, 2])
-    assert (found[2] == "/dev/null") == (2 in closed)
+    assert found[2].startswith("/memfd:stderr")  # in the child; ours:
+    assert ((tmp_path / "own").read_text() == "/dev/null") == (2 in closed)
 
 
 def test_undo_inherited_signals() -> None:
@@ -281,7 +304,7 @@ def test_read_stdin_stops() -> None:
 @pytest.mark.parametrize("size", [0, 5, 1 << 20])
 def test_leave(status: int, size: int) -> None:
     """All of the answer is printed, to a reader of its own pace, and the status is as given."""
-    code = f"process.leave({status}, b'x' * {size}); print('not reached')"
+    code = f"stdout.leave({status}, b'x' * {size}); print('not reached')"
     with subprocess.Popen(python(code), stdout=subprocess.PIPE) as child:
         assert child.stdout
         first = child.stdout.read(100)
@@ -294,9 +317,7 @@ def test_leave(status: int, size: int) -> None:
 def test_leave_when_nobody_can_hear(status: int, expected: int) -> None:
     """An answer that cannot be printed is a failure, without a traceback."""
     with open("/dev/full", "wb") as full:
-        done = subprocess.run(
-            python(f"process.leave({status}, b'x')"), stdout=full, stderr=subprocess.PIPE, check=False
-        )
+        done = subprocess.run(python(f"stdout.leave({status}, b'x')"), stdout=full, stderr=subprocess.PIPE, check=False)
     assert (done.returncode, done.stderr) == (expected, b"")
 
 
@@ -305,7 +326,7 @@ def test_leave_into_a_closed_pipe() -> None:
     source, sink = os.pipe()
     os.close(source)
     try:
-        done = subprocess.run(python("process.leave(0, b'x')"), stdout=sink, stderr=subprocess.PIPE, check=False)
+        done = subprocess.run(python("stdout.leave(0, b'x')"), stdout=sink, stderr=subprocess.PIPE, check=False)
     finally:
         os.close(sink)
     assert (done.returncode, done.stderr) == (1, b"")

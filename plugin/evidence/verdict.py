@@ -18,6 +18,15 @@ from plugin.evidence.results import Results
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from typing import Protocol
+
+    class Attachment(Protocol):
+        """What a Record or a record of plugin/records.py says."""
+
+        container: str
+        interface: str
+        netns: str
+        made: float
 
     from plugin.hostlocal import Lease
 
@@ -68,13 +77,13 @@ class Evidence:
     trouble: why libcni's results prove nothing; empty if they do. hidden: why processes or namespaces are not visible.
     """
 
-    def __init__(self, found: Results | None = None, records: Sequence[Record] = ()) -> None:
+    def __init__(self, found: Results | None = None, records: Sequence[Attachment] = ()) -> None:
         self.results = Results(results.DIRECTORIES) if found is None else found
         self.trouble = self.results.trouble
         self._processes = Processes()
         self._namespaces = Namespaces(self._processes.own, self._processes.runtimes)
         self.hidden = self._processes.trouble or self._namespaces.trouble
-        self._records: dict[str, list[Record]] = {}
+        self._records: dict[str, list[Attachment]] = {}
         for record in records:
             self._records.setdefault(record.container, []).append(record)
         self._boot = _boot_time()

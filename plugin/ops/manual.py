@@ -6,7 +6,7 @@ import json
 import os
 import sys
 
-from plugin import cni, deadline, node_annotation, process, verbs
+from plugin import cni, deadline, node_annotation, process, stdout, verbs
 from plugin.errors import INVALID_CONFIG, PLUGIN_FAILURE, CniError
 from plugin.node import identity
 from plugin.ops import output
@@ -68,7 +68,7 @@ def _ipam(program: str, _arguments: list[str], environ: Mapping[str, str]) -> in
     else:
         status, answer = _pass_on(program, environ, raw)
     sys.stdout.flush()
-    process.leave(status, answer)
+    stdout.leave(status, answer)
     return status
 
 

@@ -19,7 +19,14 @@ if TYPE_CHECKING:
 
 # The modules of the warm path in the order in which they import one another, and what runs them: they are one block at
 # the front of the byte code file, without docstrings.
-WARM = ("plugin/__init__.py", "plugin/process.py", "plugin/deadline.py", "plugin/start/warm.py")
+WARM = (
+    "plugin/__init__.py",
+    "plugin/deadline.py",
+    "plugin/stdout.py",
+    "plugin/process.py",
+    "plugin/entries.py",
+    "plugin/start/warm.py",
+)
 LAUNCH, IMPORTER = "plugin/start/launch.py", "plugin/start/importer.py"
 PACKAGES = ("plugin", "requests", "urllib3", "idna", "yaml", "certifi")
 
@@ -129,7 +136,7 @@ def install(archive: int, name: str, code: int, base: int, index: Mapping[str, t
     parent = sys.modules.get("plugin")
     if parent and "plugin.process" in sys.modules:
         parent.__path__ = []
-        for child in ("process", "deadline"):
+        for child in ("deadline", "stdout", "process", "entries"):
             setattr(parent, child, sys.modules[f"plugin.{child}"])
 
 

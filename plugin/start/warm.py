@@ -10,15 +10,14 @@ from __future__ import annotations
 import posix as os  # os itself would add 0.7 ms to each start
 import time
 
-from plugin import deadline, process
+from plugin import deadline, entries, process, stdout
+from plugin.entries import pack, signature, unpack
 from plugin.process import to_bytes, to_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-DIRECTORY = "/run/node-ipam"
-DIRECTORY_VARIABLE = "NODE_IPAM_CACHE"  # another place, as the environment says it
 PREPARE = "NODE_IPAM_PREPARE"  # install sets it, to have byte code made for the first pod
 PREFIX = "warm-"
 NEWEST = b'"cniVersion": "1.1.0"'
@@ -28,9 +27,6 @@ OLDER = b'"cniVersion": "1.0.0"'
 _TYPES = ("kube-node", "node-annotation")
 # What decides the answer, the request aside.
 _VARIABLES = ("CNI_PATH", "PATH", "HOME", "KUBECONFIG", "NODE_NAME", "NODE_ANNOTATION_CFG")
-# 2**61 - 1, a prime. Enough to name and to check: what matters is compared byte for byte.
-_MODULUS = (1 << 61) - 1
-_FORMAT = b"node-ipam-2"  # to be raised with what is stored: an upgrade must not read what is laid out otherwise
 
 
 class Request:
@@ -50,11 +46,14 @@ class Entry:
     """A request that was answered, as plugin.fast.remember() stores it."""
 
     def __init__(self, body: bytes) -> None:
-        made, until, program, translated, used, self.key, self.config, self.answer, *self._guards = unpack(body)
+        made, until, program, translated, used, network, others, self.key, *rest = unpack(body)
+        self.config, self.answer, *self._guards = rest
         self._made, self._until = float(made), float(until)
         self.program = to_text(program)
         self.translated = bool(translated)
         self.used = used.decode()  # the cache's name for what a DEL will need
+        self.network = network.decode()
+        self.others = unpack(others) if others else []  # stores in which no attachment may have the same address
 
     def is_current(self) -> bool:
         """Whether its time is not over, the clock was not set back, and the files it rests on are unchanged."""
@@ -72,8 +71,7 @@ def serve(argv: Sequence[str]) -> Request:
         try:
             deadline.start(deadline.REQUEST)
             if is_plain(request) and add(request):
-                deadline.stop()
-                process.leave(0, request.answer)
+                stdout.leave(0, b"")
         except BaseException as error:
             request.error = error
         request.left = deadline.left()
@@ -97,42 +95,45 @@ def is_plain(request: Request) -> bool:
 
 
 def add(request: Request) -> bool:
-    """Call the next plugin for an ADD that is known; whether its result is the last one but for the addresses.
+    """Call the next plugin for an ADD that is known; return whether its result was delivered.
 
-    Otherwise request.entry says whether it was called at all: then plugin.fast.conclude() is to go on.
+    It is if it is like the last one but for the addresses. Otherwise request.entry says whether the next plugin was
+    called at all: then plugin.fast.conclude() is to go on.
     """
     request.raw = process.read_stdin() if request.raw is None else request.raw
     entry = find(request)
     if not entry:
         return False
+    request.entry = entry
     try:
         request.status, request.answer = process.run(entry.program, [entry.program], request.environ, entry.config)
     except FileNotFoundError:
+        request.entry = None
         return False
     except BaseException as error:
         request.error = error
-    request.entry = entry
     named = request.answer.replace(OLDER, NEWEST) if entry.translated else request.answer
-    if request.error or request.status or not is_alike(named, entry.answer):
+    if request.error or request.status or not is_alike(named, entry.answer) or is_taken(named, entry.others):
         return False
     request.answer = named
-    return True
+    return stdout.deliver(named)
 
 
 def find(request: Request) -> Entry | None:
     """The entry that answers this request; None when the ordinary way has to be gone."""
     known = key(request.argv[0], request.environ, request.raw or b"")
     try:
-        directory = own_directory(location(request.environ))
+        directory = entries.own_directory(entries.location(request.environ))
     except OSError:
         return None
     try:
-        body = read(PREFIX + digest(known), directory)
+        body = entries.read(PREFIX + entries.digest(known), directory)
         entry = Entry(body) if body is not None else None
         if not entry or entry.key != known or not entry.is_current():
             return None
-        if entry.used:  # linked first: what has a link is not pruned
-            link(attachment(request.environ), entry.used, directory)
+        if entry.used:  # linked first: what has a link is not removed
+            name = entries.attachment(request.environ, entry.network)
+            entries.record(name, entries.record_text(entry.used, request.environ), directory)
             os.stat(entry.used, dir_fd=directory, follow_symlinks=False)
         return entry
     except OSError:
@@ -164,80 +165,15 @@ def _same_but_address(line: list[bytes], other: list[bytes]) -> bool:
     return line[:3] == other[:3] and line[4] == other[4] and not addresses.strip(b"0123456789abcdef.:/")
 
 
-def location(environ: Mapping[str, str]) -> str:
-    """The cache directory to use when the configuration names none."""
-    path = environ.get(DIRECTORY_VARIABLE, "")
-    return path if path.startswith("/") else DIRECTORY
-
-
-def digest(data: bytes) -> str:
-    """Return a checksum; a name, too, where the bytes are stored with it and compared (else cache.name_of())."""
-    return f"{int.from_bytes(data, 'big') % _MODULUS:016x}{len(data):x}"
-
-
-def attachment(environ: Mapping[str, str]) -> str:
-    """The name for what is remembered of this container and interface."""
-    name = f"at:{environ.get('CNI_CONTAINERID', '')}:{environ.get('CNI_IFNAME', '')}"
-    return name if len(name) < 200 else f"at:{digest(to_bytes(name))}"
-
-
-def signature(path: str) -> str:
-    """What changes when a file does; empty when there is none."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        return ""
-    return f"{status.st_mtime_ns}.{status.st_ctime_ns}.{status.st_size}.{status.st_ino}"
-
-
-def pack(*fields: bytes) -> bytes:
-    """Join fields so that unpack() gives them back, without importing json (8 ms)."""
-    return b"%s\n%s" % (b" ".join(b"%d" % len(field) for field in fields), b"".join(fields))
-
-
-def unpack(data: bytes) -> list[bytes]:
-    """The fields given to pack()."""
-    lengths, _, rest = data.partition(b"\n")
-    fields = []
-    for length in map(int, lengths.split()):
-        fields.append(rest[:length])
-        rest = rest[length:]
-    return fields
-
-
-def check(body: bytes) -> bytes:
-    """The line in front of what is stored: it does not fit any more when that is damaged, or another version's."""
-    return _FORMAT + b" " + digest(body).encode()
-
-
-def own_directory(path: str) -> int:
-    """Open a directory that nobody else can have put anything into. Raises OSError."""
-    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    status = os.fstat(directory)
-    if status.st_uid != os.geteuid() or status.st_mode & 0o077:
-        os.close(directory)
-        raise PermissionError(1, "it must belong to the user who runs this, with mode 0700")
-    return directory
-
-
-def read(name: str, directory: int) -> bytes | None:
-    """What was last stored under this name; None when that is damaged or another user's. Raises OSError."""
-    file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
-    try:
-        status = os.fstat(file)
-        data = os.read(file, status.st_size)
-    finally:
-        os.close(file)
-    line, _, body = data.partition(b"\n")
-    return body if line == check(body) and status.st_uid == os.geteuid() else None
-
-
-def link(name: str, target: str, directory: int) -> None:
-    """Make name a symbolic link to target, in one step; it is only read, never followed. Raises OSError."""
-    temporary = f".{name}.{os.getpid()}"
-    try:
-        os.unlink(temporary, dir_fd=directory)  # of a process that was killed and had our number
-    except FileNotFoundError:
-        pass
-    os.symlink(target, temporary, dir_fd=directory)
-    os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+def is_taken(answer: bytes, stores: Sequence[bytes]) -> bool:
+    """Return whether one of these stores holds an address of the result."""
+    if stores:
+        for line in answer.split(b"\n"):
+            fields = line.split(b'"')
+            for store in stores if len(fields) == 5 and fields[1] == b"address" else ():
+                try:
+                    os.stat(store + b"/" + fields[3].partition(b"/")[0])
+                except OSError:
+                    continue
+                return True
+    return False

@@ -27,12 +27,12 @@ JSON = {
 # Those of the warm path are loaded as one block, which is no import.
 START = {"gc", "plugin.__main__", "plugin.start"}
 VERBS = {"plugin.cni", "plugin.delegate", "plugin.errors", "plugin.hostlocal", "plugin.log", "plugin.settings"}
-VERBS |= START | {"plugin.cache", "plugin.fast", "plugin.values", "plugin.verbs"}
-RELEASE = VERBS | {"plugin.keys", "plugin.kube_node", "plugin.plan", "plugin.trust"}
+VERBS |= START | {"plugin.cache", "plugin.plan", "plugin.records", "plugin.release", "plugin.values", "plugin.verbs"}
+RELEASE = VERBS | {"plugin.keys", "plugin.kube_node", "plugin.trust"}
 
 ALLOWED = {
     "VERSION": BASE | JSON | VERBS,
-    "ADD": BASE | JSON | RELEASE,
+    "ADD": BASE | JSON | RELEASE | {"_blake2", "plugin.allocation", "plugin.fast", "select"},
     "short ADD": set(),
     "DEL": BASE | JSON | RELEASE,
     "CHECK": BASE | JSON | RELEASE,

@@ -170,7 +170,7 @@ def test_release_when_what_was_used_is_lost(world: World) -> None:
         if name.startswith("used-"):
             os.unlink(os.path.join(world.cache, name))
     world.addresses(config, "two")
-    world.annotate(IPVLAN, data(world, "B"))
+    world.annotate(IPVLAN, data(world, "B", "172.16.6.0/24"))
     world.age(40)
     world.addresses(config, "three")
 
@@ -395,7 +395,7 @@ def test_garbage_collection(world: World) -> None:
     world.annotate(IPVLAN, data(world, "A"))
     for pod in ("one", "two"):
         world.addresses(config, pod)
-    world.annotate(IPVLAN, data(world, "B"))
+    world.annotate(IPVLAN, data(world, "B", "172.16.6.0/24"))
     world.age(40)
     world.addresses(config, "three")
     valid = [{"containerID": Pod("two").container, "ifname": "eth0"}]
@@ -439,13 +439,13 @@ def test_what_was_used_long_ago_is_forgotten(world: World) -> None:
     """What no attachment has any more goes when the annotation changes again, what one has stays."""
     config = world.annotated("mynet", IPVLAN, cacheSeconds=0)
     for name, pod in (("A", "gone"), ("B", "stays")):
-        world.annotate(IPVLAN, data(world, name))
+        world.annotate(IPVLAN, data(world, name, f"172.16.{ord(name)}.0/24"))
         world.addresses(config, pod)
     world.delete(config, "gone")
     old = {name for name in os.listdir(world.cache) if name.startswith("used-")}
     for name in old:
         os.utime(os.path.join(world.cache, name), (0, 0))
-    world.annotate(IPVLAN, data(world, "C"))
+    world.annotate(IPVLAN, data(world, "C", "172.16.7.0/24"))
     world.addresses(config, "new")
 
     assert len(old) == 2

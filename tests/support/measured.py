@@ -32,7 +32,7 @@ if sys.version_info[:2] == {version}:
 
 
 def start(settings: str, data: str) -> None:
-    """Count what this process runs from here on, until it ends by itself or by process.leave(), but not by a signal."""
+    """Count what this process runs from here on, until it ends by itself or by stdout.leave(), but not by a signal."""
     import coverage
 
     counting = coverage.Coverage.current()

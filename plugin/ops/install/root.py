@@ -7,8 +7,9 @@ import json
 import os
 import subprocess
 
+from plugin.entries import DIRECTORY_VARIABLE
 from plugin.errors import IO_FAILURE, PLUGIN_FAILURE, CniError
-from plugin.start.warm import DIRECTORY_VARIABLE, PREPARE
+from plugin.start.warm import PREPARE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,12 +11,12 @@ import re
 import shutil
 import stat
 
+from plugin import entries
 from plugin.errors import PLUGIN_FAILURE, CniError
 from plugin.ops import output
 from plugin.ops.install import archive, bindir, inuse
 from plugin.ops.install.root import Root
 from plugin.ops.networks import networks
-from plugin.start import warm
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
     with bindir.changing(folder):
         names = (*archive.LINKS, archive.FILE)
         done = [line for name in names for line in _remove(root, os.path.join(folder, name))]
-    done += _remove_cache(root.outside(os.environ.get(warm.DIRECTORY_VARIABLE) or warm.DIRECTORY))
+    done += _remove_cache(root.outside(os.environ.get(entries.DIRECTORY_VARIABLE) or entries.DIRECTORY))
     for line in done or [f"nothing of this program is in {folder}"]:
         output.line(line)
     _remind(wanted, used)

@@ -53,7 +53,7 @@ class Overlay(Cache):
         """Every name on disk, with its age in seconds."""
         return self._below.names()
 
-    def prune(self, prefix: str, seconds: float) -> None:
+    def prune(self, prefix: str, seconds: float, size: float = float("inf")) -> None:
         """Nothing: what is here does not last, what is on disk stays."""
 
 

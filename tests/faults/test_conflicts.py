@@ -1,0 +1,117 @@
+"""A7: an address that a living attachment of this machine holds in another store is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+
+import pytest
+
+from tests.support.runtime import Answer, Config, Pod
+from tests.support.world import World
+
+ANNOTATION = "example.com/ranges"
+ONE, TWO = Pod("one"), Pod("two")
+
+
+def add(world: World, config: Config, pod: Pod) -> Answer:
+    """ADD for a pod; fails if it fails."""
+    answer = world.runtime.run("ADD", config, pod)
+    assert answer.status == 0, answer
+    return answer
+
+
+def annotate(world: World, data: str, subnet: str = "10.7.0.0/24") -> Config:
+    """A network of node-annotation whose annotation names this dataDir."""
+    path = json.dumps(world.path(data))
+    world.annotate(ANNOTATION, f'ranges: [[{{"subnet": "{subnet}"}}]], dataDir: {path}')
+    return world.annotated("faults-net", ANNOTATION, cacheSeconds=0)
+
+
+def refused(world: World, config: Config, pod: Pod, other: str) -> None:
+    """ADD is refused, names both stores, and leaves no lease."""
+    answer = world.runtime.run("ADD", config, pod)
+    assert answer.status == 1, answer
+    document = answer.document()
+    assert "is in use" in document["msg"] and world.path(other) in document["msg"] and document["details"]
+
+
+def test_data_dir_of_an_annotation_changes(world: World) -> None:
+    """The annotation names another dataDir while a pod lives; the next pod does not get the living pod's address."""
+    add(world, annotate(world, "first"), ONE)
+    config = annotate(world, "second")
+    refused(world, config, TWO, "first")
+    assert world.leases("faults-net", "second") == []
+    assert world.runtime.run("DEL", config, TWO).status == 0
+    assert world.runtime.run("DEL", config, ONE).status == 0
+    assert world.leases("faults-net", "first") == []
+    add(world, config, TWO)
+
+
+@pytest.mark.parametrize("warm", [False, True])
+def test_two_networks_with_one_range(world: World, warm: bool) -> None:
+    """Two networks share a range; also where one of them takes the warm path."""
+    one, two = (world.config(name, dataDir=world.path(name)) for name in ("one", "two"))
+    if warm:
+        for config in (one, two, one, two):
+            add(world, config, Pod("before"))
+            assert world.runtime.run("DEL", config, Pod("before")).status == 0
+        for name in ("one", "two"):  # start again at the first address
+            shutil.rmtree(world.path(f"{name}/{name}"))
+    add(world, one, ONE)
+    refused(world, two, TWO, "one")
+    assert world.leases("two", "two") == []
+    assert world.runtime.run("DEL", one, ONE).status == 0
+    assert world.runtime.run("DEL", two, TWO).status == 0
+    add(world, two, Pod("three"))
+
+
+def test_data_dir_is_written_into_the_configuration(world: World) -> None:
+    """F10: a kube-node network had host-local's default dataDir, and gets one while a pod lives."""
+    network = f"h2-{os.getpid()}"
+    store = f"/var/lib/cni/networks/{network}"
+    try:
+        add(world, world.config(network, dataDir=None), ONE)
+        answer = world.runtime.run("ADD", world.config(network), TWO)
+        assert (answer.status, store in answer.stdout.decode()) == (1, True)
+        assert world.runtime.run("DEL", world.config(network), ONE).status == 0
+        assert not [name for name in os.listdir(store) if "." in name and "_" not in name]
+    finally:
+        shutil.rmtree(store, ignore_errors=True)
+
+
+def test_same_attachment_in_another_store(world: World) -> None:
+    """An attachment with a lease in one store gets none in another: its DEL would free one of them only."""
+    add(world, annotate(world, "first"), ONE)
+    config = annotate(world, "second", "10.8.0.0/24")
+    answer = world.runtime.run("ADD", config, ONE)
+    assert answer.status == 1
+    assert "duplicate allocation" in answer.document()["msg"]
+    assert len(world.leases("faults-net", "first")) == 1
+    assert world.runtime.run("DEL", config, ONE).status == 0
+    assert world.leases("faults-net", "first") == []
+
+
+def test_one_store_by_two_names(world: World) -> None:
+    """A dataDir that is reached by a link is the same store: nothing is in the way."""
+    os.makedirs(world.path("data"))
+    os.symlink(world.path("data"), world.path("link"))
+    add(world, world.config("faults-net"), ONE)
+    for number in range(3):
+        add(world, world.config("faults-net", dataDir=world.path("link")), Pod(f"pod-{number}"))
+
+
+def test_dead_holder(world: World) -> None:
+    """A lease of a container that is certainly gone is in nobody's way."""
+    add(world, annotate(world, "first"), ONE)
+    (lease,) = world.leases("faults-net", "first")
+    os.utime(world.path(f"first/faults-net/{lease}"), (time.time() - 90000,) * 2)
+    for name in os.listdir(world.cache):  # as recorded long ago
+        if name.startswith("at:"):
+            path = os.path.join(world.cache, name)
+            used, _, netns = os.readlink(path).split()
+            os.unlink(path)
+            os.symlink(f"{used} 1 {netns}", path)
+    add(world, annotate(world, "second"), TWO)
