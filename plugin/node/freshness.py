@@ -33,6 +33,10 @@ _LONGEST = 8.0
 _RESERVE = 1.0
 _STATUS_RETRY = 4.0  # seconds until STATUS queries again after any error: less than kubelet's period
 _TEXT_RETRY = 1.0  # seconds after which a text that gives an error is read again
+_BRIDGE = (
+    "a bridge with isGateway or isDefaultGateway keeps the address of its former range, so that each ADD fails: "
+    "drain the node, then ip link del BRIDGE"
+)
 
 
 def facts(settings: Settings, field: str = "", max_age: float = float("inf")) -> Facts:
@@ -227,10 +231,13 @@ def _log_changes(settings: Settings, known: Facts | None, latest: Facts) -> None
         return
     ranges = f"podCIDRs {known.pod_cidrs} -> {latest.pod_cidrs}"
     if known.uid != latest.uid:
-        settings.log.warning(f"node {latest.name} was created anew: uid {known.uid} -> {latest.uid}, {ranges}")
+        settings.log.warning(
+            f"node {latest.name} was created anew: uid {known.uid} -> {latest.uid}, {ranges}; {_BRIDGE}"
+        )
     elif known.pod_cidrs != latest.pod_cidrs:
-        settings.log.warning(f"node {latest.name} has other {ranges}")
+        settings.log.warning(f"node {latest.name} has other {ranges}; {_BRIDGE}")
     for key in known.annotations.keys() & latest.annotations.keys():
         old, new = known.annotations[key], latest.annotations[key]
         if old != new:
-            settings.log.info("annotation changed", node=latest.name, annotation=key, old=old, new=new)
+            note = {"note": _BRIDGE} if key == latest.wanted_field and not new.startswith(old) else {}
+            settings.log.info("annotation changed", node=latest.name, annotation=key, old=old, new=new, **note)

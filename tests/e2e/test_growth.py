@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.test_main_plugins import Cluster, alone, cluster, namespaces  # noqa: F401
 from tests.support.budget import TIMES
 
@@ -66,3 +68,28 @@ def test_a_gateway_on_the_bridge(cluster: Cluster) -> None:  # noqa: F811
     assert cluster.add(config, "four") == ["172.20.2.2", "fd00:2::3"]
     cluster.run("DEL", config, "four")
     assert cluster.add(config, "five") == ["172.20.2.2", "fd00:9::2"]
+
+
+@pytest.mark.parametrize("how", ["podCIDRs", "annotation"])
+def test_another_range_on_a_bridge(cluster: Cluster, how: str) -> None:  # noqa: F811
+    """When a range changes, the log says what a bridge with a gateway needs; that done, pods get the new range."""
+    world = cluster.world
+    world.annotate(ANNOTATION, "11.0.1.0/24")
+    world.node["spec"]["podCIDRs"] = ["11.0.1.0/24"]
+    keys = {"annotation": ANNOTATION} if how == "annotation" else {}
+    config = cluster.network("bridge", "net1", logfile=world.path("log"), **keys)
+    assert cluster.add(config, "one") == ["11.0.1.2"]
+    assert cluster.run("DEL", config, "one").status == 0
+
+    if how == "annotation":
+        world.annotate(ANNOTATION, "11.0.7.0/24")
+    else:
+        world.node["spec"]["podCIDRs"] = ["11.0.7.0/24"]
+    world.age(3600)
+    assert "already has an IP address different from 11.0.7.1/24" in cluster.run("ADD", config, "two").document()["msg"]
+    lines = Path(world.path("log")).read_text(encoding="utf-8").splitlines()
+    told = [line for line in lines if "11.0.7.0/24" in line and "ip link del BRIDGE" in line]
+    assert ["annotation changed" in line for line in told] == [how == "annotation"]
+
+    cluster.node.run("ip", "link", "del", "br-net1")
+    assert cluster.add(config, "three") == ["11.0.7.3"]
