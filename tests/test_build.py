@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import glob
 import hashlib
 import io
 import os
@@ -454,6 +455,15 @@ def test_an_old_python_is_told_in_one_sentence() -> None:
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("python", sorted(glob.glob(os.path.expanduser("~/.pyenv/versions/3.[678].*/bin/python3"))))
+def test_old_pythons_of_this_machine(python: str) -> None:
+    """The old Pythons that there are here get the same sentence."""
+    done = subprocess.run([python, "build.py", "build"], cwd=build.ROOT, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert done.stderr.startswith("build.py: Python 3.10 or later is needed")
+
+
 def test_nothing_but_the_future_import_keeps_old_pythons_from_parsing() -> None:
     """A future import that Python 3.6 does not know would be a SyntaxError before the first statement."""
     tree = ast.parse(Path(build.ROOT, "build.py").read_text(encoding="utf-8"))
@@ -502,7 +512,8 @@ def test_release_outside_of_git(tmp_path: Path) -> None:
 
 def test_files_of_a_release(tmp_path: Path) -> None:
     """The bill of materials is the one in the archive, and sha256sum agrees with the sums."""
-    (tmp_path / archive.FILE).write_bytes(archive.pack({"bom.cdx.json": b"{}"}))
+    with zipfile.ZipFile(tmp_path / archive.FILE, "w") as made:
+        made.writestr("bom.cdx.json", "{}")
 
     assert release.write_extras(str(tmp_path)) == ["bom.cdx.json", "SHA256SUMS"]
 

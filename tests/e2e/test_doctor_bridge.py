@@ -83,10 +83,9 @@ def test_an_address_of_an_earlier_range(node: Node) -> None:
 
     node.ranges("10.9.0.0/24", "fd09::/64")
     in_use = node.doctor("bridge")
-    assert (in_use["finding"], in_use["remedy"]) == (
-        "bridge-address",
-        "cbr9 is in use by 1 interfaces: drain the node, then ip link del cbr9",
-    )
+    assert in_use["finding"] == "bridge-address"
+    assert in_use["remedy"].startswith("pods use it (veth")
+    assert in_use["remedy"].endswith("): drain the node, then ip link del cbr9")
     assert "cbr9 has 10.8.0.1/24, of an earlier range; the gateway is now 10.9.0.1/24" in in_use["what"]
 
     assert node.bridge("DEL")[0] == 0

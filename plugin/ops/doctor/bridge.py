@@ -36,7 +36,7 @@ def gateway(context: Context) -> Finding | None:
     what = f"{name} has {clashes[0]}, of an earlier range; the gateway is now {_same_family(clashes[0], wanted)}"
     ports = links.ports(name)
     if ports:
-        used = f"{name} is in use by {len(ports)} interfaces: drain the node"
+        used = f"pods use it ({', '.join(ports[:5])}): drain the node"
         return fail("address", f"{what}: every ADD fails", f"{used}, then ip link del {name}")
     return fail("address", f"{what}: every ADD fails", f"no pod uses it: ip link del {name}")
 

@@ -25,8 +25,7 @@ def variables(machine: Machine) -> Finding | None:
     if not machine.ignored:
         return None
     listed = ", ".join(f"{name}={value}" for name, value in machine.ignored.items())
-    verb = "is" if len(machine.ignored) == 1 else "are"
-    return ok(f"{listed} of this shell {verb} ignored, the runtime has its own; --shell-environment uses them")
+    return ok(f"ignored, as the runtime has its own: {listed} of this shell; to use that: --shell-environment")
 
 
 def is_root() -> bool:

@@ -386,7 +386,7 @@ def test_environment_of_the_runtime(node: OperatorNode, capsys: pytest.CaptureFi
 
     assert (status, words(report, "warn")) == (0, [])
     assert report["kubeconfig"]["what"].startswith(f"{elsewhere} ($KUBECONFIG)")
-    assert report["environment"]["what"].startswith("KUBECONFIG=/nowhere of this shell is ignored")
+    assert "ignored, as the runtime has its own: KUBECONFIG=/nowhere of" in report["environment"]["what"]
 
 
 def test_two_networks_on_one_range(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
@@ -517,8 +517,7 @@ def test_kubeconfig_of_the_shell(node: OperatorNode, capsys: pytest.CaptureFixtu
 
     status, report = examine(node, capsys)
     assert (status, report["kubeconfig"]["what"].split()[0]) == (0, node.kubeconfig)
-    expected = f"KUBECONFIG={admin}, NODE_NAME=vm-999 of this shell are ignored"
-    assert report["environment"]["what"].startswith(expected)
+    assert f"KUBECONFIG={admin}, NODE_NAME=vm-999 of this shell" in report["environment"]["what"]
 
     _status, report = examine(node, capsys, "--shell-environment")
     assert report["kubeconfig"]["what"].split()[0] == admin
