@@ -48,7 +48,7 @@ def make_room(config: dict[str, Any], chosen: Settings, known: Sequence[Attachme
                     whose = {"container": lease.container, "interface": lease.interface}
                     chosen.log.info("lease reclaimed", address=lease.address, evidence=verdict.evidence, **whose)
     except (CniError, OSError, DeadlineExceeded) as error:
-        chosen.log.warning(f"a range is full; reclaiming leases failed: {error or 'no time left'}")
+        chosen.log.warning(f"a range is full; reclaiming leases failed: {str(error) or 'no time left'}")
     if released:
         shown = ", ".join(lease.address for lease in released[:_SHOWN])
         more = f" and {len(released) - _SHOWN} more" if len(released) > _SHOWN else ""
