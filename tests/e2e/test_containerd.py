@@ -24,6 +24,7 @@ def test_one_pod(cri_node: CriNode) -> None:
     assert [ipaddress.ip_address(a) in ipaddress.ip_network(n) for a, n in zip(addresses, PODCIDRS)] == [True, True]
     assert cri_node.leases() == dict.fromkeys(addresses, sandbox)
     assert cri_node.server.count() == 1
+    assert cri_node.containerd.running() == []
     cri_node.server.stop()
     cri.stop(sandbox)
     assert cri_node.leases() == {}
@@ -100,6 +101,9 @@ def test_version_that_bridge_does_not_speak(cri_node: CriNode) -> None:
     assert (cri_node.leases(), cri.sandboxes(ready=True)) == ({}, [])
     with pytest.raises(Failed, match="incompatible CNI versions"):
         cri.end(sandbox)
+    checks = cri_node.containerd.document("doctor")["checks"]
+    failed = [check["what"].partition(",")[0] for check in checks if check["status"] == "fail"]
+    assert failed == ["bridge speaks up to 1.0.0"]
     cri_node.containerd.network(cri_node.config())
     cri.end(sandbox)
     assert cri.sandboxes() == []

@@ -48,11 +48,12 @@ def test_gc(cri_node: CriNode, rebooted: bool) -> None:
     assert cri_node.leases() == {}
 
 
-def test_full_range(cri_node: CriNode) -> None:
-    """After a reboot the next pod reclaims the dead pods' leases in a full range; no pod takes a living one's."""
+@pytest.mark.parametrize("rebooted", [False, True])
+def test_full_range(cri_node: CriNode, rebooted: bool) -> None:
+    """In a full range the next pods reclaim the dead pods' leases; no pod takes a living one's."""
     cri_node.node["spec"]["podCIDRs"] = ["11.0.1.0/29"]
     cri_node.containerd.network(cri_node.config())
-    lose_everything(cri_node, rebooted=True)
+    lose_everything(cri_node, rebooted)
 
     given = cri_node.start([Pod(f"living-{number}") for number in range(5)])
     assert cri_node.leases() == {address: sandbox for sandbox, (address,) in given.items()}

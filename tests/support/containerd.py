@@ -151,10 +151,14 @@ class Containerd:
     def settle(self) -> None:
         """Wait until no plugin runs."""
         give_up = time.monotonic() + _SECONDS
-        while running := [command for command in self._commands() if f"{self.plugins}/" in command]:
+        while running := self.running():
             if time.monotonic() > give_up:
                 raise OSError(f"plugins go on and on: {running}")
             time.sleep(0.02)
+
+    def running(self) -> list[str]:
+        """Return the command lines of the plugins that run, and of what they have left."""
+        return [command for command in self._commands() if f"{self.plugins}/" in command]
 
     def file(self, path: str) -> str:
         """Return where a file of the machine is for us."""

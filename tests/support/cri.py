@@ -21,7 +21,7 @@ import grpc  # noqa: E402
 Failed: type[Exception] = grpc.RpcError
 
 _SERVICE = "/runtime.v1.RuntimeService/"
-_SECONDS = 240.0  # of kubelet's --runtime-request-timeout for the slow calls, twice
+_SECONDS = 60.0  # until a call counts as hanging
 _UNCONFINED = 1  # SecurityProfile.ProfileType
 _READY = 0  # PodSandboxState
 
