@@ -11,6 +11,7 @@ from plugin.kube.redaction import redact
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from email.message import Message
     from typing import Any, NoReturn
 
 _TEXT_LIMIT = 400  # characters of a server's message
@@ -64,7 +65,7 @@ class Answer:
 
     __slots__ = ("body", "headers", "status")
 
-    def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+    def __init__(self, status: int, headers: Mapping[str, str] | Message, body: bytes) -> None:
         self.status = status
         self.headers = headers
         self.body = body

@@ -12,7 +12,6 @@ from plugin.errors import INVALID_CONFIG, CniError, NodeMissing
 from plugin.facts import CERTIFICATE_NAME, REVIEW, member, name_of
 from plugin.kube import answers, credentials, files, kubeconfig
 from plugin.kube.answers import Expired, Transient, Unauthorized
-from plugin.kube.later import postponed
 from plugin.values import is_node_name
 
 TYPE_CHECKING = False
@@ -178,8 +177,7 @@ class Client:
                 sleep(pause)
 
     def _ask(self, path: str, kind: str, name: str, ends: float, body: bytes) -> dict[str, Any]:
-        with postponed():
-            from plugin.kube.wire import Wire
+        from plugin.kube.wire import Wire
 
         if self._wire is None:
             self._wire = Wire(self.config, self.credentials, self._environ)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from plugin.kube.later import postponed
+import re
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,6 +18,20 @@ _WORDS: dict[str, object] = {
 _TAG = "tag:yaml.org,2002:"
 _WORD, _MERGE, _TEXT = _TAG + "word", _TAG + "merge", _TAG + "str"
 _MAX_VALUES = 100_000  # built from one document, merged keys counted: aliases make much of little
+
+
+_compile = re.compile
+
+
+class _Pattern:
+    """A pattern of PyYAML, compiled when it is used: that takes as long as to read a usual kubeconfig."""
+
+    def __init__(self, *arguments: Any) -> None:
+        self._arguments = arguments
+
+    def search(self, text: str) -> re.Match[str] | None:
+        """Compile and search."""
+        return _compile(*self._arguments).search(text)
 
 
 class Undecodable(ValueError):
@@ -52,13 +66,16 @@ def _json(text: str) -> object:
 
 
 def _yaml(text: str) -> object:
-    # One by one: these are the parts of PyYAML that the archive holds. Importing them takes 20 ms.
-    with postponed():
+    # One by one: these are the parts of PyYAML that the archive holds.
+    re.compile = _Pattern  # type: ignore[assignment]
+    try:
         from yaml.composer import Composer
         from yaml.error import MarkedYAMLError, YAMLError
         from yaml.parser import Parser
         from yaml.reader import Reader, ReaderError
         from yaml.scanner import Scanner
+    finally:
+        re.compile = _compile
 
     class Loader(Reader, Scanner, Parser, Composer):
         def __init__(self) -> None:
@@ -68,7 +85,6 @@ def _yaml(text: str) -> object:
             Composer.__init__(self)
 
         def check_printable(self, data: str) -> None:
-            # Only to compile the pattern for this takes as long as to read a usual kubeconfig.
             if not (data.isascii() and data.replace("\n", "").isprintable()):
                 super().check_printable(data)
 

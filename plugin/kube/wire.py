@@ -1,18 +1,14 @@
-"""One GET over the network: the only importer of requests, and itself imported only when a request is due."""
+"""One request over the network, by http.client: a GET of a Node uses nothing of what requests is made for."""
 
 from __future__ import annotations
 
 import http.client
+import os
+import socket
 import ssl
 import time
-import warnings
-from urllib.parse import urlsplit
-
-from requests.adapters import HTTPAdapter
-from requests.exceptions import ProxyError, RequestException
-from requests.models import PreparedRequest, Response
-from urllib3 import HTTPHeaderDict
-from urllib3.exceptions import HTTPError
+from binascii import b2a_base64
+from urllib.parse import unquote, urlsplit
 
 from plugin.errors import INVALID_CONFIG, CniError
 from plugin.kube import failures, proxy, tls
@@ -29,26 +25,21 @@ if TYPE_CHECKING:
 
 _CHUNK = 65536  # bytes
 _CONNECT = 4.0  # seconds for one address; a name may have another one
+_PORTS = {"https": 443, "http": 80}
 
 
 class Wire:
-    """A server, the way to it and what to show there. Raises CniError when that cannot be used.
-
-    No Session: it would read ~/.netrc and REQUESTS_CA_BUNDLE, and the whole body of a redirect.
-    """
+    """A server, the way to it and what to show there. Raises CniError when that cannot be used."""
 
     def __init__(self, config: Kubeconfig, credentials: Credentials, environ: Mapping[str, str]) -> None:
         self.proxy, origin = proxy.choose(config.server, config.proxy_url, environ)
         way = f" through proxy {proxy.shown(self.proxy)} ({origin})" if self.proxy else ""
         self.route = f"API server {config.server}{way}"
-        if config.insecure:
-            warnings.filterwarnings("ignore", message="Unverified HTTPS request")
-        secure = config.server.startswith("https:")
-        self._context = tls.context(config, credentials) if secure else tls.bare()
-        self._url = config.server
-        self._server_name = config.tls_server_name
-        self._adapter = _Adapter(self._context, config)
-        self._headers = _headers(config, credentials) if secure else []
+        self._config = config
+        self._server, self._near = urlsplit(config.server), urlsplit(self.proxy or config.server)
+        self._is_secure = self._server.scheme == "https"
+        self._context = tls.context(config, credentials) if self._is_secure else tls.bare()
+        self._headers = _headers(config, credentials) if self._is_secure else []
 
     def get(self, path: str, headers: Mapping[str, str], ends: float, limit: int) -> Answer:
         """GET this path; see ask()."""
@@ -61,57 +52,108 @@ class Wire:
 
         Raises Unreachable when there is no whole answer, Transient (one of these) when there may be one next time.
         """
-        left = max(ends - time.monotonic(), 0.1)
-        proxies = {"http": self.proxy, "https": self.proxy} if self.proxy else {}
+        route = f"the way to {self.route}" if self.proxy else self.route
         try:
-            request = self._request(method, path, headers, body)
-            with resolved(urlsplit(self.proxy or self._url).hostname or "", left):
-                timeout = (min(_CONNECT, left), left)
-                response = self._adapter.send(request, stream=True, timeout=timeout, proxies=proxies)
-            with response:
-                answer = self._read(response, ends, limit)
-        except (RequestException, HTTPError, OSError, http.client.HTTPException, ValueError) as error:
-            route = f"the way to {self.route}" if isinstance(error, ProxyError) else self.route
+            connection = self._connect(max(ends - time.monotonic(), 0.1))
+            try:
+                route = self.route
+                if self._is_secure:
+                    name = self._config.tls_server_name or (self._server.hostname or "").rstrip(".")
+                    connection.sock = _secured(connection.sock, self._context, name)
+                self._send(connection, method, path, headers, body)
+                with connection.getresponse() as response:
+                    return Answer(response.status, response.headers, self._read(response, ends, limit))
+            finally:
+                connection.close()
+        except (OSError, http.client.HTTPException, ValueError) as error:
             raise failures.explain(error, route, self._names) from None
-        return Answer(response.status_code, response.headers, answer)
 
-    def _request(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> PreparedRequest:
-        request = PreparedRequest()
-        # Not prepare(): the address has been checked, and what it would check it with takes 2 ms to compile.
-        request.method, request.url, request.body = method, self._url + path, body or None
-        several = HTTPHeaderDict(headers)  # a dict cannot hold Impersonate-Group twice
-        if body:
-            several.add("Content-Length", str(len(body)))
-        for name, value in self._headers:
-            several.add(name, value)
-        request.headers = several  # type: ignore[assignment]
-        return request
+    def _connect(self, seconds: float) -> http.client.HTTPConnection:
+        """A connection on which the server will answer, for https:// after a TLS handshake."""
+        host, port = self._near.hostname or "", self._near.port or _PORTS[self._near.scheme.lower()]
+        connection = http.client.HTTPConnection(host, port, timeout=min(_CONNECT, seconds))
+        if self.proxy and self._is_secure:
+            server = self._server.hostname or ""
+            connection.set_tunnel(server, self._server.port or _PORTS["https"], _authorization(self.proxy))
+            if ":" in server:  # older Pythons forget these brackets
+                connection._tunnel_host = f"[{server}]"  # type: ignore[attr-defined]
+        with resolved(host, seconds):
+            opened: Any = socket.create_connection((host, port), min(_CONNECT, seconds))
+        try:
+            if self.proxy and self._near.scheme.lower() == "https":
+                opened = _secured(opened, tls.proxy_context(self._config), host)
+            connection._create_connection = lambda *_: opened  # type: ignore[attr-defined]
+            connection.connect()
+        except BaseException:  # until 3.11 an answer to CONNECT that nobody has closed keeps it open
+            if opened.fileno() >= 0:
+                os.close(opened.detach())
+            raise
+        opened.settimeout(seconds)
+        return connection
 
-    def _read(self, response: Response, ends: float, limit: int) -> bytes:
+    def _send(
+        self, connection: http.client.HTTPConnection, method: str, path: str, headers: Mapping[str, str], body: bytes
+    ) -> None:
+        target = self._server.path + path
+        if self.proxy and not self._is_secure:
+            target = f"http://{self._server.netloc}{target}"
+        # Not request(): its headers are a dict, which cannot hold Impersonate-Group twice.
+        connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
+        added = _authorization(self.proxy) if self.proxy and not self._is_secure else {}
+        length = {"Content-Length": str(len(body))} if body else {}
+        for name, value in [("Host", self._server.netloc), *{**headers, **added, **length}.items(), *self._headers]:
+            connection.putheader(name, value)
+        connection.endheaders(body or None)
+
+    def _read(self, response: http.client.HTTPResponse, ends: float, limit: int) -> bytes:
         if response.headers.get("Content-Encoding", "identity") != "identity":
             raise unusable(self.route, "its answer is compressed, though nobody asked for that")
-        body = bytearray()
-        while part := response.raw.read1(_CHUNK):  # read() would wait for all of the chunk, however slowly it comes
-            body += part
-            if response.status_code != 200 and len(body) >= _CHUNK:
+        body, whole = bytearray(), response.length  # None: until the connection is closed, or in chunks
+        while whole is None or len(body) < whole:
+            # read() would wait for all of a chunk, however slowly it comes.
+            part = response.read1(_CHUNK if whole is None else min(_CHUNK, whole - len(body)))
+            if not part:
                 break
+            body += part
+            if response.status >= 300 and len(body) >= _CHUNK:
+                return bytes(body)
             if len(body) > limit:
                 raise unusable(self.route, f"its answer is longer than {limit >> 20} MiB")
             if time.monotonic() > ends:
                 raise too_slow(self.route)
+        if whole is not None and len(body) < whole:
+            raise http.client.IncompleteRead(b"", whole - len(body))
         return bytes(body)
 
     def _names(self) -> str:
         """The names in the server's certificate, all else about it being right; empty when they cannot be had."""
         if self.proxy:
             return ""
-        parts = urlsplit(self._url)
-        host = parts.hostname or ""
+        host = self._server.hostname or ""
         try:
             with resolved(host, tls.NAMES_SECONDS):
-                return ", ".join(tls.names(self._context, (host, parts.port or 443), self._server_name))
+                address = host, self._server.port or _PORTS["https"]
+                return ", ".join(tls.names(self._context, address, self._config.tls_server_name))
         except (OSError, ValueError):
             return ""
+
+
+def _secured(plain: Any, context: ssl.SSLContext, name: str) -> Any:
+    """The socket with TLS on top. Raises OSError."""
+    if isinstance(plain, ssl.SSLSocket):  # on which ssl cannot do that once more
+        from urllib3.util.ssltransport import SSLTransport
+
+        return SSLTransport(plain, context, server_hostname=name)
+    return context.wrap_socket(plain, server_hostname=name)
+
+
+def _authorization(url: str) -> dict[str, str]:
+    """The header for a proxy whose URL has a user in it."""
+    parts = urlsplit(url)
+    if parts.username is None:
+        return {}
+    pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
+    return {"Proxy-Authorization": "Basic " + b2a_base64(pair, newline=False).decode()}
 
 
 def _headers(config: Kubeconfig, credentials: Credentials) -> list[tuple[str, str]]:
@@ -120,30 +162,3 @@ def _headers(config: Kubeconfig, credentials: Credentials) -> list[tuple[str, st
         what = f"user {config.user_name!r} of {config.path} has a credential with a line break or the like in it"
         raise CniError(INVALID_CONFIG, what, f"it is a {credentials.kind} from {credentials.source}")
     return [(name, value.encode().decode("latin-1")) for name, value in headers]  # UTF-8 on the wire, as Go has it
-
-
-class _Adapter(HTTPAdapter):
-    """The context alone decides whom to trust: requests adds the public authorities unless both methods say no."""
-
-    def __init__(self, context: ssl.SSLContext, config: Kubeconfig) -> None:
-        self._config = config
-        self._pool: dict[str, Any] = {"ssl_context": context}
-        if config.tls_server_name:
-            self._pool["server_hostname"] = config.tls_server_name
-        super().__init__(max_retries=0)
-
-    def init_poolmanager(self, *args: Any, **options: Any) -> None:
-        super().init_poolmanager(*args, **{**options, **self._pool})
-
-    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
-        if proxy.lower().startswith("https:"):
-            options["proxy_ssl_context"] = tls.proxy_context(self._config)
-        return super().proxy_manager_for(proxy, **{**options, **self._pool})
-
-    def cert_verify(self, *_args: Any) -> None:
-        pass
-
-    def build_connection_pool_key_attributes(self, *args: Any, **options: Any) -> Any:
-        host, pool = super().build_connection_pool_key_attributes(*args, **options)
-        ours = {key: value for key, value in pool.items() if key not in ("cert_reqs", "ca_certs", "ca_cert_dir")}
-        return host, ours

@@ -11,9 +11,10 @@ import marshal
 from _imp import source_hash
 
 from plugin.cache import Cache
-from plugin.start.importer import FOLDERS, IMPORTER, LAUNCH, WARM, Importer
+from plugin.start.importer import IMPORTER, LAUNCH, WARM, Importer
 
 PREFIX = "code-"
+_RARE = ("plugin/ops/", "plugin/kube/session.py", "plugin/kube/adapter.py", "plugin/vendor/")
 _FILES = 4  # two versions of two Pythons
 _LEFT_SECONDS = 60.0
 
@@ -31,7 +32,7 @@ def keep(importer: Importer, cache: Cache, everything: bool) -> None:
 def _serves(file: str) -> bool:
     """Whether it is a module that a request may need; an operator's command can wait."""
     return file.endswith(".py") and (
-        file.startswith(FOLDERS[1:]) or (file.startswith("plugin/") and not file.startswith("plugin/ops/"))
+        file.startswith("vendor/common/yaml/") or (file.startswith("plugin/") and not file.startswith(_RARE))
     )
 
 

@@ -78,7 +78,8 @@ def test_same_bytes_from_any_checkout(built: Path, tmp_path: Path) -> None:
     files = [
         path for path in Path(build.ROOT, "plugin").rglob("*") if path.is_file() and "__pycache__" not in str(path)
     ]
-    files += [Path(build.ROOT, name) for name in ("build.py", "LICENSE")]
+    files += [Path(build.ROOT, name) for name in ("build.py", "LICENSE", "tests/__init__.py")]
+    files += Path(build.ROOT, "tests", "bench").glob("*.py")  # build.py has their options
     files += list(Path(build.SCRATCH, "wheels").iterdir())
     for path in sorted(files, reverse=True):
         target = tmp_path / path.relative_to(build.ROOT)

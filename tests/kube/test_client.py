@@ -20,7 +20,7 @@ import plugin
 from plugin import deadline
 from plugin.errors import INVALID_CONFIG, PLUGIN_FAILURE, TRY_AGAIN_LATER, CniError, Forbidden, NodeMissing, Unreachable
 from plugin.kube import answers, client
-from tests.support import makeconfig
+from tests.support import makeconfig, mockwire
 from tests.support.nodes import make_node
 from tests.support.pki import Authority
 
@@ -46,6 +46,12 @@ def config(**user: Any) -> dict[str, Any]:
 def status(code: int, message: str = "", reason: str = "") -> str:
     """The body of a failure, as the API server writes it."""
     return json.dumps({"kind": "Status", "apiVersion": "v1", "code": code, "message": message, "reason": reason})
+
+
+@pytest.fixture(autouse=True)
+def mocked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is connected to: the mock answers."""
+    mockwire.place(monkeypatch)
 
 
 @pytest.fixture
@@ -88,6 +94,7 @@ def test_one_get_from_the_cache(net: responses.RequestsMock, connected: client.C
     assert connected.get_node("a")["metadata"]["name"] == "a"
     assert queries(net) == ["resourceVersion=0"]
     assert dict(net.calls[0].request.headers) == {
+        "Host": "192.0.2.1:6443",
         "User-Agent": f"node-ipam/{plugin.__version__}",
         "Accept": "application/json",
         "Accept-Encoding": "identity",
