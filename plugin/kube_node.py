@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from plugin import delegate, hostlocal, keys, process, settings, trust, values
+from plugin import delegate, hostlocal, hostpaths, keys, process, settings, trust, values
 from plugin.cache import signature
 from plugin.cni import decode
 from plugin.errors import INVALID_CONFIG, PLUGIN_FAILURE, CniError
@@ -85,8 +85,9 @@ def plan(request: Request, chosen: settings.Settings) -> Plan:
         _warn_of_bridge(request, listed, chosen)
     made["type"] = hostlocal.NAME
     made["ranges"] = _limit_ipv4(request, found["ipv4-namespaces"], made["ranges"], whose)
-    program = delegate.find(hostlocal.NAME, request.directories())
-    return Plan(program, {**request.config, "ipam": made}, until, files)
+    config = {**request.config, "ipam": made}
+    files += hostpaths.check(config)
+    return Plan(delegate.find(hostlocal.NAME, request.directories()), config, until, files)
 
 
 def release(request: Request, chosen: settings.Settings) -> list[Plan]:

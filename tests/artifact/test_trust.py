@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from plugin.node.identity import machine_id
 from tests.artifact.conftest import Built
 from tests.support.apiserver import ApiServer
 from tests.support.nodes import make_node
+from tests.support.rules import User
 from tests.support.runtime import Answer, Pod
 
 USER = 1234
@@ -151,3 +153,27 @@ def test_next_plugin_of_a_user(built: Built, tmp_path: Path) -> None:
         answer = built.runtime().run(command, {**config, **version}, pod, NODE_ANNOTATION_CFG=str(conf))
         assert f"chmod go-w {program}" in answer.document()["details"]
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("key", ["dataDir", "resolvConf"])
+@pytest.mark.parametrize("kind", ["kube-node", "node-annotation"])
+def test_paths_for_host_local(kind: str, key: str, built: Built, kubeconfig: Kubeconfig, tmp_path: Path) -> None:
+    """host-local neither makes a store in /etc nor reads a private file for pods, whoever wrote the key."""
+    secret = tmp_path / "secret"
+    secret.write_text("nameserver sekrit\n")
+    secret.chmod(0o600)
+    value = "/etc" if key == "dataDir" else str(secret)
+    text = json.dumps({"ranges": [[{"subnet": "10.9.0.0/24"}]], key: value})
+    kubeconfig.server.add(make_node("n1", ["10.1.0.0/24"], {"example.com/a": text}, machine_id()))
+    kubeconfig.show_token()
+    kubeconfig.server.users["sekrit-token-0123456789"] = User("plugin")
+    (tmp_path / "nacfg").write_text(json.dumps({"kubeconfig": str(kubeconfig.path)}))
+    ipam = {"type": kind, "annotation": "example.com/a"}
+    if kind == "kube-node":
+        ipam = {"type": kind, "kubeconfig": str(kubeconfig.path), key: value}
+    config = {"cniVersion": "1.0.0", "name": "net-of-a-test", "ipam": ipam}
+    environ = {"NODE_NAME": "n1", "NODE_ANNOTATION_CFG": str(tmp_path / "nacfg")}
+    answer = built.runtime().run("ADD", config, Pod("a"), **environ)
+    assert f"{key} {value} is " in answer.document()["msg"]
+    assert built.node.next.commands() == []
+    assert built.runtime().run("DEL", config, Pod("a"), **environ).status == 0

@@ -1,0 +1,60 @@
+"""Check the paths that host-local uses as root: where it makes a store, and the file whose lines reach pods."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from plugin import hostlocal, trust
+from plugin.cache import signature
+from plugin.errors import INVALID_CONFIG, CniError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+# https://refspecs.linuxfoundation.org/fhs.shtml, and what a node's own programs keep below /var and /run.
+_SYSTEM = (
+    *("/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/opt/cni", "/proc", "/root", "/sbin"),
+    *("/snap", "/sys", "/usr", "/var/backups", "/var/cache", "/var/log", "/var/mail", "/var/spool"),
+    *(f"/var/lib/{name}" for name in ("apt", "cloud", "containerd", "containers", "crio", "dbus", "docker", "dpkg")),
+    *(f"/var/lib/{name}" for name in ("etcd", "k0s", "kubelet", "private", "rancher", "rpm", "systemd", "ucf")),
+    *(f"/run/{name}" for name in ("containerd", "crio", "dbus", "docker", "k3s", "k0s", "netns", "systemd", "udev")),
+)
+_ADVICE = "write a directory for leases alone, such as /run/container-ipam-state/NETWORK"
+
+
+def check(config: dict[str, Any]) -> list[tuple[str, str]]:
+    """Raise CniError if this configuration for host-local has a dataDir or resolvConf that must not be used.
+
+    Returns the files that were looked at, each with its cache.signature().
+    """
+    files = []
+    for key, value in config["ipam"].items():
+        if not isinstance(value, str) or not value:
+            continue
+        if key.casefold() == "datadir":
+            _check_data_dir(value, hostlocal.store(value, config["name"]))
+        elif key.casefold() == "resolvconf":
+            files.append((value, signature(value)))
+            _check_resolv_conf(value)
+    return files
+
+
+def _check_data_dir(data_dir: str, store: str) -> None:
+    for path in (os.path.normpath(data_dir), store, os.path.realpath(store)):
+        system = next((each for each in _SYSTEM if path == each or path.startswith(f"{each}/")), "")
+        if system or path == "/":
+            raise CniError(INVALID_CONFIG, f"dataDir {data_dir} is in the system directory {system or path}", _ADVICE)
+        if trust.is_pods(f"{path}/"):
+            raise CniError(INVALID_CONFIG, f"dataDir {data_dir} is in a directory into which pods write", _ADVICE)
+
+
+def _check_resolv_conf(path: str) -> None:
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):  # which host-local reports
+        return
+    if not stat.S_ISREG(mode) or not mode & stat.S_IROTH or trust.is_pods(os.path.realpath(path)):
+        what = f"resolvConf {path} is not a file that all users of this machine can read: its lines reach pods"
+        raise CniError(INVALID_CONFIG, what, "name a public file, such as /etc/resolv.conf")
