@@ -7,7 +7,7 @@ import os
 import socket
 import ssl
 
-from plugin.errors import INVALID_CONFIG, IO_FAILURE, CniError
+from plugin.errors import INVALID_CONFIG, IO_FAILURE, PLUGIN_FAILURE, CniError, Unreachable
 from plugin.kube.redaction import redact
 
 TYPE_CHECKING = False
@@ -49,12 +49,24 @@ def bare() -> ssl.SSLContext:
     Not create_default_context(): since Python 3.13 that refuses authorities without key identifiers, which Go
     accepts and clusters have.
     """
-    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    made.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        made.minimum_version = ssl.TLSVersion.TLSv1_2
+    except (ssl.SSLError, ValueError) as error:
+        raise _no_tls(f"OpenSSL says {getattr(error, 'reason', '') or error}") from None
+    if 0 < made.maximum_version < ssl.TLSVersion.TLSv1_2:
+        raise _no_tls("TLS 1.2 and later are switched off (MaxProtocol)")
     made.verify_flags |= _PARTIAL_CHAIN
     made.verify_flags &= ~ssl.VERIFY_X509_STRICT
     made.hostname_checks_common_name = False
     return made
+
+
+def _no_tls(why: str) -> Unreachable:
+    directory = os.path.dirname(ssl.get_default_verify_paths().openssl_cafile)
+    file = os.environ.get("OPENSSL_CONF") or f"{directory}/openssl.cnf"
+    details = f"correct {file}, OpenSSL's configuration: a provider that it names may be missing"
+    return Unreachable(f"TLS cannot be set up: {why}", details, PLUGIN_FAILURE)
 
 
 def names(made: ssl.SSLContext, address: tuple[str, int], server_name: str) -> list[str]:

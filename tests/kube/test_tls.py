@@ -224,3 +224,38 @@ def test_key_log_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys"))
     made = tls.context(config(), credentials(*CLIENT))
     assert f"{made.keylog_filename} {list(tmp_path.iterdir())}" == "None []"
+
+
+_MISSING_PROVIDER = """
+openssl_conf = start
+[start]
+providers = providers
+[providers]
+fips = fips
+[fips]
+activate = 1
+"""
+_OLD_PROTOCOLS = """
+openssl_conf = start
+[start]
+ssl_conf = ssl
+[ssl]
+system_default = system
+[system]
+MaxProtocol = TLSv1.1
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "why"), [(_MISSING_PROVIDER, "LIBRARY_HAS_NO_CIPHERS"), (_OLD_PROTOCOLS, "MaxProtocol")], ids=["p", "m"]
+)
+def test_configuration_of_openssl(text: str, why: str, tmp_path: Path) -> None:
+    """If OpenSSL's configuration makes TLS impossible, the error says so and names the file."""
+    file = tmp_path / "openssl.cnf"
+    file.write_text(text)
+    code = "from plugin.kube import tls\ntry: tls.bare()\nexcept Exception as e: print(type(e).__name__, e, e.details)"
+    environ = {**os.environ, "OPENSSL_CONF": str(file)}
+    done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=False)
+    assert done.stdout.startswith("Unreachable TLS cannot be set up: "), done.stderr
+    assert why in done.stdout
+    assert f"correct {file}" in done.stdout
