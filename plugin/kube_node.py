@@ -13,6 +13,7 @@ from plugin.plan import Plan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
     from plugin.cni import Request
@@ -37,6 +38,7 @@ def setup(request: Request) -> settings.Settings:
         found = keys.read(ipam, keys.KUBE_NODE, _WHERE)
         if not request.needs_no_ranges:
             _refuse_ranges(request)
+            _check_fallback(found)
         return settings.read(request.environ, found, label, plugin=NAME, network=request.name)
     except CniError:
         if request.needs_no_ranges:
@@ -53,6 +55,12 @@ def _refuse_ranges(request: Request) -> None:
     for key in keys.of(keys.KUBE_NODE):
         if key.decides_addresses and key.name in request.config:
             raise CniError(INVALID_CONFIG, f"'{key.name}' is not inside 'ipam'", f"move '{key.name}' into 'ipam'")
+
+
+def _check_fallback(found: Mapping[str, Any]) -> None:
+    if found["fallback"] and not found["annotation"]:
+        details = f"remove it: without '{_WHERE}annotation', the ranges are spec.podCIDRs in any case"
+        raise CniError(INVALID_CONFIG, f"'{_WHERE}fallback' goes with '{_WHERE}annotation', which is missing", details)
 
 
 def _asked_ranges(config: dict[str, Any]) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from plugin import exclusion, ranges
-from plugin.errors import INVALID_CONFIG, CniError
 from plugin.facts import POD_CIDRS
 from plugin.node import freshness
 
@@ -20,9 +19,6 @@ if TYPE_CHECKING:
 def find(found: Mapping[str, Any], chosen: Settings) -> tuple[Facts, Ranges]:
     """Return the facts of this node, and its ranges. found: the checked keys of ipam. Raises CniError."""
     name, fallback = found["annotation"], found["fallback"]
-    if fallback and not name:
-        details = "remove it: without 'annotation', the ranges are spec.podCIDRs in any case"
-        raise CniError(INVALID_CONFIG, "'ipam.fallback' goes with 'ipam.annotation', which is missing", details)
     left_out = exclusion.parse(found["exclude"], "'ipam.exclude'")
 
     def parse(facts: Facts) -> Ranges:

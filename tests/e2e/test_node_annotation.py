@@ -498,7 +498,7 @@ def test_by_hand_has_an_end(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 def test_annotation_that_host_local_cannot_use(world: World, text: str, what: str) -> None:
     """The error comes from us: it names annotation and node, and says what to write; nothing is allocated."""
     config = world.annotated("mynet", IPVLAN)
-    world.annotate(IPVLAN, text)
+    world.annotate(IPVLAN, text.replace("DATA", world.path("data")))
     answer = world.add(config)
 
     assert (answer.status, answer.document()["code"]) == (1, 100)
