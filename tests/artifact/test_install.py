@@ -646,6 +646,23 @@ class TestUninstallInUse:
         assert f"removed {cache}\n" in done.stdout
         assert "10-k8snet.conf still uses this plugin" in done.stderr
 
+    def test_a_network_of_multus(self, folder: Path, tmp_path: Path) -> None:
+        """A pod on a network that no file in the directory of configurations defines counts as well."""
+        with ApiServer() as server:
+            world = World(str(tmp_path), server)
+            world.runtime.directories.insert(0, str(folder))
+            world.runtime.environ["NODE_IPAM_CACHE"] = os.environ["NODE_IPAM_CACHE"]
+            install(folder)
+            world.addresses(world.config("net1"))
+            (tmp_path / "empty").mkdir()
+            options = ["--conf-dir", str(tmp_path / "empty")]
+
+            refused = run("uninstall", folder, *options)
+            assert (refused.returncode, "network net1 (in no CNI configuration)" in refused.stderr) == (1, True)
+
+            assert world.delete(world.config("net1")).status == 0
+            assert run("uninstall", folder, *options).returncode == 0
+
     def test_force(self, folder: Path, tmp_path: Path) -> None:
         """It goes, and names the leases that stay."""
         install(folder)

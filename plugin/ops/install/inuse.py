@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 
-from plugin import hostlocal, kube_node
+from plugin import hostlocal, kube_node, records
+from plugin.cache import Cache, location
 from plugin.ops.networks import networks
 
 TYPE_CHECKING = False
@@ -35,6 +36,19 @@ def with_leases(root: Root, wanted: list[Network], environ: Mapping[str, str], b
                 more = f", and {len(leases) - _SHOWN} more" if len(leases) > _SHOWN else ""
                 found[store] = f"network {network.name} ({network.source}): leases in {store}: {shown}{more}"
     return list(found.values())
+
+
+def attached(environ: Mapping[str, str], known: list[str]) -> list[str]:
+    """Return a line for each other network with a recorded attachment whose lease exists: Multus, or a removed file."""
+    found: dict[str, list[str]] = {}
+    for record in records.everything(Cache(location(environ))):
+        holders = {each.container for each in hostlocal.leases(record.store)} if record.store else set()
+        if record.container in holders and not any(f"leases in {record.store}:" in line for line in known):
+            found.setdefault(record.network, []).append(f"{record.container[:12]} {record.interface}")
+    return [
+        f"network {network} (in no CNI configuration): attached: {', '.join(pods[:_SHOWN])}"
+        for network, pods in found.items()
+    ]
 
 
 def _data_dirs(root: Root, network: Network, environ: Mapping[str, str], bin_dir: str) -> list[str]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from plugin.ops.networks.networks import Network
 
 EXAMPLE = "node-ipam.pyz uninstall --bin-dir /opt/cni/bin"
-_CACHED = re.compile(r"\.?[a-z]+[-:].+")  # a name in the cache
+_CACHED = re.compile(r"\.?[a-z]+([-:].+)?")  # a name in the cache
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,6 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     folder = bindir.find(root, arguments.bin_dir)
     wanted = inuse.configured(root, arguments.conf_dir)
     used = inuse.with_leases(root, wanted, os.environ, folder)
+    used += inuse.attached(os.environ, used) if root.is_own() else []
     if used and not arguments.force:
         details = "\n".join((*used, "drain the node, or use --force and remove these leases by hand"))
         raise CniError(PLUGIN_FAILURE, "networks use this plugin and have leases; nothing was removed", details)
@@ -73,11 +74,11 @@ def _remove_cache(path: str) -> list[str]:
     """Remove the cache directory, unless it is not ours alone; return what to report."""
     try:
         status = os.lstat(path)
-        names = os.listdir(path)
+        entries = list(os.scandir(path))
     except OSError:
         return []
-    is_ours = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and all(map(_CACHED.fullmatch, names))
-    if not is_ours:
+    is_ours = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
+    if not is_ours or not all(_CACHED.fullmatch(each.name) and not each.is_dir() for each in entries):
         return [f"left {path}: it has files that are not this program's"]
     shutil.rmtree(path)
     return [f"removed {path}"]

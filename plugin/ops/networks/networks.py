@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from plugin import TYPES, cni, hostlocal, verbs
+from plugin import TYPES, cni, hostlocal, records, verbs
+from plugin.cache import Cache, location
 from plugin.errors import INVALID_CONFIG, CniError
 from plugin.log import Log
 from plugin.ops import output
@@ -167,7 +168,9 @@ def data_dirs(network: Network, environ: Mapping[str, str], bin_dirs: str) -> li
             plugin = verbs.type_of(asked)
             settings = plugin.setup(asked)
             settings.log = Log()
-            return [each or hostlocal.DATA_DIR for each in plugin.data_dirs(asked, settings)]
+            recorded = records.data_dirs(Cache(location(environ)), network.name)
+            found = [*plugin.data_dirs(asked, settings), *recorded]
+            return list(dict.fromkeys(each or hostlocal.DATA_DIR for each in found))
         except CniError:
             pass  # what is wrong is for doctor to say; the leases are where they are
     directory = network.ipam.get("dataDir")
