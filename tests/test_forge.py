@@ -90,3 +90,29 @@ def test_zizmor_finds_what_it_is_for(tmp_path: Path) -> None:
 
 def _order(version: str) -> int:
     return int(version.partition(".")[2])
+
+
+CONTRIBUTING = (GITHUB / "CONTRIBUTING.md").read_text(encoding="utf-8")
+
+
+def test_code_layout() -> None:
+    """Every module and folder of plugin/ is in the tree of CONTRIBUTING.md, and nothing that does not exist."""
+    tree = CONTRIBUTING.partition("## Code layout")[2].partition("```\n")[2].partition("```")[0]
+    inside = tree.partition("plugin/\n")[2].partition("tests/\n")[0]
+    named = set(re.findall(r"(?<![\w/.])(\w+(?:\.py|/))", inside))
+    plugin = Path(build.ROOT, "plugin")
+    there = {path.name + ("/" if path.is_dir() else "") for path in plugin.iterdir() if path.name[:3] != "__p"}
+
+    assert named - {"main.py", "output.py", "warm.py"} == there
+
+
+def test_path_of_a_request() -> None:
+    """Each module.function that it names exists."""
+    text = CONTRIBUTING.partition("## The path of a request")[2].partition("## How to add")[0]
+    sources: dict[str, str] = {}
+    for path in Path(build.ROOT, "plugin").rglob("*.py"):
+        sources[path.stem] = sources.get(path.stem, "") + path.read_text(encoding="utf-8")
+    named = [pair for pair in re.findall(r"`(\w+)\.(\w+)`", text) if pair[1] != "py"]
+
+    assert len(named) > 15
+    assert [pair for pair in named if f"def {pair[1]}(" not in sources.get(pair[0], "")] == []
