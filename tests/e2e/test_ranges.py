@@ -11,8 +11,10 @@ import random
 import signal
 import subprocess
 import time
+import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,16 +56,26 @@ class Api:
 
     def clear(self) -> None:
         """Remove the Nodes of earlier tests."""
-        for name in [node["metadata"]["name"] for node in self._admin.call("GET", "/api/v1/nodes")["items"]]:
+        for name in [node["metadata"]["name"] for node in self._nodes()]:
             if self._is_real:
                 self._admin.call("DELETE", f"/api/v1/nodes/{name}")
             else:
                 self._server.remove(name)
 
+    def _nodes(self) -> Iterator[dict[str, Any]]:
+        """All Nodes, in pages."""
+        following = ""
+        while True:
+            page = self._admin.call("GET", f"/api/v1/nodes?limit=500{following}")
+            yield from page["items"]
+            if not page["metadata"].get("continue"):
+                return
+            following = f"&continue={urllib.parse.quote(page['metadata']['continue'])}"
+
     def check(self, *, is_complete: bool) -> None:
         """Every Node has at most one block of each family; none overlaps, none has changed."""
         now = {}
-        for node in self._admin.call("GET", "/api/v1/nodes")["items"]:
+        for node in self._nodes():
             text = (node["metadata"].get("annotations") or {}).get(NET1)
             if text is not None:
                 now[node["metadata"]["name"]] = text

@@ -253,7 +253,7 @@ class ApiServer:
 
     def _serve(self, plain: socket.socket, address: object, context: ssl.SSLContext) -> None:
         # Either side may not trust the other, the client may be gone, stop() may have broken the connection.
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):  # ValueError: of a TLS socket that is closed already
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             plain.settimeout(_IDLE)
             with context.wrap_socket(plain, server_side=True, do_handshake_on_connect=False) as connection:
