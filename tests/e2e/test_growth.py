@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.test_main_plugins import Cluster, alone, cluster, namespaces  # noqa: F401
+from tests.support.apiserver import authenticated
 from tests.support.budget import TIMES
+from tests.support.dist import ARCHIVE
+from tests.support.world import NODE
 
 ANNOTATION = "kube-node.nordix.org/net1"
 
@@ -33,7 +38,7 @@ def test_a_full_range_grows(cluster: Cluster) -> None:  # noqa: F811
     assert len(world.leases("net1")) == 252
     pointer = Path(world.path("data/net1/last_reserved_ip.0"))
     assert pointer.read_text(encoding="utf-8") == "172.20.2.253"
-    world.annotate(ANNOTATION, "172.20.2.0/24,172.20.9.0/24")
+    grow(cluster, "172.20.9.0/24")
     world.age(3600)
 
     given = [cluster.add(through[name], name, interface)[0] for name, interface in pods[252:]]
@@ -44,6 +49,30 @@ def test_a_full_range_grows(cluster: Cluster) -> None:  # noqa: F811
         assert cluster.run("DEL", through[name], name, interface).status == 0
     assert world.leases("net1") == []
     assert sandbox.links() == set()
+
+
+def grow(cluster: Cluster, pool: str) -> None:  # noqa: F811
+    """Append the next free block of this pool to the node's annotation, as an administrator does."""
+    world, server = cluster.world, cluster.world.server
+    rule, server.rule = server.rule, authenticated
+    environ = {**os.environ, "KUBECONFIG": server.write_kubeconfig(world.path("admin"), "token", "admin")}
+    command = [
+        *cluster.node.enter,
+        ARCHIVE,
+        "ranges",
+        "assign",
+        "--annotation",
+        ANNOTATION,
+        "--cluster-cidr",
+        pool,
+        "--grow",
+        NODE,
+        "--yes",
+    ]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    server.rule = rule
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"assigned: {NODE} {ANNOTATION}=172.20.2.0/24,{pool}\n")
 
 
 def test_a_gateway_on_the_bridge(cluster: Cluster) -> None:  # noqa: F811
