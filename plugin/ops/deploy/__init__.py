@@ -1,1 +1,1 @@
-"""deploy: the manifests that install the plugins on every node of a cluster."""
+"""deploy: manifests that install the plugins on every node of a cluster."""

@@ -1,4 +1,4 @@
-"""The Deployment that runs `ranges assign --watch` in the cluster, and what its account may do.
+"""The Deployment that runs `ranges assign --watch` in the cluster, and the rights of its account.
 
 https://kubernetes.io/docs/reference/kubernetes-api/
 """
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 _USER = 65534  # nobody
 _ARCHIVE = "/archive"
-_STATE = "/state"  # not where byte code would be kept, which has no room there
+_STATE = "/state"  # not the cache directory: byte code would fill the volume
 _LABELS = {"app.kubernetes.io/name": rbac.NAME}
-# The image need not have a shell: Python itself looks at the files that --probe-dir names.
+# Python instead of a shell, which the image may lack. The files are those of --probe-dir.
 _READY = f"import os; os.stat('{_STATE}/ready')"
 _HEALTHY = f"import os, sys, time; sys.exit(time.time() - os.stat('{_STATE}/healthy').st_mtime > 120)"
 
 
 @dataclass(frozen=True)
 class Options:
-    """What can be chosen. arguments: of ranges assign."""
+    """The choices. arguments: of ranges assign."""
 
     namespace: str
     image: str
@@ -36,7 +36,7 @@ class Options:
 
 
 def objects(options: Options, digest: str) -> list[Manifest]:
-    """The objects in the order in which they are to be made. digest: of the archive, whose change restarts the pods."""
+    """Return the objects in the order of creation. digest: of the archive; another one restarts the pods."""
     subject = {"kind": "ServiceAccount", "name": rbac.NAME, "namespace": options.namespace}
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {**_named(options), "labels": _LABELS}}
     return [account, *rbac.roles(), *rbac.bindings(subject), rbac.lease(), _deployment(options, digest)]

@@ -1,15 +1,14 @@
-"""Print what kubectl needs to put this program on every node.
+"""Print the manifests that install this program on every node.
 
-That is a ConfigMap with the program, compressed, and a DaemonSet whose pods run "install" with the node's own Python
-(chroot) and then idle. The image only has to have a shell, chroot and the usual small tools; where the cluster has a
-registry of its own, --image names BusyBox there.
+A ConfigMap holds the program, compressed. The pods of a DaemonSet run "install" with the node's own Python (chroot) and
+then sleep. Their image needs a shell, chroot, sha256sum and the like, such as BusyBox; --image names another one.
 
-The plugin reads its Node with the kubelet's credentials, which need no RBAC. With --service-account it gets some of
-its own: an account that may get nodes and nothing else, and on each node, kept fresh by the pod there,
-/var/lib/node-ipam/kubeconfig, which the "kubeconfig" of a CNI configuration then has to name.
+The plugin reads its Node with the kubelet's credentials, which need no RBAC. With --service-account it uses an account
+that may get nodes and nothing else. The pod on each node keeps /var/lib/node-ipam/kubeconfig up to date. Then set
+"kubeconfig" to that path in the "ipam" of each CNI configuration.
 
-With --assign there is also a Deployment that runs "ranges assign --watch" in an image that has Python: it gives a range
-for each network named to every node that has none.
+With --assign, a Deployment runs "ranges assign --watch" in an image that has Python. It gives each node without a range
+the next free block of each network.
 """
 
 from __future__ import annotations
@@ -28,10 +27,6 @@ from plugin.ops.ranges import options
 from plugin.ops.ranges.selector import Selector
 from plugin.values import is_node_name
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    pass
-
 EXAMPLE = """
 node-ipam.pyz deploy | kubectl apply --server-side -f -
 node-ipam.pyz deploy --service-account | kubectl apply --server-side -f -
@@ -42,7 +37,7 @@ PYTHON_IMAGE = "python:3.13-slim"
 # All of a ConfigMap's data, https://kubernetes.io/docs/concepts/configuration/configmap/#motivation.
 _LIMIT = 1 << 20
 _DATE = (1980, 1, 1, 0, 0, 0)
-# What runs the archive inside the archive: it needs a file that can be read at any place.
+# Starts the archive inside the archive: that has to be a file that can be read at any place.
 _MAIN = f"""\
 import os
 import sys
@@ -60,17 +55,17 @@ _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of the command."""
+    """Add the options of the command."""
     add = parser.add_argument
-    add("--namespace", default="kube-system", type=_label, help="it has to exist (default: kube-system)")
-    add("--image", default=IMAGE, type=output.given, help=f"default: {IMAGE}")
-    text = f"where the runtimes of the nodes look for plugins (default: {bindir.DEFAULT})"
+    add("--namespace", default="kube-system", type=_label, help="an existing namespace (default: kube-system)")
+    add("--image", default=IMAGE, type=output.given, help=f"the image of the DaemonSet (default: {IMAGE})")
+    text = f"the directory in which the nodes' runtimes look for plugins (default: {bindir.DEFAULT})"
     add("--bin-dir", default=bindir.DEFAULT, type=_path, metavar="DIR", help=text)
-    text = "the nodes' interpreter (default: /usr/bin/python3 or a newer one, 3.9 at least)"
+    text = "the nodes' interpreter (default: /usr/bin/python3, or a newer one if that is older than 3.9)"
     add("--python", type=_path, metavar="PATH", help=text)
-    text = f"use an account of its own instead of the kubelet's credentials (default name: {manifests.NAME})"
+    text = f"use this ServiceAccount instead of the kubelet's credentials (default name: {manifests.NAME})"
     add("--service-account", nargs="?", const=manifests.NAME, type=_name, metavar="NAME", help=text)
-    text = "with --service-account: the API server as the nodes reach it (default: the cluster's own address of it)"
+    text = "with --service-account: the API server's URL for the nodes (default: the address of Service kubernetes)"
     add("--server", type=_server, metavar="URL", help=text)
     group = parser.add_argument_group("options for a Deployment of ranges assign --watch")
     text = "give every node a range of these networks in this annotation; may be repeated"
@@ -107,16 +102,18 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.assign:
         assigning_options = assigning.Options(arguments.namespace, arguments.python_image, _of_assign(arguments))
         printed += assigning.objects(assigning_options, hashlib.sha256(packed).hexdigest())
-    output.line("# kubectl apply --server-side -f -    (without --server-side it is too large for kubectl's own notes)")
+    output.line(
+        "# kubectl apply --server-side -f -    (without --server-side, kubectl's last-applied annotation is too large)"
+    )
     if chosen.service_account:
-        output.line(f'# The CNI configuration then needs, in "ipam": "kubeconfig": "{manifests.STATE}/kubeconfig"')
+        output.line(f'# Add this to "ipam" in each CNI configuration: "kubeconfig": "{manifests.STATE}/kubeconfig"')
     for manifest in printed:
         output.line("---\n" + yamltext.dump(manifest).rstrip("\n"))
     return output.FINE
 
 
 def compressed(data: bytes) -> bytes:
-    """The archive, compressed, in another one that any Python can run as it is."""
+    """Return an archive that holds this one compressed, and that any Python can run."""
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as packed:
         for name, content in (("__main__.py", _MAIN), (archive.FILE, data)):
@@ -125,7 +122,7 @@ def compressed(data: bytes) -> bytes:
 
 
 def _of_assign(arguments: argparse.Namespace) -> list[str]:
-    """The arguments of ranges assign. Raises CniError for what that would refuse."""
+    """Return the arguments of ranges assign. Raises CniError for what that refuses."""
     names, pools = zip(*arguments.assign)
     options.networks(argparse.Namespace(**{**vars(arguments), "annotation": names, "cluster_cidr": pools}))
     options.excluded(arguments.exclude)
@@ -148,13 +145,13 @@ def _network(text: str) -> tuple[str, str]:
 
 def _name(text: str) -> str:
     if not is_node_name(text):  # the rule is the same for most names
-        raise argparse.ArgumentTypeError(f"{text!r} is no name for a Kubernetes object")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a valid name of a Kubernetes object")
     return text
 
 
 def _label(text: str) -> str:
     if not _LABEL.fullmatch(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no name for a namespace")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a valid name of a namespace")
     return text
 
 

@@ -1,4 +1,4 @@
-"""The Kubernetes objects that put the archive on every node and, if asked for, a ServiceAccount's credentials.
+"""The Kubernetes objects that install the archive on every node, with a ServiceAccount's credentials if wanted.
 
 https://kubernetes.io/docs/reference/kubernetes-api/
 """
@@ -29,7 +29,7 @@ _TOKEN_SECONDS = 3600  # kubelet renews it after 80 % of that
 
 @dataclass(frozen=True)
 class Options:
-    """What can be chosen; service_account "" means: the plugin uses the kubelet's credentials."""
+    """The choices. service_account: empty if the plugin uses the kubelet's credentials."""
 
     namespace: str
     image: str
@@ -41,7 +41,7 @@ class Options:
 
 
 def objects(options: Options, packed: bytes) -> list[Manifest]:
-    """The objects in the order in which they are to be made; packed is an archive small enough for a ConfigMap."""
+    """Return the objects in the order in which they must be created. packed: an archive that fits into a ConfigMap."""
     access = _access(options) if options.service_account else []
     return [*access, _config_map(options, packed), _daemon_set(options, hashlib.sha256(packed).hexdigest())]
 
@@ -52,7 +52,7 @@ def _metadata(name: str, namespace: str = "") -> Manifest:
 
 
 def _access(options: Options) -> list[Manifest]:
-    """A ServiceAccount that may get Nodes. RBAC cannot say: its own."""
+    """Return a ServiceAccount that may get Nodes. RBAC cannot restrict it to its own Node."""
     account, api = options.service_account, "rbac.authorization.k8s.io"
     return [
         {
@@ -87,7 +87,7 @@ def _config_map(options: Options, packed: bytes) -> Manifest:
 
 
 def _daemon_set(options: Options, digest: str) -> Manifest:
-    # A token dies with its pod: the new pod has to be there, with its own, before the old one goes.
+    # A token is valid as long as its pod exists: the new pod must have written its own before the old pod ends.
     gentle = {"maxSurge": "10%", "maxUnavailable": 0} if options.service_account else {"maxUnavailable": "10%"}
     return {
         "apiVersion": "apps/v1",
@@ -114,7 +114,7 @@ def _pod(options: Options, digest: str) -> Manifest:
         **account,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "hostNetwork": True,  # it has to start where no plugin is installed yet
+        "hostNetwork": True,  # it must start before any plugin is installed
         "priorityClassName": "system-node-critical",
         "nodeSelector": {"kubernetes.io/os": "linux"},
         "tolerations": [{"operator": "Exists"}],
@@ -137,7 +137,7 @@ def _install(options: Options, digest: str) -> Manifest:
             _variable("BIN_DIR", options.bin_dir),
         ],
         "resources": resources("10m", "64Mi", "128Mi"),
-        # The plugins' directory may belong to another user than root.
+        # The plugins' directory may belong to another user.
         "securityContext": _on_node("SYS_CHROOT", "DAC_OVERRIDE"),
         "volumeMounts": [
             {"name": "host", "mountPath": "/host", "readOnly": True},
@@ -178,7 +178,7 @@ def _refresh(options: Options) -> Manifest:
 
 
 def _credential_volumes() -> list[Manifest]:
-    """A token that kubelet renews, and the CA that every namespace has in a ConfigMap."""
+    """Return volumes for a token that kubelet renews, the CA from a ConfigMap, and the state on the node."""
     token = {"serviceAccountToken": {"path": "token", "expirationSeconds": _TOKEN_SECONDS}}
     authority = {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}}
     return [
@@ -188,7 +188,7 @@ def _credential_volumes() -> list[Manifest]:
 
 
 def confined(*capabilities: str) -> Manifest:
-    """Return a container's securityContext without rights but these capabilities."""
+    """Return the securityContext of a container that has no rights except these capabilities."""
     add = {"add": list(capabilities)} if capabilities else {}
     return {
         "allowPrivilegeEscalation": False,
@@ -198,12 +198,12 @@ def confined(*capabilities: str) -> Manifest:
 
 
 def _on_node(*capabilities: str) -> Manifest:
-    """For a container that writes to the node; SELinux, where a node has it, forbids that to the usual type."""
+    """Return the securityContext of a container that writes to the node, which SELinux forbids to the usual type."""
     return {**confined(*capabilities), "runAsUser": 0, "seLinuxOptions": {"type": "spc_t"}}
 
 
 def resources(processor: str, memory: str, limit: str) -> Manifest:
-    """Return what a container asks for, and the memory that it may use at most."""
+    """Return the requests of a container, and its memory limit."""
     return {"requests": {"cpu": processor, "memory": memory}, "limits": {"memory": limit}}
 
 

@@ -1,22 +1,22 @@
-"""What the containers of deploy run: POSIX shell, with what BusyBox has."""
+"""The shell scripts of deploy's containers: POSIX, with BusyBox's tools."""
 
 from __future__ import annotations
 
 from plugin.ops.install import archive
 
-# Both are on every Linux; in the container, and nowhere else, the archive and the plugins' directory are there. The
-# latter not under its own path: an absolute link in that would lead out of the node's root.
+# Mount points in the node's root, for the archive and the plugins' directory; every Linux has both directories. The
+# plugins' directory is not mounted at its own path: an absolute link in that path would lead out of the node's root.
 MOUNT = "/mnt"
 BIN = "/srv"
 
-# exec: what is printed and the exit status are install's.
+# exec: the container's output and exit status are those of install.
 INSTALL = f"""\
 set -eu
 fits() {{
   chroot /host "$1" -ISc 'import sys, zlib; sys.exit(sys.version_info < (3, 9))'
 }}
 echo "$ARCHIVE_SHA256  /host{MOUNT}/{archive.FILE}" | sha256sum -c > /dev/null 2>&1 || {{
-  echo "error: the ConfigMap on this node is not yet, or no longer, the one of this version: trying again" >&2
+  echo "error: the ConfigMap on this node is not the one of this DaemonSet's version yet; retrying" >&2
   exit 1
 }}
 for python in $PYTHONS; do
@@ -40,8 +40,8 @@ while :; do
 done
 """
 
-# Written beside and renamed: a reader gets the old file or the new one. During an update there are two pods: the one
-# that started last has its say, and when it goes first, as in an update that is undone, the other takes over.
+# Files are replaced by rename: a reader gets the old file or the new one. During an update there are two pods. The one
+# that started last writes; if it ends first, as in a rollback, the other one takes over.
 REFRESH = """\
 set -eu
 umask 077

@@ -1,4 +1,4 @@
-"""YAML for people to read: block style, the order of the keys kept, scripts as they are."""
+"""Write YAML for people: block style, keys in their order, scripts as literal blocks."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-# Text that no YAML reader takes for anything else; the words are YAML 1.1's, https://yaml.org/type/bool.html.
+# Text that every YAML reader takes for text; the words are those of YAML 1.1, https://yaml.org/type/bool.html.
 _PLAIN = re.compile(r"[A-Za-z/][A-Za-z0-9_./-]*")
 _WORDS = frozenset(("true", "false", "yes", "no", "on", "off", "y", "n", "null"))
 
 
 def dump(value: object) -> str:
-    """One document: objects with text as keys, lists, text, numbers, true, false, null. Ends in a newline."""
+    """Return one YAML document for objects, lists, text, numbers, true, false and null. It ends in a newline."""
     return "\n".join(_lines(value)) + "\n"
 
 
@@ -36,7 +36,7 @@ def _lines(value: object) -> Iterator[str]:
 
 
 def _after(lead: str, item: object) -> Iterator[str]:
-    """What follows a key or a dash."""
+    """Yield what follows a key or a dash."""
     if isinstance(item, (dict, list)) and item:
         yield lead
         yield from _indented(_lines(item))
@@ -52,7 +52,7 @@ def _indented(lines: Iterable[str]) -> Iterator[str]:
 
 
 def _is_block(text: str) -> bool:
-    """Whether it can stand as it is, https://yaml.org/spec/1.2.2/#literal-style."""
+    """Return whether the text can be a literal block, https://yaml.org/spec/1.2.2/#literal-style."""
     lines = text.split("\n")
     return (
         len(lines) > 2

@@ -354,7 +354,7 @@ class TestPod:
     @pytest.mark.parametrize(
         ("environ", "told"),
         [
-            ({"ARCHIVE_SHA256": "0" * 64}, "error: the ConfigMap on this node is not"),
+            ({"ARCHIVE_SHA256": "0" * 64}, "error: the ConfigMap on this node is not the one"),
             (
                 {"PYTHONS": "/usr/bin/python3.4 /bin/true.x"},
                 "error: this node has no Python 3.9 or later; tried /usr/bin",
