@@ -1,4 +1,4 @@
-"""Assign once: show the plan, or write it, read the result again and check it."""
+"""Assign once: show the plan, or write it and check the result."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from plugin.ops.ranges.cluster import Node, Reader
     from plugin.ops.ranges.lease import Claims
 
-_ROUNDS = 3  # of assigning to nodes that have joined meanwhile
+_ROUNDS = 3  # more than one if nodes join meanwhile
 
 
 class Once:
@@ -39,10 +39,10 @@ class Once:
         """Print what would be written, and return the exit status. Raises CniError."""
         nodes = self._nodes(sessions.JSON)
         changes, shortages = self._plan(nodes)
-        return self._conclude(changes, [*self._assignment.troubles(nodes), *shortages], is_written=False)
+        return self._conclude(changes, [*self._assignment.problems(nodes), *shortages], is_written=False)
 
     def write(self, lease: Lease, patience: float) -> int:
-        """Write it, holding the Lease, for which to wait so many seconds; return the exit status. Raises CniError."""
+        """Take the Lease within so many seconds, write, and return the exit status. Raises CniError."""
         _acquire(lease, patience)
         self._reader.add(name for changes in lease.claims.values() for name in changes)
         nodes = self._nodes(sessions.JSON, lease)
@@ -59,8 +59,8 @@ class Once:
                 node.pod_cidrs = pod_cidrs.get(name, [])
             if not self._grow:
                 changes, shortages = self._plan(nodes)
-        troubles = self._assignment.troubles(nodes, with_missing=not shortages and not self._grow)
-        return self._conclude(self._written, [*self._changed(nodes), *troubles, *shortages], is_written=True)
+        problems = self._assignment.problems(nodes, with_missing=not shortages and not self._grow)
+        return self._conclude(self._written, [*self._changed(nodes), *problems, *shortages], is_written=True)
 
     def _plan(self, nodes: dict[str, Node]) -> tuple[Claims, list[CniError]]:
         if self._grow:
@@ -87,8 +87,8 @@ class Once:
             Events(is_json=False).assigned(node, annotation, new)
 
     def _changed(self, nodes: dict[str, Node]) -> list[CniError]:
-        """What was written and is not there any more."""
-        advice = "see who else changes it: kubectl get node --show-managed-fields -o yaml"
+        """Return an error for each value that was written and has changed since."""
+        advice = "find the program that changed it: kubectl get node -o yaml --show-managed-fields"
         return [
             CniError(PLUGIN_FAILURE, f"annotation {name} of node {node} has been changed since it was written", advice)
             for node, changes in self._written.items()
@@ -96,22 +96,22 @@ class Once:
             if node in nodes and nodes[node].annotations.get(name) != new
         ]
 
-    def _conclude(self, changes: Claims, troubles: list[CniError], *, is_written: bool) -> int:
+    def _conclude(self, changes: Claims, problems: list[CniError], *, is_written: bool) -> int:
         rows = [(node, name, new) for node, each in changes.items() for name, (_, new) in each.items()]
         if self._is_json:
             listed = [{"node": node, "annotation": name, "ranges": new.split(",")} for node, name, new in rows]
-            output.document({"written": is_written, "assigned": listed, "problems": output.listed(troubles)})
-            return output.FOUND if troubles else output.FINE
+            output.document({"written": is_written, "assigned": listed, "problems": output.listed(problems)})
+            return output.FOUND if problems else output.FINE
         if rows and not is_written:
             output.table(("NODE", "ANNOTATION", "RANGES"), rows)
         count = f"{len(rows)} annotation{'' if len(rows) == 1 else 's'}"
         output.line(f"{count} written" if is_written else f"{count} to write" + ("; --yes writes them" if rows else ""))
-        return output.conclude(troubles)
+        return output.conclude(problems)
 
 
 def _acquire(lease: Lease, patience: float) -> None:
     """Wait for the Lease. Raises CniError."""
-    ends, is_told = time.monotonic() + patience, False
+    ends, is_announced = time.monotonic() + patience, False
     while not lease.acquire():
         holder = f"the Lease {LEASE_NAMESPACE}/{NAME} is held by {lease.holder}"
         if time.monotonic() > ends:
@@ -119,7 +119,7 @@ def _acquire(lease: Lease, patience: float) -> None:
                 "wait for it with --wait SECONDS; if it is a Deployment of deploy --assign, name this network there"
             )
             raise CniError(PLUGIN_FAILURE, holder, advice)
-        if lease.holder and not is_told:
+        if lease.holder and not is_announced:
             output.note(f"waiting: {holder}")
-            is_told = True
+            is_announced = True
         time.sleep(lease.retry_period * (1 + os.urandom(1)[0] / 255))

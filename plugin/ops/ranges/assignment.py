@@ -73,9 +73,9 @@ class Assignment:
             text = node.annotations.get(network.annotation)
             if text is None:
                 raise survey.missing(name, network.annotation)
-            trouble = values.of_annotation(text, network.annotation, name).trouble
-            if trouble:
-                raise trouble
+            problem = values.of_annotation(text, network.annotation, name).problem
+            if problem:
+                raise problem
             if "{" in text:
                 what = f"annotation {network.annotation} of node {name} is not a list of CIDRs"
                 raise CniError(PLUGIN_FAILURE, what, "add a range to it with kubectl annotate --overwrite")
@@ -86,12 +86,12 @@ class Assignment:
             changes[network.annotation] = (text, ",".join([text, *map(str, blocks)]))
         return {name: changes}
 
-    def troubles(self, nodes: Mapping[str, Node], *, with_missing: bool = False) -> list[CniError]:
+    def problems(self, nodes: Mapping[str, Node], *, with_missing: bool = False) -> list[CniError]:
         """Return what is wrong with the values of these networks."""
         listed = survey.networks(nodes, [])
         listed += [name for name in self.names if name not in listed]
         rows = survey.rows(nodes, listed, self.services)
-        return [each for row in rows if self._concerns(row, with_missing) for each in row.troubles]
+        return [each for row in rows if self._concerns(row, with_missing) for each in row.problems]
 
     def taken(self, nodes: Mapping[str, Node]) -> list[Range]:
         """Return all addresses that no block may have."""

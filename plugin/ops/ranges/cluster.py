@@ -1,4 +1,4 @@
-"""The Nodes of a cluster, reduced to what concerns address ranges, and the ranges of its Services."""
+"""Read the Nodes of a cluster, reduced to what concerns address ranges, and the ranges of its Services."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def watch_path(version: str, seconds: int) -> str:
 
 
 def service_cidrs(session: Session) -> list[str] | None:
-    """Return the cluster's ranges for Services, None where the server has no ServiceCIDR objects for this account."""
+    """Return the cluster's ranges for Services; None if there are no ServiceCIDR objects, or not for this account."""
     try:
         listed = session.get(_SERVICE_CIDRS).get("items") or []
     except CniError:
@@ -103,7 +103,7 @@ def service_cidrs(session: Session) -> list[str] | None:
 
 
 def lean(value: dict[str, Any]) -> dict[str, Any]:
-    """Drop what is large and not used as soon as it is decoded: a page of Nodes then takes little memory."""
+    """Drop large unused members as soon as they are decoded, so that a page of Nodes takes little memory."""
     for key in _UNUSED:
         value.pop(key, None)
     return value

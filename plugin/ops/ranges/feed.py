@@ -1,4 +1,4 @@
-"""The changes of all Nodes, read from a watch by a thread of its own."""
+"""The changes of all Nodes: a thread reads them from a watch."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _KEPT = 1000  # events that wait to be handled
 
 
 class Feed:
-    """A watch that resumes where it ended. Its last item is an error: Expired if all Nodes have to be listed again."""
+    """A watch that resumes where it ended. It ends with an error, such as Expired if all Nodes must be listed again."""
 
     def __init__(self, session: Session, version: str) -> None:
         self._session = session
@@ -51,7 +51,7 @@ class Feed:
         return item
 
     def stop(self) -> None:
-        """Put nothing in any more; the thread ends with the next event or bookmark, or with the process."""
+        """Let the thread end with the next event or bookmark."""
         self._is_wanted = False
 
     def _run(self) -> None:

@@ -1,20 +1,21 @@
 """The Lease of `ranges assign`: which process assigns, and which blocks it is about to write.
 
-Fields and rules are those of client-go's tools/leaderelection: a Lease is taken over when its record has not changed
-for leaseDurationSeconds by the clock of the one who watches it; every write of it carries its resourceVersion.
+Fields and rules are those of client-go's tools/leaderelection. A process takes the Lease over when its record has not
+changed for leaseDurationSeconds by the process's own clock. Every write carries the resourceVersion of the Lease.
 
-Time alone cannot keep two processes apart: one that was stopped may send a patch after its Lease has been taken over.
-Therefore each block is claimed before it is written. The claims are an annotation of the Lease, so that
+Time alone does not keep two processes apart: a process that was stopped can send a patch after it lost the Lease. So
+each block is claimed, in an annotation of the Lease, before it is written to a Node:
 
-1. a claim of a process that was overtaken fails: the Lease has another resourceVersion;
-2. a patch that was claimed but comes late fails or is harmless. Whoever takes over reads the claims, then all Nodes,
-   and first completes what is claimed but not written. After that the Node has another resourceVersion than the one in
-   the late patch, which was read before the claim, so the API server refuses it (409). If the late patch comes first,
-   it wrote what was claimed, and nobody else has been given that block: a claimed block counts as taken;
-3. after a 409 the Node is read again, and the block is claimed again, before the next patch.
+1. A claim by an overtaken process fails, because the Lease has another resourceVersion.
+2. A patch that was claimed but arrives late fails or is harmless. The new holder reads the claims, then all Nodes, and
+   first writes each block that is claimed but missing. The Node then has a newer resourceVersion than the late patch,
+   which holds the one read before the claim: the API server refuses the patch (409). If the late patch arrives before
+   that, it writes what was claimed for this Node, and no other Node gets this block.
+3. After a 409, the Node is read again and the block is claimed again before the next patch.
 
-A claim is dropped only after its Node was seen with another resourceVersion, or without the need. What a person writes
-by hand at the same time is not covered: `ranges show` finds it. Nor is deleting the Lease while a process is stopped.
+A claim is dropped only after its Node was seen with another resourceVersion, with another value, or deleted. Two cases
+are not covered: a value written by hand at the same moment, which `ranges show` finds; and a Lease that is deleted
+while a process is stopped.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ _CLAIMS = "kube-node.nordix.org/claims"
 _COLLECTION = f"/apis/coordination.k8s.io/v1/namespaces/{LEASE_NAMESPACE}/leases"
 _PATH = f"{_COLLECTION}/{NAME}"
 _TIMES = "%Y-%m-%dT%H:%M:%S.%fZ"
-# Goes on while the machine sleeps, which the monotonic clock of Linux does not.
+# Unlike Linux's monotonic clock, it also counts while the machine is suspended.
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
@@ -55,7 +56,7 @@ class Overtaken(CniError):
 
 
 class Lease:
-    """The Lease, as one process sees it. claims: what this process has claimed and not seen written yet."""
+    """The Lease as one process sees it. claims: its changes that are claimed and not yet known to be written."""
 
     def __init__(self, session: Session, duration: float = DURATION) -> None:
         self.identity = f"{os.uname().nodename}_{uuid.uuid4()}"
@@ -64,13 +65,16 @@ class Lease:
         self._session = session
         self._duration = duration
         self._stored: dict[str, Any] = {}
-        self._observed: tuple[object, float] = (None, 0.0)  # the record of another holder, and since when it is so
+        self._observed: tuple[object, float] = (
+            None,
+            0.0,
+        )  # the record of another holder, and since when it is unchanged
         self._renewed = 0.0
         self.is_held = False  # as far as this process knows
 
     @property
     def holder(self) -> str:
-        """Who holds the Lease, by what was read last."""
+        """The identity of the holder, as last read; empty if there is none."""
         return str(self._spec.get("holderIdentity") or "")
 
     def acquire(self) -> bool:
@@ -101,10 +105,10 @@ class Lease:
             self._renew()
 
     def release(self) -> None:
-        """Let the next process take the Lease at once; it gets the claims that are left. Raises nothing."""
+        """Let another process take the Lease at once, with the claims that are left. Raises nothing."""
         if not self.is_held:
             return
-        self._session.close()  # an exception may have come in the middle of a request
+        self._session.close()  # SIGTERM may have interrupted a request
         self._session.seconds = _RELEASE
         try:
             self._renew(holderIdentity="", leaseDurationSeconds=1)
@@ -129,7 +133,7 @@ class Lease:
                 time.sleep(min(self.retry_period, 1.0))
 
     def _check_holder(self) -> None:
-        """Raise Overtaken unless the conflict came from an own write without an answer, or from a change by hand."""
+        """Raise Overtaken unless this process still holds the Lease: its own write or a new label can conflict, too."""
         transitions = self._spec.get("leaseTransitions")
         try:
             self._stored = self._session.get(_PATH)
@@ -144,7 +148,7 @@ class Lease:
         return Overtaken(PLUGIN_FAILURE, what, "no block was given twice; run the command again")
 
     def _has_expired(self) -> bool:
-        """Whether the record of the other holder has been the same for as long as it says it is valid."""
+        """Return whether the record of the other holder has not changed for its leaseDurationSeconds."""
         record = json.dumps(self._spec, sort_keys=True)
         if record != self._observed[0]:
             self._observed = (record, _clock())
@@ -170,7 +174,7 @@ class Lease:
 
 
 def _decoded(stored: dict[str, Any]) -> Claims:
-    """The claims in a Lease; none if its annotation is not ours."""
+    """Return the claims in a Lease; none if they cannot be read."""
     text = ((stored.get("metadata") or {}).get("annotations") or {}).get(_CLAIMS) or "{}"
     try:
         found = json.loads(text)

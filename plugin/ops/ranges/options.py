@@ -26,35 +26,38 @@ _ONLY_ASSIGN = ("yes", "watch", "grow", "probe_dir", "wait")
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Give the command its options."""
-    text = (
-        "show: every node's ranges, and what is wrong; assign: give ranges to nodes without; rbac: the rules for that"
-    )
+    text = "show the ranges of all nodes (default), assign ranges to nodes without, or print the rbac rules for that"
     parser.add_argument("action", nargs="?", choices=ACTIONS, default="show", metavar="ACTION", help=text)
     text = "the credential to use (default: $KUBECONFIG, ~/.kube/config, or the service account of this pod)"
     parser.add_argument("--kubeconfig", default="", metavar="FILE", help=text)
     text = "an annotation that holds ranges; may be repeated (default of show: all below kube-node.nordix.org/)"
     parser.add_argument("--annotation", action="append", default=[], type=annotation, metavar="NAME", help=text)
-    text = "nodes that should have ranges, as kubectl's --selector (default: all)"
+    text = "the nodes that need ranges, as kubectl's --selector (default: all)"
     parser.add_argument("--selector", default="", metavar="LABELS", help=text)
-    text = "the Services' ranges, as of kube-apiserver (default: from ServiceCIDR objects, since Kubernetes 1.33)"
+    text = "the option of kube-apiserver (default: the cluster's ServiceCIDR objects, Kubernetes 1.33 or later)"
     parser.add_argument("--service-cluster-ip-range", default="", metavar="CIDR[,CIDR]", help=text)
     add_pool(parser)
     output.add_format(parser, "prometheus")
     group = parser.add_argument_group("options of assign")
     group.add_argument("--yes", action="store_true", help="write the annotations; without it, only show the plan")
-    group.add_argument("--watch", action="store_true", help="write, and keep at it for nodes that join")
-    group.add_argument("--grow", default="", metavar="NODE", help="append one more block to what this node has")
-    text = "with --watch: keep the files ready and healthy there"
+    group.add_argument("--watch", action="store_true", help="write, and go on for nodes that join later")
+    group.add_argument(
+        "--grow",
+        default="",
+        metavar="NODE",
+        help="append the next free block of each family to the ranges of this node",
+    )
+    text = "with --watch: the directory for the files ready and healthy"
     group.add_argument("--probe-dir", default="", metavar="DIR", help=text)
-    text = "how long to wait for the Lease without --watch (default: 60)"
+    text = "with --yes: how long to wait for the Lease (default: 60)"
     group.add_argument("--wait", type=float, default=None, metavar="SECONDS", help=text)
-    text = f"seconds until another process takes over the Lease of one that is gone (default: {DURATION:.0f})"
+    text = f"after how long another process takes the Lease over (default: {DURATION:.0f})"
     group.add_argument("--leader-elect-lease-duration", type=_duration, default=DURATION, metavar="SECONDS", help=text)
 
 
 def add_pool(parser: argparse.ArgumentParser) -> None:
     """The options that describe the pools; --cluster-cidr and --annotation are repeated together."""
-    text = "the networks that the nodes' ranges come from: once for each --annotation, in the same order"
+    text = "the networks from which nodes get blocks; once for each --annotation, in the same order"
     parser.add_argument("--cluster-cidr", action="append", default=[], metavar="CIDR[,CIDR]", help=text)
     add_sizes(parser)
 
@@ -64,7 +67,7 @@ def add_sizes(parser: argparse._ActionsContainer) -> None:
     for version, size in pool.SIZES.items():
         name, text = f"--node-cidr-mask-size-ipv{version}", f"the prefix length of a node's IPv{version} range"
         parser.add_argument(name, type=int, default=size, metavar="N", help=f"{text} (default: {size})")
-    text = "addresses that no node gets; may be repeated"
+    text = "networks that no node gets; may be repeated"
     parser.add_argument("--exclude", action="append", default=[], metavar="CIDR[,CIDR]", help=text)
 
 

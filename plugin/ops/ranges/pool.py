@@ -74,7 +74,7 @@ def parse(text: str, sizes: dict[int, int]) -> tuple[Family, ...]:
 
 
 def assign(names: Sequence[str], families: Sequence[Family], taken: Sequence[Range]) -> dict[str, tuple[Network, ...]]:
-    """Return a free block of each family for each name, as long as there are any."""
+    """Return a free block of each family for each name, until one family has none left."""
     supplies = [family.blocks(taken) for family in families]
     found = {}
     for name in names:

@@ -1,4 +1,4 @@
-"""Files for probes: `ready` while the API server answers, `healthy` with the time of the last turn of the loop."""
+"""Files for probes: `ready` exists while the API server answers, `healthy` is touched in each turn of the loop."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ HEALTHY = "healthy"
 
 
 class Probes:
-    """The two files in a directory; none without a directory."""
+    """The two files; none if there is no directory."""
 
     def __init__(self, directory: str) -> None:
         """Raises OSError if the directory is not writable."""
@@ -19,13 +19,13 @@ class Probes:
         self.set_ready(False)
 
     def turn(self) -> None:
-        """Say that the process is not stuck."""
+        """Touch `healthy`."""
         if self._directory:
             with open(os.path.join(self._directory, HEALTHY), "w"):
                 pass
 
     def set_ready(self, is_ready: bool) -> None:
-        """Say whether the API server answers."""
+        """Create or remove `ready`."""
         self.is_ready = is_ready
         if not self._directory:
             return

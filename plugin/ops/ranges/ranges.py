@@ -1,11 +1,11 @@
-"""Show the ranges of all nodes of a cluster and what is wrong with them; give ranges to nodes that have none.
+"""Show the ranges of all nodes of a cluster; assign ranges to nodes without.
 
 "show" (the default) reads spec.podCIDRs and annotations. It changes nothing. The exit status is 1 if a range is
 missing, cannot be read, or overlaps another.
 
 "assign" gives every selected node without the annotation the next free block of each family in --cluster-cidr. It
-prints the plan; --yes writes it. It never changes or removes a value. Several may run at the same time: one holds the
-Lease kube-system/node-ipam-ranges, the others wait. With --watch it goes on for nodes that join.
+prints the plan; --yes writes it. It never changes or removes a value. Several processes can run at the same time: one
+holds the Lease kube-system/node-ipam-ranges, the others wait. With --watch it also serves nodes that join later.
 
 "rbac" prints the rules that an account needs for "assign".
 """
@@ -48,7 +48,7 @@ _WAIT = 60.0  # seconds
 
 
 class Stopped(BaseException):
-    """SIGTERM. Not an Exception, so that nothing on the way takes it for a failure of its own."""
+    """SIGTERM. Not an Exception, so that no other code handles it."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,15 +57,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do it and return the exit status. Raises CniError."""
-    gc.enable()  # the start of the program has switched it off: others end too soon to need it
+    """Run the action and return the exit status. Raises CniError."""
+    gc.enable()  # switched off at the start, for commands that end soon
     try:
         options.check(arguments)
         if arguments.action == "rbac":
             return _rbac()
         return _show(arguments) if arguments.action == "show" else _assign(arguments)
     except Forbidden as error:
-        error.details = "see node-ipam.pyz ranges rbac for the rules that are needed"
+        error.details = "node-ipam.pyz ranges rbac prints the rules that the account needs"
         raise
 
 
@@ -110,7 +110,7 @@ def _stop(_signum: int, _frame: object) -> None:
 
 
 def _services(session: Session, arguments: argparse.Namespace) -> tuple[Range, ...] | None:
-    """The ranges of Services; None where they are not known."""
+    """Return the ranges of Services; None if they are not known."""
     if arguments.service_cluster_ip_range:
         return options.services([arguments.service_cluster_ip_range])
     found = cluster.service_cidrs(session)

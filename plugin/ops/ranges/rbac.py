@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     Manifest = dict[str, Any]
 
 NAME = "node-ipam-ranges"
-# One for the whole cluster, whoever assigns and for which network: its claims keep two from using one block.
+# One for the cluster, for all annotations: two processes with one Lease each could assign one block.
 LEASE_NAMESPACE = "kube-system"
 DURATION = 15.0  # seconds, client-go's and kube-controller-manager's default
 
@@ -17,7 +17,7 @@ _API = "rbac.authorization.k8s.io"
 
 
 def lease() -> Manifest:
-    """Return the Lease before anyone holds it. With it in place, nobody needs the right to create one."""
+    """Return the Lease without a holder. If it exists, no account needs the right to create it."""
     metadata = {"name": NAME, "namespace": LEASE_NAMESPACE}
     return {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata}
 

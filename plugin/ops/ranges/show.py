@@ -1,4 +1,4 @@
-"""Show the ranges of all nodes, and what is wrong with them: as a table, as JSON, or for Prometheus."""
+"""Print the ranges of all nodes, and the problems, as a table, as JSON, or for Prometheus."""
 
 from __future__ import annotations
 
@@ -46,19 +46,19 @@ class Show:
     def show(self, form: str) -> int:
         """Print it in this form, and return the exit status."""
         {"json": self._json, "prometheus": self._prometheus, "table": self._table}[form]()
-        return output.FOUND if any(row.troubles for row in self._rows) else output.FINE
+        return output.FOUND if any(row.problems for row in self._rows) else output.FINE
 
     def _table(self) -> None:
         rows: list[tuple[object, ...]] = []
         for row in self._rows:
-            status = output.FAIL if row.troubles else output.OK
+            status = output.FAIL if row.problems else output.OK
             head: tuple[object, ...] = (status, row.node, row.network, row.text or "-")
-            for trouble in row.troubles:
-                rows.append((*head, trouble.msg.replace(f"{survey.where(row.node, row.network)}: ", "", 1)))
-                if row.text is not None:  # what to do about missing ones is said once, below
-                    rows += [("", "", "", "", f"  -> {line}") for line in trouble.details.splitlines()]
+            for problem in row.problems:
+                rows.append((*head, problem.msg.replace(f"{survey.where(row.node, row.network)}: ", "", 1)))
+                if row.text is not None:  # the remedy for missing ranges is printed once, below
+                    rows += [("", "", "", "", f"  -> {line}") for line in problem.details.splitlines()]
                 head = ("", "", "", "")
-            if not row.troubles:
+            if not row.problems:
                 rows.append((*head, ""))
         output.table(("STATUS", "NODE", "NETWORK", "RANGES", "PROBLEM"), rows)
         for summary in self._summaries:
@@ -85,7 +85,7 @@ class Show:
                         "network": row.network,
                         "value": row.text,
                         "ranges": [each.text for each in row.ranges],
-                        "problems": output.listed(row.troubles),
+                        "problems": output.listed(row.problems),
                     }
                     for row in self._rows
                 ],

@@ -1,4 +1,4 @@
-"""What ranges each node has for each network, and what is wrong with them."""
+"""The ranges of each node for each network, and the problems with them."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class Row:
     network: str
     text: str | None
     ranges: tuple[Range, ...] = ()
-    troubles: list[CniError] = field(default_factory=list)
+    problems: list[CniError] = field(default_factory=list)
 
     @property
     def is_wrong(self) -> bool:
-        """Whether what is there cannot be used, or belongs to another too."""
-        return self.text is not None and bool(self.troubles)
+        """Whether there are ranges that cannot be read or that overlap others."""
+        return self.text is not None and bool(self.problems)
 
 
 def networks(nodes: Mapping[str, Node], names: Sequence[str]) -> list[str]:
@@ -41,7 +41,7 @@ def networks(nodes: Mapping[str, Node], names: Sequence[str]) -> list[str]:
 
 
 def rows(nodes: Mapping[str, Node], listed: Sequence[str], services: Sequence[Range] = ()) -> list[Row]:
-    """Return a row for each node and network: of selected nodes those that are missing too, of others what is there."""
+    """Return a row for each node and network with ranges, and for each selected node without."""
     found = [row for name in sorted(nodes) for row in _of_node(nodes[name], listed)]
     _mark_overlaps(found, services)
     return found
@@ -83,11 +83,11 @@ def _of_node(node: Node, listed: Sequence[str]) -> Iterator[Row]:
                 yield Row(node.name, network, None, (), [missing(node.name, network)])
             continue
         text = ",".join(node.pod_cidrs) if network == POD_CIDRS else node.annotations[network]
-        yield Row(node.name, network, text, value.ranges, [value.trouble] if value.trouble else [])
+        yield Row(node.name, network, text, value.ranges, [value.problem] if value.problem else [])
 
 
 def _mark_overlaps(found: Sequence[Row], services: Sequence[Range]) -> None:
-    """Add to each row with a range that another row or a Service can use: one such row for each range.
+    """Add an error to each row with a range that overlaps a range of another row or of Services, one for each range.
 
     In the order of their first addresses, a range overlaps an earlier one if and only if it overlaps the earlier one
     that reaches furthest.
@@ -102,7 +102,7 @@ def _mark_overlaps(found: Sequence[Row], services: Sequence[Range]) -> None:
             for (ours, row), (theirs, other) in ((each, furthest), (furthest, each)):
                 if row is not None and (id(row), ours) not in marked and row is not other:
                     marked.add((id(row), ours))
-                    row.troubles.append(_overlap(row, ours, theirs, other))
+                    row.problems.append(_overlap(row, ours, theirs, other))
         if furthest is None or each[0].version != furthest[0].version or each[0].last > furthest[0].last:
             furthest = each
 

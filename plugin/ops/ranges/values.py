@@ -36,16 +36,16 @@ class Range(NamedTuple):
 
 
 class Value(NamedTuple):
-    """The ranges of a text. trouble: why an ADD with this text fails; the ranges are then those that can be found."""
+    """The ranges of a text. problem: the error of an ADD with it; the ranges are then those that can be found."""
 
     ranges: tuple[Range, ...]
-    trouble: CniError | None = None
+    problem: CniError | None = None
 
 
 def of_annotation(text: str, name: str, node: str) -> Value:
     """Return the ranges of an annotation: a list of CIDRs, or a configuration as node-annotation reads it."""
     value = _of_text(text)
-    if value.trouble is None:
+    if value.problem is None:
         return value
     try:
         _parse(text, f"annotation {name} of node {node}", name)
@@ -57,7 +57,7 @@ def of_annotation(text: str, name: str, node: str) -> Value:
 def of_pod_cidrs(cidrs: list[str], node: str) -> Value:
     """Return the ranges of spec.podCIDRs."""
     value = _of_cidrs(tuple(cidrs))
-    if value.trouble is None:
+    if value.problem is None:
         return value
     try:
         ranges.from_cidrs(cidrs, f"spec.podCIDRs of node {node}")
@@ -73,12 +73,12 @@ def of_network(network: Network) -> Range:
 
 
 def readable(text: str) -> tuple[Range, ...]:
-    """Return what looks like networks or addresses in a text that cannot be read otherwise."""
+    """Return the networks and addresses in a text of another form."""
     return tuple(each for word in _ADDRESS.findall(text) for each in _of_word("".join(word.split())))
 
 
 def _of_word(word: str) -> list[Range]:
-    """The network that is meant; the address alone if the prefix length is wrong; nothing if it is not an address."""
+    """Return the network; the address alone if its prefix length is wrong; nothing if it is not an address."""
     for written in (word, word.partition("/")[0]):
         try:
             network: Network = ipaddress.ip_network(written, strict=False)

@@ -27,7 +27,7 @@ _PAUSES = (0.5, 30.0)  # seconds before the server is tried again, and at most
 
 
 class Watch:
-    """The loop. Errors that time may mend are reported and tried again; others end it."""
+    """The loop. It retries when the API server is unreachable or the Lease is lost; other errors end it."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class Watch:
         self._nodes: dict[str, Node] = {}
 
     def run(self) -> NoReturn:
-        """Stand by, lead, and so on. Raises CniError for what time does not mend."""
+        """Stand by until the Lease is free, then assign. Raises CniError for errors that a retry does not solve."""
         tries = 0
         while True:
             try:
@@ -55,10 +55,10 @@ class Watch:
                 tries = 0
                 self._lead()
             except Overtaken as error:
-                self._events.tell("lost", error.msg, what=error.msg)
+                self._events.write("lost", error.msg, what=error.msg)
             except Unreachable as error:
                 self._probes.set_ready(False)
-                self._events.tell("unreachable", error.msg, what=error.msg)
+                self._events.write("unreachable", error.msg, what=error.msg)
                 self._pause(sessions.backoff(tries, *_PAUSES))
                 tries += 1
 
@@ -68,7 +68,7 @@ class Watch:
             self._probes.set_ready(True)
             if self._lease.holder not in ("", told):
                 told = self._lease.holder
-                self._events.tell("standby", f"{told} assigns", holder=told)
+                self._events.write("standby", f"{told} assigns", holder=told)
             self._pause(self._lease.retry_period * (1 + os.urandom(1)[0] / 255))
 
     def _pause(self, seconds: float) -> None:
@@ -77,19 +77,19 @@ class Watch:
         self._probes.turn()
 
     def _lead(self) -> None:
-        """Returns never; raises Overtaken, Unreachable, another CniError."""
-        self._events.tell("leading", self._lease.identity, holder=self._lease.identity)
+        """Assign until an error ends it: Overtaken, Unreachable, another CniError."""
+        self._events.write("leading", self._lease.identity, holder=self._lease.identity)
         while True:
             feed = self._begin()
             try:
                 self._follow(feed)
             except Expired:
-                self._events.tell("relist", "the watch has expired: all nodes are listed again")
+                self._events.write("relist", "the watch has expired: all nodes are listed again")
             finally:
                 feed.stop()
 
     def _begin(self) -> Feed:
-        """List all Nodes, assign what is lacking, and watch from there on."""
+        """List all Nodes, assign missing ranges, and start a watch at the version of the list."""
         self._reader.add(name for changes in self._lease.claims.values() for name in changes)
         self._nodes, version = self._reader.nodes(self._session, sessions.JSON, self._tick)
         self._probes.set_ready(True)
@@ -114,7 +114,7 @@ class Watch:
                 self._assign()
 
     def _apply(self, kind: str, value: dict[str, Any]) -> bool:
-        """Take over an event and return whether it matters. One that is older than an own patch of the Node does not.
+        """Apply an event and return whether ranges may have changed. Events older than an own patch are ignored.
 
         resourceVersions are compared as numbers, which etcd's are, and all have to be (KEP-5504).
         """
@@ -133,4 +133,4 @@ class Watch:
         plan = self._assignment.plan(self._nodes)
         if plan.changes:
             Writer(self._session, self._lease, self._reader, self._events.assigned).write(self._nodes, plan.changes)
-        self._events.troubles([*self._assignment.troubles(self._nodes), *plan.shortages])
+        self._events.problems([*self._assignment.problems(self._nodes), *plan.shortages])

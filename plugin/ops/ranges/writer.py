@@ -20,7 +20,7 @@ _ATTEMPTS = 10  # for one Node, which its kubelet changes every few seconds at m
 
 
 class Writer:
-    """Writes changes, and keeps the given Nodes as the API server has them then."""
+    """Writes changes, and updates the given Nodes with what the API server answers."""
 
     def __init__(
         self, session: Session, lease: Lease, reader: Reader, written: Callable[[str, str, str], None]
@@ -32,7 +32,7 @@ class Writer:
         self._written = written
 
     def complete(self, nodes: dict[str, Node]) -> None:
-        """Write what an earlier holder of the Lease claimed and may still write itself. Raises as write() does."""
+        """Write what an earlier holder of the Lease claimed and did not write; see lease.py. Raises as write() does."""
         pending: Claims = {}
         for name, changes in self._lease.claims.items():
             node = nodes.get(name)
@@ -41,14 +41,14 @@ class Writer:
         self.write(nodes, pending)
 
     def write(self, nodes: dict[str, Node], changes: Claims) -> None:
-        """Make these changes, but for those whose Node is gone or has another value now.
+        """Make these changes, except where the Node is deleted or has another value now.
 
-        Raises Overtaken, or another CniError; then what was claimed and not written stays claimed.
+        Raises Overtaken, or another CniError; what was claimed and not written then stays claimed.
         """
         left, attempts = dict(changes), dict.fromkeys(changes, _ATTEMPTS)
         while left:
             batch = dict(list(left.items())[:_BATCH])
-            self._lease.claim(batch)  # from which what is done is removed
+            self._lease.claim(batch)  # _patch() removes what is done
             for name in list(batch):
                 self._patch(nodes, name, batch)
                 attempts[name] -= 1
@@ -58,7 +58,7 @@ class Writer:
                     left[name] = batch[name]
                 else:
                     what = f"node {name} changes faster than it can be patched"
-                    advice = "see which program keeps changing it, and run the command again"
+                    advice = "find the program that changes it: kubectl get node -o yaml --show-managed-fields"
                     raise CniError(PLUGIN_FAILURE, what, advice)
 
     def _patch(self, nodes: dict[str, Node], name: str, batch: Claims) -> None:
@@ -91,12 +91,12 @@ class Writer:
 
 
 def _due(node: Node, changes: dict[str, tuple[str | None, str]]) -> dict[str, tuple[str | None, str]]:
-    """What of these changes is still to be made."""
+    """Return those of these changes that are still to be made."""
     return {name: change for name, change in changes.items() if node.annotations.get(name) == change[0]}
 
 
 def _overlaps(nodes: dict[str, Node], name: str, changes: dict[str, tuple[str | None, str]]) -> bool:
-    """Whether a person has given one of these blocks to another Node, or for another network, meanwhile."""
+    """Return whether one of these blocks has been given to another Node, or for another network, by hand."""
     wanted = [each for _, new in changes.values() for each in values.readable(new)]
     others = [
         each

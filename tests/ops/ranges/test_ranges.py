@@ -329,7 +329,7 @@ def test_forbidden(cluster: Cluster, ranges: Run) -> None:
     """A credential without the rights: what the server says, and where the rules are."""
     cluster.server.rule = rbac_get_nodes_only
     status, _, err = ranges()
-    assert (status, "cannot list resource" in err, "node-ipam.pyz ranges rbac" in err) == (1, True, True)
+    assert (status, "cannot list resource" in err, "node-ipam.pyz ranges rbac prints" in err) == (1, True, True)
 
 
 def test_lease_of_another(cluster: Cluster, ranges: Run) -> None:

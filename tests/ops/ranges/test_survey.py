@@ -25,7 +25,7 @@ def problems(*nodes: Node, services: str = "", names: tuple[str, ...] = ()) -> l
     found = {each.name: each for each in nodes}
     ranges = values.readable(services)
     rows = survey.rows(found, survey.networks(found, names), ranges)
-    return [(row.node, row.network, trouble.msg) for row in rows for trouble in row.troubles]
+    return [(row.node, row.network, problem.msg) for row in rows for problem in row.problems]
 
 
 def test_nothing_is_wrong() -> None:
