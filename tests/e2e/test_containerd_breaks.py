@@ -7,6 +7,8 @@ import itertools
 import threading
 from pathlib import Path
 
+import pytest
+
 from plugin.ops.install import archive
 from tests.support.cri import Failed
 from tests.support.crinode import WORKERS, CriNode, at_once
@@ -53,6 +55,19 @@ def test_killed_containerd(cri_node: CriNode) -> None:
     found = cri_node.containerd.document("gc", "k8snet")["leases"]
     assert {entry["address"]: entry["container"] for entry in found} == left
     cri_node.containerd.document("gc", "k8snet", "--yes")
+    assert cri_node.leases() == {}
+
+
+def test_cancelled_call(cri_node: CriNode) -> None:
+    """The runtime gives up while the API server is slow: the plugin, which gets its answer later, leaves no lease."""
+    cri_node.containerd.network(cri_node.config())
+    cri_node.server.delay = 3.0
+    with pytest.raises(Failed, match=r"(?i)deadline.exceeded"):
+        cri_node.containerd.cri.start(Pod("web-0"), seconds=1.0)
+    cri_node.server.delay = 0.0
+    cri_node.containerd.settle()
+
+    assert cri_node.server.count() == 1
     assert cri_node.leases() == {}
 
 

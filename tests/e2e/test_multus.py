@@ -125,3 +125,30 @@ def test_thick_many_at_once(thick: ThickNode) -> None:
 
     assert len({address for addresses in given for address in addresses}) == 8
     assert thick.server.count() == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_thin(world: World, kind: str) -> None:
+    """CHECK and DEL find a pod's leases though Multus' cache has lost all but the names and types of its network.
+
+    So did Multus of April 2025 to July 2026 where a network is a list: https://github.com/k8snetworkplumbingwg/multus-cni/pull/1521.
+    """
+    config = configured(world, kind, world.path("data"))
+    if kind != "node-annotation":
+        config["ipam"]["kubeconfig"] = world.kubeconfig
+    else:
+        world.annotated("k8snet", ANNOTATION)
+    for name in ("one", "two"):
+        world.addresses(config, name)
+    lost = {"cniVersion": "1.0.0", "name": "k8snet", "type": "bridge", "ipam": {"type": config["ipam"]["type"]}}
+    world.annotate(ANNOTATION, None)
+    world.server.stop()
+
+    for name in ("one", "two"):
+        checked = world.runtime.run("CHECK", lost, Pod(name))
+        assert (checked.status, checked.stdout) == (0, b""), checked
+    assert len(world.leases()) == 4
+    assert world.delete(lost, "one").status == 0
+    assert len(world.leases()) == 2
+    assert world.delete(lost, "two").status == 0
+    assert world.leases() == []
