@@ -9,8 +9,7 @@ from __future__ import annotations
 import os
 import time
 
-from plugin import cni, deadline, delegate, hostlocal, process, records, stdout
-from plugin.cache import Cache, location
+from plugin import cni, deadline, delegate, hostlocal, process, stdout
 from plugin.errors import IO_FAILURE, TRY_AGAIN_LATER, CniError
 from plugin.start.warm import NEWEST, OLDER
 
@@ -148,11 +147,10 @@ def _refuse_conflict(attempt: Attempt, answer: bytes) -> None:
 
 def _is_dead(attempt: Attempt, store: str, holder: Lease) -> bool:
     """Return whether the container that holds a lease is certainly gone."""
-    from plugin.evidence.verdict import Evidence
+    from plugin.evidence import verdict
 
-    known = list(records.everything(Cache(location(attempt.environ))))
-    (verdict,) = Evidence(records=known).judge(os.path.basename(store), [holder])
-    return verdict.is_proof
+    (judged,) = verdict.gather(attempt.environ).judge(os.path.basename(store), [holder])
+    return judged.is_proof and not judged.leftover
 
 
 def _addresses(answer: bytes) -> Iterator[str]:

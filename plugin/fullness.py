@@ -33,9 +33,9 @@ def warn(config: dict[str, Any], chosen: Settings) -> None:
     if not chosen.cache.write(marker, b"%f %d" % (time.time(), count)):
         return
     from plugin import reclaim
-    from plugin.evidence.verdict import Evidence
+    from plugin.evidence import verdict
 
-    found = len(reclaim.dead(store, network, Evidence()))
+    found = len(reclaim.dead(store, network, verdict.gather(chosen.environ)))
     chosen.cache.write(marker, b"%f %d" % (time.time(), found))
     if found:
         record = chosen.log.debug if found == count else chosen.log.warning

@@ -14,7 +14,7 @@ from plugin.errors import INVALID_CONFIG, PLUGIN_FAILURE, CniError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
     from plugin.cni import Request
@@ -32,9 +32,10 @@ def collect(request: Request, data_dirs: Sequence[str], log: Log) -> None:
     if valid is None:
         return
     found = {each: stale(hostlocal.store(each, request.name), valid, process.STARTED) for each in data_dirs}
-    alive = _alive([lease for held in found.values() for leases in held.values() for lease in leases], valid)
+    held = [lease for pairs in found.values() for leases in pairs.values() for lease in leases]
+    alive = _alive(held, valid, request.environ)
     troubles = []
-    for data_dir, (container, interface) in [(data_dir, pair) for data_dir, held in found.items() for pair in held]:
+    for data_dir, (container, interface) in [(data_dir, pair) for data_dir, pairs in found.items() for pair in pairs]:
         if container in alive:
             what = f"GC keeps the lease of a container that is not in the list: {alive[container]}"
             log.warning(what, container=container, interface=interface)
@@ -89,15 +90,15 @@ def _attachments(key: str, listed: object) -> set[tuple[str, str]]:
     return pairs
 
 
-def _alive(leases: Sequence[Lease], valid: set[tuple[str, str]]) -> dict[str, str]:
+def _alive(leases: Sequence[Lease], valid: set[tuple[str, str]], environ: Mapping[str, str]) -> dict[str, str]:
     """Return the containers of these leases that are not in the list but may be alive, and why."""
     listed = {container for container, _interface in valid}
     unlisted = [lease for lease in leases if lease.container not in listed]
     if not unlisted:
         return {}
-    from plugin.evidence.verdict import Evidence
+    from plugin.evidence import verdict
 
-    evidence = Evidence()
+    evidence = verdict.gather(environ)
     return {each.container: why for each in unlisted if (why := evidence.liveness(each) or evidence.hidden)}
 
 

@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import os
 
-from plugin import deadline, hostlocal
+from plugin import deadline, hostlocal, records
+from plugin.cache import Cache, location
 from plugin.deadline import DeadlineExceeded
 from plugin.errors import CniError
-from plugin.evidence import leftover
-from plugin.evidence.verdict import Evidence
+from plugin.evidence import leftover, verdict
 from plugin.storelock import Locked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from typing import Any
 
-    from plugin.evidence.verdict import Attachment, Verdict
+    from plugin.evidence.verdict import Evidence, Verdict
     from plugin.hostlocal import Lease
     from plugin.settings import Settings
 
@@ -29,24 +28,25 @@ _RESERVE = 3.0  # seconds kept for the second ADD
 _SHOWN = 20  # addresses in one message
 
 
-def make_room(config: dict[str, Any], chosen: Settings, known: Sequence[Attachment] = ()) -> list[Lease]:
-    """Release what can be reclaimed in the store of this host-local configuration; returns what was released.
+def make_room(config: dict[str, Any], chosen: Settings) -> list[Lease]:
+    """Release what can be reclaimed in the store of this host-local configuration; return what was released.
 
-    Whatever goes wrong is logged: host-local's own error is what the caller has to see.
+    A failure is logged: the caller has to see host-local's own error.
     """
     released: list[Lease] = []
     network, store = str(config.get("name")), hostlocal.store(_data_dir(config), str(config.get("name")))
     try:
         with deadline.within(max(deadline.left() - _RESERVE, 0.0)):
-            evidence = Evidence(records=known)
+            evidence = verdict.gather(chosen.environ)
             with Locked(store, deadline.left()):
-                for lease, verdict in dead(store, network, evidence):
-                    if verdict.leftover:
-                        leftover.remove(verdict.leftover)
+                for lease, judged in dead(store, network, evidence):
+                    if judged.leftover:
+                        leftover.remove(judged.leftover)
                     os.unlink(os.path.join(store, lease.address))
                     released.append(lease)
+                    records.forget(Cache(location(chosen.environ)), lease.container, lease.interface, network)
                     whose = {"container": lease.container, "interface": lease.interface}
-                    chosen.log.info("lease reclaimed", address=lease.address, evidence=verdict.evidence, **whose)
+                    chosen.log.info("lease reclaimed", address=lease.address, evidence=judged.evidence, **whose)
     except (CniError, OSError, DeadlineExceeded) as error:
         chosen.log.warning(f"a range is full; reclaiming leases failed: {str(error) or 'no time left'}")
     if released:

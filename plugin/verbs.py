@@ -78,9 +78,7 @@ def _add(plugin: Type, request: Request, chosen: Settings) -> tuple[int, bytes]:
     if status and chosen.reclaim and _is_host_local(plan.program) and hostlocal.is_exhausted(answer):
         from plugin import reclaim
 
-        cache = Cache(location(request.environ))
-        for lease in reclaim.make_room(config, chosen, list(records.everything(cache))):
-            records.forget(cache, lease.container, lease.interface, request.name)
+        reclaim.make_room(config, chosen)
         status, answer = allocation.add(attempt)  # in any case: another process may have made room at the same time
     if status == 0:  # it is delivered: what is stored and logged for later must not take long
         deadline.shorten(deadline.UNDO)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from plugin import garbage, process
+from plugin.cache import Cache
 from plugin.cni import Request
 from plugin.errors import INVALID_CONFIG, PLUGIN_FAILURE, CniError
 from plugin.evidence import results
@@ -130,6 +131,20 @@ def test_container_that_is_alive(tmp_path: Path, proc: FakeProc) -> None:
     assert kept[0]["msg"].endswith("process 4711 (pause) names the container")
 
 
+def test_records(tmp_path: Path, proc: FakeProc) -> None:
+    """The record of a released lease is removed; a record whose network namespace exists keeps the lease."""
+    node = Node(tmp_path)
+    cache = Cache(str(tmp_path / "cache"))
+    cache.write("used-1", b'{"program": "/bin/host-local", "network": "net", "ipam": {}}')
+    for number, (container, netns) in enumerate({"live": proc.namespace("a"), "dead": proc.gone("b")}.items(), 2):
+        node.lease(f"10.9.0.{number}", f"{container}\r\neth0")
+        cache.link(f"at:{container}:eth0:net", f"used-1 5.0 {netns}")
+    node.collect({KEY: None})
+
+    assert node.freed() == [("dead", "eth0")]
+    assert (cache.has("at:live:eth0:net"), cache.has("at:dead:eth0:net")) == (True, False)
+
+
 def test_processes_that_cannot_be_seen(tmp_path: Path, proc: FakeProc) -> None:
     """In doubt nothing is freed."""
     node = Node(tmp_path)
@@ -155,6 +170,7 @@ class Node:
         self.next = Recorder(directory)
         self.log = Log(str(directory / "log"))
         self.environ = {"CNI_COMMAND": "GC", "CNI_PATH": str(directory), "CNI_ARGS": "", "X": "y"}
+        self.environ["NODE_IPAM_CACHE"] = str(directory / "cache")
 
     def lease(self, address: str, content: str, reserved: float = AGO) -> None:
         """A lease as host-local keeps it."""

@@ -10,6 +10,8 @@ import os
 import re
 import time
 
+from plugin import records
+from plugin.cache import Cache, location
 from plugin.evidence import namespaces, results
 from plugin.evidence.namespaces import GONE, UNCERTAIN, Namespaces
 from plugin.evidence.processes import Processes
@@ -17,18 +19,10 @@ from plugin.evidence.results import Results
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from typing import Protocol
-
-    class Attachment(Protocol):
-        """What a Record or a record of plugin/records.py says."""
-
-        container: str
-        interface: str
-        netns: str
-        made: float
+    from collections.abc import Iterator, Mapping, Sequence
 
     from plugin.hostlocal import Lease
+    from plugin.records import Record
 
 USED = "used"
 NEW = "new"  # its ADD may still be running
@@ -59,32 +53,20 @@ class Verdict:
         self.leftover = leftover
 
 
-class Record:
-    """An attachment recorded by our own ADD. netns: path of the namespace. made: seconds of CLOCK_BOOTTIME."""
-
-    __slots__ = ("container", "interface", "made", "netns")
-
-    def __init__(self, container: str, interface: str, netns: str, made: float) -> None:
-        self.container = container
-        self.interface = interface
-        self.netns = netns
-        self.made = made
-
-
 class Evidence:
     """All evidence, as of now.
 
     trouble: why libcni's results prove nothing; empty if they do. hidden: why processes or namespaces are not visible.
     """
 
-    def __init__(self, found: Results | None = None, records: Sequence[Attachment] = ()) -> None:
+    def __init__(self, found: Results | None = None, known: Sequence[Record] = ()) -> None:
         self.results = Results(results.DIRECTORIES) if found is None else found
         self.trouble = self.results.trouble
         self._processes = Processes()
         self._namespaces = Namespaces(self._processes.own, self._processes.runtimes)
         self.hidden = self._processes.trouble or self._namespaces.trouble
-        self._records: dict[str, list[Attachment]] = {}
-        for record in records:
+        self._records: dict[str, list[Record]] = {}
+        for record in known:
             self._records.setdefault(record.container, []).append(record)
         self._boot = _boot_time()
 
@@ -198,6 +180,11 @@ class Evidence:
         for container in {lease.container for lease in leases} | self.results.containers() | self._records.keys():
             yield from (process.namespace for process in self._processes.naming(container))
             yield from (self._namespaces.find(path) for path in self._paths(container))
+
+
+def gather(environ: Mapping[str, str], found: Results | None = None) -> Evidence:
+    """Return the evidence on this machine, with the records in this environment's cache."""
+    return Evidence(found, list(records.everything(Cache(location(environ)))))
 
 
 def _boot_time() -> float:

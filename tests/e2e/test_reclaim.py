@@ -138,6 +138,26 @@ def test_dead_leases(node: Node, fill: Any) -> None:
     assert f"reclaimed the leases of containers that are gone: {ADDRESSES[0]}, " in answer.stderr
 
 
+def test_records(node: Node) -> None:
+    """Records of our own ADDs are enough to know the dead, and go with their leases."""
+    pods = [f"web-{number}" for number in range(len(ADDRESSES))]
+    for pod in pods:
+        node.world.addresses(node.config, pod)
+    for address in ADDRESSES:
+        os.utime(node.world.path(f"data/k8snet/{address}"), (time.time() - OLD,) * 2)
+    links = [name for name in os.listdir(node.world.cache) if name.startswith("at:")]
+    assert is_full(node.world.add(node.config, "too-soon"))  # by a clock that cannot be set
+    for name in links:
+        used, _made, netns = os.readlink(path := f"{node.world.cache}/{name}").split(" ")
+        os.unlink(path)
+        os.symlink(f"{used} {time.clock_gettime(time.CLOCK_BOOTTIME) - OLD} {netns}", path)
+
+    node.world.addresses(node.config, "next")
+
+    assert list(node.holders().values()) == [Pod("next").container]
+    assert not [name for name in links if os.path.lexists(f"{node.world.cache}/{name}")]
+
+
 def test_warm(node: Node) -> None:
     """A request that was seen before heals the range as well."""
     del node.config["ipam"]["logfile"]

@@ -13,8 +13,9 @@ import pytest
 
 from plugin.evidence import namespaces, verdict
 from plugin.evidence.results import Results
-from plugin.evidence.verdict import EMPTY, GRACE, NEW, STALE, UNKNOWN, USED, Evidence, Record, Verdict
+from plugin.evidence.verdict import EMPTY, GRACE, NEW, STALE, UNKNOWN, USED, Evidence, Verdict
 from plugin.hostlocal import Lease
+from plugin.records import Record
 from tests.support.fakeproc import FakeProc
 
 OLD = GRACE + 60
@@ -38,6 +39,12 @@ class Machine:
         path.write_text(json.dumps(value), encoding="ascii")
         os.utime(path, (time.time() - age,) * 2)
         return path
+
+    def record(self, netns: str, made: float) -> None:
+        """A record of our own ADD."""
+        found = Record("", "host-local", "net", {})
+        found.container, found.interface, found.netns, found.made = ID, "eth0", netns, made
+        self.records.append(found)
 
     def judge(self, *leases: Lease, named: bool = False) -> list[Verdict]:
         """The verdicts of now."""
@@ -119,7 +126,7 @@ def test_namespace_of_a_result(machine: Machine, more: dict[str, Any], network: 
 def test_namespace_of_a_record(machine: Machine) -> None:
     """So is that of our own record, when there is no result."""
     long_ago = time.clock_gettime(time.CLOCK_BOOTTIME) - OLD
-    machine.records.append(Record(ID, "eth0", machine.proc.namespace("cni-1"), long_ago))
+    machine.record(machine.proc.namespace("cni-1"), long_ago)
 
     assert machine.state() == (USED, False)
     machine.proc.gone("cni-1")
@@ -128,7 +135,7 @@ def test_namespace_of_a_record(machine: Machine) -> None:
 
 def test_clock_that_was_set_forward(machine: Machine) -> None:
     """A record knows by a clock that nobody can set that the ADD has only begun."""
-    machine.records.append(Record(ID, "eth0", machine.proc.gone("cni-1"), time.clock_gettime(time.CLOCK_BOOTTIME)))
+    machine.record(machine.proc.gone("cni-1"), time.clock_gettime(time.CLOCK_BOOTTIME))
 
     assert machine.state(age=1200) == (NEW, False)
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from plugin.evidence import results
+import os
+
+from plugin.evidence import results, verdict
 from plugin.evidence.results import Results
-from plugin.evidence.verdict import Evidence
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
+
+    from plugin.evidence.verdict import Evidence
 
 
 def add_results_dir(parser: argparse.ArgumentParser) -> None:
@@ -26,4 +29,4 @@ def add_results_dir(parser: argparse.ArgumentParser) -> None:
 
 def read(named: Sequence[str]) -> Evidence:
     """Return all evidence. Each of the named directories must hold results."""
-    return Evidence(Results([*dict.fromkeys((*named, *results.DIRECTORIES))], named))
+    return verdict.gather(os.environ, Results([*dict.fromkeys((*named, *results.DIRECTORIES))], named))

@@ -1,9 +1,11 @@
-"""Forget released leases elsewhere: libcni's results of their containers."""
+"""Forget released leases: our own records of them, and libcni's results of their containers."""
 
 from __future__ import annotations
 
 import os
 
+from plugin import records
+from plugin.cache import Cache, location
 from plugin.errors import PLUGIN_FAILURE, CniError
 
 TYPE_CHECKING = False
@@ -11,6 +13,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from plugin.evidence.verdict import Evidence
+    from plugin.hostlocal import Lease
+
+
+def record(lease: Lease, network: str) -> None:
+    """Remove the record of the attachment that had this lease."""
+    records.forget(Cache(location(os.environ)), lease.container, lease.interface, network)
 
 
 def results(evidence: Evidence, containers: Iterable[str], troubles: list[CniError]) -> list[str]:

@@ -123,6 +123,7 @@ def _remove(found: Found, troubles: list[CniError]) -> None:
         path = os.path.join(found.store.path, found.lease.address)
         os.unlink(path)
         found.gone = True
+        forget.record(found.lease, found.store.network)
     except OSError as error:
         troubles.append(CniError(PLUGIN_FAILURE, f"{path} cannot be removed: {error.strerror}", "run this as root"))
 

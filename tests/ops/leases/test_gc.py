@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from plugin import storelock
+from plugin.cache import Cache
 from plugin.ops.leases import stores
 from tests.support.apiserver import ApiServer
 from tests.support.operator_node import OperatorNode
@@ -51,6 +52,7 @@ KEPT = [
     "lock",
 ]
 LOST = "older than the oldest result of libcni: its own may be lost"
+NO_PROCESS = "no process names the container"
 NO_EVIDENCE = "no result of libcni and no process names the container"
 FREED = ["10.244.1.7", "10.244.1.8", "10.244.1.9"]
 
@@ -169,6 +171,25 @@ def test_results_left_behind(node: OperatorNode, capsys: pytest.CaptureFixture[s
         f"{node.results}/{each}" for each in before if "-gone-" in each and "half" not in each
     ]
     assert sorted(os.listdir(node.results)) == [each for each in before if "half" in each or "-gone-" not in each]
+
+
+def test_records(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without results our own records tell who is alive; the record of a released lease goes with it."""
+    for path in node.results.iterdir():
+        path.unlink()
+    cache = Cache(os.environ["NODE_IPAM_CACHE"])
+    cache.write("used-1", b'{"program": "/bin/host-local", "network": "k8snet", "ipam": {}}')
+    names = ("live:eth0", "live:net1", "legacy:eth0", "gone:eth0")
+    for name in names:
+        netns = node.proc.gone("gone") if name.startswith("gone") else str(node.proc.netns / name.partition(":")[0])
+        cache.link(f"at:{name}:k8snet", f"used-1 5.0 {netns}")
+
+    status, document = collect(node, capsys, "--yes")
+
+    assert (status, document["kept"]) == (0, [])
+    assert (files(node), [each["address"] for each in document["leases"]]) == (KEPT, FREED)
+    assert document["leases"][0]["evidence"] == f"network namespace {node.proc.netns}/gone is gone, {NO_PROCESS}"
+    assert {name for name in names if cache.has(f"at:{name}:k8snet")} == {*names} - {"gone:eth0"}
 
 
 def capsys_drained(capsys: pytest.CaptureFixture[str]) -> pytest.CaptureFixture[str]:
