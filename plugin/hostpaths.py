@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
-from plugin import hostlocal, trust
+from plugin import directories, hostlocal, trust
 from plugin.cache import signature
 from plugin.errors import INVALID_CONFIG, CniError
 
@@ -13,14 +13,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-# https://refspecs.linuxfoundation.org/fhs.shtml, and what a node's own programs keep below /var and /run.
-_SYSTEM = (
-    *("/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/opt/cni", "/proc", "/root", "/sbin"),
-    *("/snap", "/sys", "/usr", "/var/backups", "/var/cache", "/var/log", "/var/mail", "/var/spool"),
-    *(f"/var/lib/{name}" for name in ("apt", "cloud", "containerd", "containers", "crio", "dbus", "docker", "dpkg")),
-    *(f"/var/lib/{name}" for name in ("etcd", "k0s", "kubelet", "private", "rancher", "rpm", "systemd", "ucf")),
-    *(f"/run/{name}" for name in ("containerd", "crio", "dbus", "docker", "k3s", "k0s", "netns", "systemd", "udev")),
-)
 _ADVICE = "write a directory for leases alone, such as /run/container-ipam-state/NETWORK"
 
 
@@ -42,12 +34,8 @@ def check(config: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _check_data_dir(data_dir: str, store: str) -> None:
-    for path in (os.path.normpath(data_dir), store, os.path.realpath(store)):
-        system = next((each for each in _SYSTEM if path == each or path.startswith(f"{each}/")), "")
-        if system or path == "/":
-            raise CniError(INVALID_CONFIG, f"dataDir {data_dir} is in the system directory {system or path}", _ADVICE)
-        if trust.is_pods(f"{path}/"):
-            raise CniError(INVALID_CONFIG, f"dataDir {data_dir} is in a directory into which pods write", _ADVICE)
+    if fault := directories.fault(data_dir) or directories.fault(store):
+        raise CniError(INVALID_CONFIG, f"dataDir {data_dir} is {fault}", _ADVICE)
 
 
 def _check_resolv_conf(path: str) -> None:

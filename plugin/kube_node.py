@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from plugin import delegate, hostlocal, hostpaths, keys, process, settings, trust, values
+from plugin import delegate, hostlocal, keys, process, settings, trust, values
 from plugin.cache import signature
 from plugin.cni import decode
 from plugin.errors import INVALID_CONFIG, PLUGIN_FAILURE, CniError
@@ -94,6 +94,8 @@ def plan(request: Request, chosen: settings.Settings) -> Plan:
     made["type"] = hostlocal.NAME
     made["ranges"] = _limit_ipv4(request, found["ipv4-namespaces"], made["ranges"], whose)
     config = {**request.config, "ipam": made}
+    from plugin import hostpaths
+
     files += hostpaths.check(config)
     return Plan(delegate.find(hostlocal.NAME, request.directories()), config, until, files)
 

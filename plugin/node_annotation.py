@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from plugin import annotation, delegate, hostlocal, hostpaths, keys, settings, trust, values
+from plugin import annotation, delegate, hostlocal, keys, settings, trust, values
 from plugin.cache import signature
 from plugin.cni import decode
 from plugin.errors import INVALID_CONFIG, CniError
@@ -54,6 +54,8 @@ def plan(request: Request, chosen: settings.Settings) -> Plan:
     program = next_plugin(request.environ, _config(request), request.program)
     facts, found = freshness.parsed(chosen, name, lambda known: _given(request, program, name, known))
     ipam = {"type": os.path.basename(program), **found}
+    from plugin import hostpaths
+
     files += hostpaths.check({**request.config, "ipam": ipam})
     until = facts.asked + chosen.cache_seconds
     files += freshness.rests_on(chosen, facts)

@@ -11,7 +11,7 @@ from plugin import stdout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
 STARTED = time.time() - 0.01  # epoch seconds; a file's time may be so much behind
@@ -27,11 +27,19 @@ _REPLACED = (26, 8)  # ETXTBSY, ENOEXEC
 _REPLACED_WAIT = (0.02, 0.1, 0.3, 0.6)  # seconds between tries
 
 
-def run(path: str, argv: list[str], env: Mapping[str, str], stdin: bytes, group: bool = False) -> tuple[int, bytes]:
+def run(
+    path: str,
+    argv: list[str],
+    env: Mapping[str, str],
+    stdin: bytes,
+    group: bool = False,
+    relay: Callable[[int], object] | None = None,
+) -> tuple[int, bytes]:
     """Run a program to its end and return (exit status, stdout); a status below 0 is the signal that ended it.
 
     What it prints on stderr is passed on at its end: a daemon that it leaves behind must not hold a descriptor that
-    our caller waits for. With group, the program and its children are a process group of their own, ended together.
+    our caller waits for. relay() gets a file that holds it instead. With group, the program and its children are a
+    process group of their own, ended together.
     Whatever interrupts the wait (the deadline) ends the program first. Raises OSError if it cannot be started.
     """
     opened = [_readable(stdin)]
@@ -48,7 +56,7 @@ def run(path: str, argv: list[str], env: Mapping[str, str], stdin: bytes, group:
             _end(pid, group)
             raise
         finally:
-            _relay(messages)
+            (relay or _relay)(messages)
     finally:
         for file in opened:
             os.close(file)

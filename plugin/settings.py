@@ -7,7 +7,7 @@ import os
 import stat
 
 from plugin.cache import Cache, location
-from plugin.errors import CniError
+from plugin.errors import INVALID_CONFIG, CniError
 from plugin.log import Log, level
 from plugin.values import CACHE_SECONDS, path
 
@@ -53,6 +53,8 @@ class Settings:
 
 def read(environ: Mapping[str, str], found: Mapping[str, Any], label: str, **context: object) -> Settings:
     """Return the settings of either type. found: what keys.read() returned. context: for each line of the log."""
+    for key in ("cacheDir", "logfile", "log"):
+        _check_written(key, found.get(key) or "")
     log = Log(found.get("logfile") or found.get("log") or "", level(found["loglevel"]), **context)
     settings = Settings(environ, log, label)
     settings.kubeconfig = found["kubeconfig"]
@@ -63,11 +65,31 @@ def read(environ: Mapping[str, str], found: Mapping[str, Any], label: str, **con
     return settings
 
 
+# Of which a cache directory would take the rights of all others.
+_SHARED = ("/home", "/media", "/mnt", "/opt", "/run", "/srv", "/tmp", "/var", "/var/lib", "/var/log", "/var/run")
+
+
+def _check_written(key: str, value: str) -> None:
+    """Raise CniError if the path under this key is not one at which root may write."""
+    if not value:
+        return
+    from plugin import directories
+
+    fault = directories.fault(value)
+    if not fault and key == "cacheDir" and os.path.normpath(value) in _SHARED:
+        fault = "a directory that others use, too"
+    if fault:
+        details = "write a path below /run, /var/log or a directory of your own"
+        raise CniError(INVALID_CONFIG, f"'{key}' {value} is {fault}", details)
+
+
 def lenient(environ: Mapping[str, str], config: Mapping[str, Any], label: str) -> Settings:
     """For what frees and checks, whatever is wrong with a configuration: where the cache is, if that can be read."""
     settings = Settings(environ, Log(), label)
     try:
-        settings.cache = Cache(path(config, "cacheDir", "") or location(environ))
+        directory = path(config, "cacheDir", "")
+        _check_written("cacheDir", directory)
+        settings.cache = Cache(directory or location(environ))
     except CniError:
         pass
     return settings

@@ -11,7 +11,7 @@ import os
 import re
 import time
 
-from plugin import deadline, process, trust
+from plugin import deadline, process, stdout, trust
 from plugin.errors import PLUGIN_FAILURE, CniError, Unreachable
 from plugin.kube import der, document, redaction
 
@@ -29,6 +29,7 @@ _KIND = "ExecCredential"
 _EXTENSION = "client.authentication.k8s.io/exec"
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])")  # ECMA-48
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
+_LONGEST_STDERR = 16384  # bytes
 _LONGEST = 500  # characters
 _RFC_3339 = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.\d+)?"
@@ -63,7 +64,11 @@ def ask(config: Kubeconfig, environ: Mapping[str, str], refresh: bool = False) -
     question = json.dumps([plugin, info])
     known = _answers.get(question)
     if refresh or known is None or (known.expires is not None and known.expires <= time.time()):
-        _answers[question] = known = _answer(config, _run(config, environ, info))
+        said: list[bytes] = []
+        try:
+            _answers[question] = known = _answer(config, _run(config, environ, info, said))
+        finally:
+            stdout.tell(redaction.redact(b"".join(said).decode(errors="replace")).encode())
     return known
 
 
@@ -90,8 +95,8 @@ def _info(config: Kubeconfig) -> str:
     return json.dumps(info, separators=(",", ":")) + "\n"
 
 
-def _run(config: Kubeconfig, environ: Mapping[str, str], info: str) -> bytes:
-    """The plugin's stdout. Its stdin is empty (the CNI request on ours is not for it), its stderr is ours."""
+def _run(config: Kubeconfig, environ: Mapping[str, str], info: str, said: list[bytes]) -> bytes:
+    """Return the plugin's stdout, and append its stderr to said. Its stdin is empty: ours is the CNI request."""
     plugin = config.user["exec"]
     command: str = plugin["command"]
     env = {"PATH": _PATH, **environ}
@@ -103,7 +108,8 @@ def _run(config: Kubeconfig, environ: Mapping[str, str], info: str) -> bytes:
     try:
         trust.check(path)
         with deadline.within(seconds):
-            status, out = process.run(path, [command, *plugin.get("args", [])], env, b"", group=True)
+            arguments = [command, *plugin.get("args", [])]
+            status, out = process.run(path, arguments, env, b"", True, lambda file: said.append(_read(file)))
     except deadline.DeadlineExceeded:
         raise _failed(f"exec: executable {command} did not answer in {seconds:.1f} s", config) from None
     except OSError as error:
@@ -114,6 +120,10 @@ def _run(config: Kubeconfig, environ: Mapping[str, str], info: str) -> bytes:
         how = f"failed with exit code {status}" if status > 0 else f"was ended by signal {-status}"
         raise _failed(f"exec: executable {command} {how}", config)
     return out
+
+
+def _read(file: int) -> bytes:
+    return os.pread(file, _LONGEST_STDERR, 0)
 
 
 def _found(command: str, path: str) -> str:

@@ -29,14 +29,16 @@ START = {"gc", "plugin.__main__", "plugin.start"}
 VERBS = {"plugin.cni", "plugin.delegate", "plugin.errors", "plugin.hostlocal", "plugin.log", "plugin.settings"}
 VERBS |= START | {"plugin.cache", "plugin.plan", "plugin.records", "plugin.release", "plugin.values", "plugin.verbs"}
 RELEASE = VERBS | {"plugin.keys", "plugin.kube_node", "plugin.trust"}
+# What is about to be given to host-local is checked.
+PATHS = {"plugin.directories", "plugin.hostpaths"}
 
 ALLOWED = {
     "VERSION": BASE | JSON | VERBS,
-    "ADD": BASE | JSON | RELEASE | {"_blake2", "plugin.allocation", "plugin.fast", "select"},
+    "ADD": BASE | JSON | RELEASE | PATHS | {"_blake2", "plugin.allocation", "plugin.fast", "select"},
     "short ADD": set(),
     "DEL": BASE | JSON | RELEASE,
     "CHECK": BASE | JSON | RELEASE,
-    "STATUS": BASE | JSON | RELEASE | {"plugin.fullness"},
+    "STATUS": BASE | JSON | RELEASE | {"plugin.fullness"} | PATHS,
     "GC": BASE | JSON | RELEASE | {"plugin.garbage"},
     "error": BASE | JSON | VERBS,
 }

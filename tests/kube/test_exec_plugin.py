@@ -329,3 +329,12 @@ def test_run_once_per_process(program: Plugin) -> None:
     assert exec_plugin.ask(config, {}, refresh=True).token == "new"
     assert _ask(config).token == "new"
     assert program.read("ran") == "\n\n\n"
+
+
+def test_token_on_stderr(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """What a program says on stderr is passed on, without the credential that it hands out."""
+    plugin = Plugin(tmp_path)
+    plugin.prints({**_ANSWER, "status": {"token": "sekrit-token-of-a-kubelet"}})
+    plugin.script("echo got sekrit-token-of-a-kubelet from the cache >&2; cat $D/answer")
+    assert exec_plugin.ask(plugin.config(), {}).token == "sekrit-token-of-a-kubelet"
+    assert capfd.readouterr().err == "got [redacted] from the cache\n"
