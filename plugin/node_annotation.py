@@ -24,7 +24,6 @@ NEEDS_RECORD = True
 CONFIG_FILE = "/etc/cni/node-annotation.conf"
 CONFIG_VARIABLE = "NODE_ANNOTATION_CFG"
 _CONFIG_LIMIT = 1 << 20  # bytes
-_UNUSED_SECONDS = 2 * values.CACHE_SECONDS_LIMIT
 
 
 def setup(request: Request) -> settings.Settings:

@@ -161,20 +161,25 @@ def request(network: Network, command: str, environ: Mapping[str, str], bin_dirs
 
 
 def data_dirs(network: Network, environ: Mapping[str, str], bin_dirs: str) -> list[str]:
-    """Where the leases of a network may be, by what is known without asking anyone."""
+    """Return where the leases of a network may be, without a query: as configured, then as recorded by earlier ADDs."""
+    found = _configured_data_dirs(network, environ, bin_dirs)
+    if network.is_ours and network.name:
+        found += records.data_dirs(Cache(location(environ)), network.name)
+    return list(dict.fromkeys(each or hostlocal.DATA_DIR for each in found))
+
+
+def _configured_data_dirs(network: Network, environ: Mapping[str, str], bin_dirs: str) -> list[str]:
     if network.is_ours:
         try:
             asked = request(network, "GC", environ, bin_dirs)
             plugin = verbs.type_of(asked)
             settings = plugin.setup(asked)
             settings.log = Log()
-            recorded = records.data_dirs(Cache(location(environ)), network.name)
-            found = [*plugin.data_dirs(asked, settings), *recorded]
-            return list(dict.fromkeys(each or hostlocal.DATA_DIR for each in found))
+            return plugin.data_dirs(asked, settings)
         except CniError:
-            pass  # what is wrong is for doctor to say; the leases are where they are
+            pass  # doctor reports what is wrong; the leases are where they are
     directory = network.ipam.get("dataDir")
-    return [directory if isinstance(directory, str) and directory else hostlocal.DATA_DIR]
+    return [directory if isinstance(directory, str) else ""]
 
 
 def _named(network: Network) -> Network:

@@ -1,0 +1,54 @@
+"""Where earlier ADDs of a network allocated is known from their records, whatever the configuration says today."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from plugin import hostlocal, records
+from plugin.log import Log
+from plugin.ops.networks import networks
+from plugin.plan import Plan
+from tests.support.apiserver import ApiServer
+from tests.support.operator_node import OperatorNode
+
+
+def record(node: OperatorNode, data_dir: str) -> None:
+    """Let a pod have been added with this dataDir; its lease is there."""
+    (network,) = [each for each in networks.scan(str(node.conf))[0] if each.is_ours]
+    request = networks.request(network, "ADD", os.environ, str(node.bin))
+    plan = Plan(str(node.bin / "host-local"), {**network.config, "ipam": {"dataDir": data_dir}})
+    records.record(request, plan, data_dir, Log())
+    store = Path(hostlocal.store(data_dir, network.name))
+    store.mkdir(parents=True)
+    (store / "10.244.1.2").write_bytes(b"c1\r\neth0")
+
+
+@pytest.mark.parametrize("now", ["default", "another"])
+def test_data_dir_was_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], now: str
+) -> None:
+    """dataDir is removed from the configuration, or changed, while a pod runs: leases and doctor know both places."""
+    with ApiServer() as server:
+        node = OperatorNode(tmp_path, server, monkeypatch)
+        node.install()
+        former = str(node.make("former"))
+        node.network(dataDir=former)
+        node.result("c1")
+        record(node, former)
+        node.network(dataDir=None if now == "default" else str(node.make("another")))
+        (network,) = [each for each in networks.scan(str(node.conf))[0] if each.is_ours]
+        today = hostlocal.DATA_DIR if now == "default" else str(tmp_path / "another")
+
+        assert networks.data_dirs(network, os.environ, str(node.bin)) == [today, former]
+        assert node.run("leases", "--all", "-o", "json") == 0
+        stores = {each["store"]: each for each in json.loads(capsys.readouterr().out)["networks"]}
+        assert [each["address"] for each in stores[f"{former}/k8snet"]["entries"]] == ["10.244.1.2"]
+        node.run("doctor", "-o", "json")
+        checks = {each["check"]: each for each in json.loads(capsys.readouterr().out)["checks"]}
+        assert (checks["store"]["status"], checks["store"]["finding"]) == ("fail", "store-other-store")
+        assert former in checks["store"]["what"]
+        assert today in checks["store"]["what"]
