@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
 from tests.faults.test_leases import annotated, pinned, plain
+from tests.support.apiserver import ApiServer
+from tests.support.netns import Namespace, require
 from tests.support.runtime import Config, Pod
 from tests.support.world import World
 
@@ -107,3 +111,35 @@ def test_two_hundred_pods(world: World) -> None:
         assert world.runtime.run("DEL", stripped(config), pod).status == 0
     assert (world.leases("one", "one"), world.leases("two", "two")) == ([], [])
     assert Cache(world.cache).starting_with("at:") == []
+
+
+def test_two_hundred_pods_through_bridge(tmp_path: Path) -> None:
+    """The same through the real bridge, which passes on what Multus leaves of its own request; CHECK works, too."""
+    require()
+    with ExitStack() as stack:
+        node, pods = stack.enter_context(Namespace()), stack.enter_context(Namespace())
+        server = ApiServer()
+        node.call(server.start)
+        stack.callback(server.stop)
+        world = World(str(tmp_path), server)
+        world.runtime.interpreter, world.runtime.main = node.enter, True
+        world.annotate("e/x", f'ranges: [[{{"subnet": "10.7.0.0/24"}}]], dataDir: {json.dumps(world.path("two"))}')
+        bridges = [{"type": "bridge", "bridge": name} for name in ("br-one", "br-two")]
+        one = world.config("one", dataDir=world.path("one"), version="0.4.0")
+        configs = [{**one, **bridges[0]}, {**world.annotated("two", "e/x", version="0.4.0"), **bridges[1]}]
+        for config in configs:
+            config.pop("isDefaultGateway", None)
+        attachments = [(Pod(f"pod-{number}", interface=f"n{number}"), configs[number % 2]) for number in range(200)]
+
+        def run(command: str, config: Config, pod: Pod) -> None:
+            answer = world.runtime.run(command, config, pod, CNI_NETNS=pods.path)
+            assert answer.status == 0, answer
+
+        for number, (pod, config) in enumerate(attachments):
+            run("ADD", config, pod)
+            if number < len(configs):  # later the bridge has another MAC than in its own prevResult
+                run("CHECK", {**stripped(config), "type": "bridge", "bridge": config["bridge"]}, pod)
+        assert len(world.leases("one", "one")) + len(world.leases("two", "two")) == 300
+        for pod, config in attachments:
+            run("DEL", {**stripped(config), "type": "bridge"}, pod)
+        assert (world.leases("one", "one"), world.leases("two", "two")) == ([], [])
