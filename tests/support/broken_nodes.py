@@ -223,8 +223,9 @@ def broken_annotation_file(node: OperatorNode) -> None:
 
 
 def open_cache(node: OperatorNode) -> None:
-    """Anybody may have written into the cache."""
+    """Anybody may have written into the cache, and something else is in it: then it is not mended."""
     os.mkdir(os.environ["NODE_IPAM_CACHE"], 0o755)
+    open(os.path.join(os.environ["NODE_IPAM_CACHE"], "something else"), "wb").close()
 
 
 def empty_leases(node: OperatorNode) -> None:
