@@ -191,3 +191,5 @@ def test_sample(name: str, server: ApiServer, tmp_path: Path) -> None:
     assert doctor["node"]["what"].startswith(f"{sample.node}, by {sample.expected}")
     for check in CHECKS:
         assert doctor[check]["status"] in ("ok", "warn"), doctor[check]
+    found = {line["finding"] for line in doctor.values() if line["finding"]}
+    assert found == {"links-unused", "plugins-missing"}  # of this node: it has kube-node and host-local only

@@ -50,6 +50,8 @@ def data_dir(context: Context) -> Finding:
     if not place:
         return skip("needs ranges: the annotation names it")
     kind = filesystem(place)
+    if not kind:
+        return ok(f"{place}: its file system is unknown, and so is whether a reboot clears it")
     if kind in _IN_MEMORY:
         return ok(f"{place}: cleared by a reboot")
     what = f"{place} is on {kind}: after a reboot, leases of pods that no longer exist are still there"
@@ -123,9 +125,9 @@ def leases(context: Context) -> Finding:
 
 
 def filesystem(path: str) -> str:
-    """Return the type of the file system that this path is on, or will be."""
+    """Return the type of the file system that this path is on, or will be; empty if it is unknown."""
     path = os.path.realpath(path)
-    best, kind = "", "an unknown file system"
+    best, kind = "", ""
     try:
         with open(MOUNTS, encoding="utf-8", errors="replace") as file:
             for line in file:
