@@ -1,1 +1,1 @@
-"""What an operator asks for at a terminal; nothing here is imported on the CNI path."""
+"""The operator's commands; the CNI path imports nothing of this."""

@@ -1,4 +1,4 @@
-"""The operator's command line: choose the command, run it, turn its outcome into an exit status."""
+"""The operator's command line: find the command, run it, and turn its outcome into an exit status."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ _ANNOTATION = "node-annotation"
 
 
 def run(argv: Sequence[str]) -> int:
-    """Do what the command line asks for and return the exit status; argv[0] is the path it was called by."""
+    """Run the command line and return the exit status; argv[0] is the path of the program."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name) or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")  # None: closed at the start
         stream.reconfigure(errors="backslashreplace")
         setattr(sys, name, stream)
-    # Not 0 in place of a closed one: the archive may have got that number.
+    # A closed stdin is not reopened as 0: the archive may have that number.
     sys.stdin = sys.stdin or os.fdopen(os.open(os.devnull, os.O_RDONLY))
     status = _guarded(argv)
     try:
         sys.stdout.flush()
-    except OSError:  # Python would try again at its end, and complain
+    except OSError:  # Python would flush again at its end, and print an error
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return status
 
@@ -55,14 +55,14 @@ def _guarded(argv: Sequence[str]) -> int:
         return status
     except CniError as error:
         output.error(error)
-    except BrokenPipeError:  # whoever read it has seen enough
+    except BrokenPipeError:  # the reader has closed the pipe
         return output.FINE
     except KeyboardInterrupt:
         return output.INTERRUPTED
     except OSError as error:
         name = f"{error.filename}: " if error.filename else ""
         output.error(CniError(PLUGIN_FAILURE, f"{name}{error.strerror or type(error).__name__}"))
-    except Exception as error:  # the kind and the place, not the text, which may hold a secret
+    except Exception as error:  # its type and place, not its text, which may hold a secret
         output.error(_unforeseen(error))
     return output.FOUND
 
@@ -109,7 +109,7 @@ def _command(program: str, name: str, arguments: Sequence[str]) -> int:
     module.add_arguments(parser)
     try:
         parsed = parser.parse_args(arguments)
-    except SystemExit as end:  # after its own words: help, or what is wrong
+    except SystemExit as end:  # argparse has printed help or an error
         return end.code if isinstance(end.code, int) else output.USAGE
     status: int = module.run(parsed)
     return status
@@ -126,7 +126,7 @@ def _overview(program: str) -> str:
     for name, module in COMMANDS.items():
         text = importlib.import_module(module).__doc__ or ""
         lines.append(f"  {name:<10} {text.strip().splitlines()[0]}")
-    lines += [f"  {'version':<10} Print the version.", "", f"{program} COMMAND --help tells the rest."]
+    lines += [f"  {'version':<10} Print the version.", "", f"{program} COMMAND --help shows its options."]
     return "\n".join(lines)
 
 
@@ -136,7 +136,7 @@ def _version(program: str) -> str:
 
 
 def _about(program: str) -> str:
-    """Version and protocol versions, which every CNI plugin prints when called without a command; and where help is."""
+    """Return what every CNI plugin prints without a command: its version and CNI versions; and where help is."""
     name = _name(program)
     return (
         f"{name} {__version__}: CNI IPAM plugin, ranges from the Kubernetes Node object\n"

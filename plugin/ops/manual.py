@@ -1,4 +1,4 @@
-"""node-annotation's commands for testing by hand, as its shell version had them."""
+"""node-annotation's commands for tests by hand, as its shell version has them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ HELP = """
 
 
 def run(argv: list[str]) -> int:
-    """Do one command; argv[0] is the program. Returns the exit status; errors are CNI error objects on stdout."""
+    """Run one command and return the exit status; argv[0] is the program. Errors are CNI error objects on stdout."""
     program, command, arguments = argv[0], (argv[1:] or ["ipam"])[0], argv[2:]
     if command in ("-h", "--help", "help"):
         print(HELP)
@@ -73,7 +73,7 @@ def _ipam(program: str, _arguments: list[str], environ: Mapping[str, str]) -> in
 
 
 def _pass_on(program: str, environ: Mapping[str, str], raw: bytes) -> tuple[int, bytes]:
-    """What an ADD would give to the next plugin, given to it without CNI_COMMAND: with `cat` it can be read."""
+    """Run the next plugin with what an ADD gives to it, but without CNI_COMMAND: `cat` prints that."""
     request = cni.parse(program, "ADD", environ, raw)
     plan = node_annotation.plan(request, node_annotation.setup(request))
     try:
@@ -103,7 +103,7 @@ def _get_annotation(_program: str, arguments: list[str], environ: Mapping[str, s
     value = ((node.get("metadata") or {}).get("annotations") or {}).get(names[0])
     if value is None:
         raise CniError(
-            PLUGIN_FAILURE, f"Annotation not found: {names[0]}", "kubectl describe node shows those there are"
+            PLUGIN_FAILURE, f"Annotation not found: {names[0]}", "kubectl describe node shows its annotations"
         )
     print(value)
     return 0

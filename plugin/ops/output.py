@@ -1,4 +1,4 @@
-"""What the operator's commands print: tables, status words in colour, JSON, errors; and their exit statuses."""
+"""The output of the operator's commands: tables, status words in colour, JSON, errors; and their exit statuses."""
 
 from __future__ import annotations
 
@@ -44,26 +44,26 @@ FAIL = Status("fail", "31")
 
 
 def add_format(parser: argparse.ArgumentParser, *more: str) -> None:
-    """Give a command -o table|json, and more; arguments.output is the word chosen."""
+    """Add -o table|json, and more formats, to a command; arguments.output has the format."""
     choices = ("table", "json", *more)
-    text = f"how to print it: {', '.join(choices[:-1])} or {choices[-1]} (default: table)"
+    text = f"the output format: {', '.join(choices[:-1])} or {choices[-1]} (default: table)"
     parser.add_argument("-o", "--output", choices=choices, default="table", metavar="FORMAT", help=text)
 
 
 def given(text: str) -> str:
-    """The type of an argument that must not be empty."""
+    """Return the text; an argument of this type must not be empty."""
     if not text.strip():
         raise argparse.ArgumentTypeError("it is empty")
     return text
 
 
 def worst(words: Sequence[str]) -> int:
-    """The exit status for these status words: a warning alone is fine."""
+    """Return the exit status for these status words: warnings count as fine."""
     return FOUND if FAIL in words else FINE
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print rows under headings, one line each; columns that hold nothing but numbers are aligned to the right."""
+    """Print rows under headings, one line each; columns of numbers are aligned to the right."""
     grid = [[printable(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(headings, *grid)]
     right = [bool(rows) and all(isinstance(row[i], (int, float)) for row in rows) for i in range(len(headings))]
@@ -77,12 +77,12 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
 
 
 def document(value: Any) -> None:
-    """Print a value as JSON, indented, in ASCII, keys in the order they were put in."""
+    """Print a value as indented ASCII JSON; the keys keep their order."""
     line(json.dumps(value, indent=2))
 
 
 def line(text: str = "") -> None:
-    """Print one line, or a text of several."""
+    """Print a text of one or more lines."""
     sys.stdout.write(text + "\n")
 
 
@@ -101,7 +101,7 @@ def read_stdin(what: str, limit: int) -> bytes:
 
 
 def note(text: str) -> None:
-    """Print a message on stderr that is not part of the output, in one line or several."""
+    """Print a message of one or more lines on stderr, as it is not part of the output."""
     sys.stderr.write("\n".join(map(printable, text.split("\n"))) + "\n")
 
 
@@ -121,29 +121,29 @@ def conclude(troubles: Sequence[CniError]) -> int:
 
 
 def listed(troubles: Sequence[CniError]) -> list[dict[str, str]]:
-    """These errors as objects, for a JSON document."""
+    """Return these errors as objects for a JSON document."""
     return [{"what": trouble.msg, "remedy": trouble.details} for trouble in troubles]
 
 
 def is_coloured(stream: TextIO) -> bool:
-    """Whether to use colour: the stream is a terminal that has it, and NO_COLOR is not set (https://no-color.org)."""
+    """Return whether to use colour: on a terminal that has it, unless NO_COLOR is set (https://no-color.org)."""
     return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and stream.isatty()
 
 
 def printable(value: object) -> str:
-    """The text of a value with control characters escaped: it may come from anyone's annotation or file name."""
+    """Return a value as text with control characters escaped, as annotations and file names may have some."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(value))
 
 
 def amount(count: int) -> int | str:
-    """A number of addresses, from a billion on in scientific notation."""
+    """Return a number of addresses, in scientific notation if it is a billion or more."""
     return count if count < _HUGE else f"{float(count):.1e}"
 
 
 def age(seconds: float) -> str:
-    """A span of time in its two largest units, as kubectl writes it: 45s, 7m30s, 3h5m, 12d4h.
+    """Return a time span in seconds in its two largest units, as kubectl does: 45s, 7m30s, 3h5m, 12d4h.
 
-    What a clock that was set back makes of an age, less than nothing or infinite, is in the future.
+    A negative or infinite one, from a clock that was set back, is "in the future".
     """
     if not 0 <= seconds < float("inf"):
         return "in the future"
