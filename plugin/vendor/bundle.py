@@ -1,4 +1,4 @@
-"""What of each wheel goes into the archive, its licence, and the bill of materials."""
+"""The bundled part of each wheel, its licence, and the bill of materials."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SHIMS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "shims")
 
-# Left out: what no request to an API server imports. All else is as released; the shims are the only replacements.
+# Left out, because no request to an API server imports it. The rest is as released; only the shims replace files.
 DROPPED = (
     "*/py.typed",
     "*.js",
@@ -44,14 +44,14 @@ DROPPED = (
     "yaml/resolver.py",
     "yaml/serializer.py",
 )
-# Only makes a package of what is beside it: what it holds imports importlib.metadata, 4 ms of a cold start.
+# Emptied, because its content imports importlib.metadata (4 ms of a cold start); the file makes the package.
 EMPTIED = ("urllib3/http2/__init__.py",)
 _LICENSE = re.compile(r"[^/]+\.dist-info/(?:licenses/)?((?:LICEN[CS]E|NOTICE|COPYING|AUTHORS)[^/]*)")
 
 
 @dataclass(frozen=True)
 class Package:
-    """A bundled release: where in vendor/ it lies, for which Python, and what it consists of."""
+    """A bundled release: its directory in vendor/, the Pythons that use it, and its files."""
 
     tree: str
     python: str
@@ -70,7 +70,7 @@ class Package:
 
 
 def read(tree: str, python: str, pin: Pin, wheel: str) -> Package:
-    """The part of a wheel that is bundled."""
+    """Return the bundled part of a wheel."""
     files, licenses, metadata = {}, {}, ""
     with open(wheel, "rb") as file:
         content = file.read()
@@ -90,7 +90,7 @@ def read(tree: str, python: str, pin: Pin, wheel: str) -> Package:
 
 
 def entries(packages: Sequence[Package]) -> dict[str, bytes]:
-    """The archive's files for these packages: code, licences, and the shims in place of what they replace."""
+    """Return the archive's files of these packages: code, licences and shims."""
     found: dict[str, bytes] = {}
     for package in packages:
         found.update({f"vendor/{package.tree}/{name}": data for name, data in package.files.items()})
@@ -114,7 +114,10 @@ def _shims() -> Iterator[tuple[str, bytes]]:
 
 
 def materials(name: str, version: str, terms: str, packages: Sequence[Package]) -> bytes:
-    """The bill of materials, CycloneDX 1.6 JSON (https://cyclonedx.org/docs/1.6/json/): no time, no serial number."""
+    """Return the bill of materials in CycloneDX 1.6 JSON, without time and serial number: the same on every machine.
+
+    https://cyclonedx.org/docs/1.6/json/
+    """
     own = f"{name}@{version}"
     links = [{"ref": own, "dependsOn": sorted(package.purl for package in packages)}]
     links += [{"ref": package.purl, "dependsOn": sorted(_needs(package, packages))} for package in packages]
@@ -138,7 +141,7 @@ def materials(name: str, version: str, terms: str, packages: Sequence[Package]) 
 
 
 def _needs(package: Package, packages: Sequence[Package]) -> list[str]:
-    """The bundled packages that this one finds when it imports what it requires."""
+    """Return the bundled packages that this one requires and can import."""
     beside = (package.tree, "common")
     return [other.purl for other in packages if other.tree in beside and other.project in package.requires]
 

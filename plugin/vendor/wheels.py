@@ -1,4 +1,4 @@
-"""Lock files, and the wheels they pin: fetched once by pip, known by their hashes."""
+"""Lock files, and the wheels that they pin: pip fetches each once, the hash identifies it."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _HASH = "--hash=sha256:"
 
 
 class FetchError(Exception):
-    """pip could not get what a lock file names; its own words have gone to stderr."""
+    """pip could not fetch a wheel of a lock file; its own error is on stderr."""
 
 
 @dataclass(frozen=True)
 class Pin:
-    """One line of a lock file: a released version and the hashes its wheels may have."""
+    """One line of a lock file: a released version and the hashes that its wheels can have."""
 
     project: str
     version: str
@@ -32,20 +32,20 @@ class Pin:
 
 @dataclass(frozen=True)
 class Target:
-    """An interpreter that wheels are chosen for, whichever one runs pip; glibc's versions say how old a Linux."""
+    """The interpreter to choose wheels for; another one may run pip. glibc: the minor versions of manylinux."""
 
     python: str
     machine: str = "x86_64"
     glibc: tuple[str, ...] = ("17",)
 
     def options(self) -> list[str]:
-        """What pip download is told about it."""
+        """Return the options of pip download."""
         platforms = [f"--platform=manylinux_2_{minor}_{self.machine}" for minor in self.glibc]
         return ["--implementation=cp", f"--python-version={self.python}", *platforms]
 
 
 def pins(lock: str) -> list[Pin]:
-    """The pins of a lock file (https://pip.pypa.io/en/stable/topics/secure-installs/)."""
+    """Return the pins of a lock file (https://pip.pypa.io/en/stable/topics/secure-installs/)."""
     with open(lock, encoding="utf-8") as file:
         lines = file.read().replace("\\\n", " ").splitlines()
     found = []
@@ -58,9 +58,9 @@ def pins(lock: str) -> list[Pin]:
 
 
 def fetch(lock: str, target: Target, folder: str, pip: Callable[[], Sequence[str]]) -> list[tuple[Pin, str]]:
-    """Each pin of a lock file with the path of its wheel; pip, the command, is only asked for if the folder lacks one.
+    """Return each pin of a lock file with the path of its wheel, fetched if it is missing. Raises FetchError.
 
-    Raises FetchError.
+    pip: returns the command of pip; called only if a wheel is missing.
     """
     wanted = pins(lock)
     if not all(pin.hashes & _hashes(folder).keys() for pin in wanted):
@@ -73,7 +73,7 @@ def fetch(lock: str, target: Target, folder: str, pip: Callable[[], Sequence[str
 
 
 def relock(lock: str, targets: Iterable[Target], pip: Sequence[str]) -> None:
-    """Write the hashes of all wheels the targets need into a lock file, for its versions. Raises FetchError."""
+    """Write the hashes of all wheels that the targets need into a lock file. Raises FetchError."""
     with open(lock, encoding="utf-8") as file:
         text = [line for line in file if line.startswith("#")]
     wanted = pins(lock)
@@ -94,11 +94,11 @@ def relock(lock: str, targets: Iterable[Target], pip: Sequence[str]) -> None:
 def _download(what: Sequence[str], target: Target, folder: str, pip: Sequence[str]) -> None:
     command = [*pip, "download", "--quiet", "--no-deps", ONLY_WHEELS, *target.options(), f"--dest={folder}", *what]
     if subprocess.call(command, stdout=subprocess.DEVNULL):
-        raise FetchError("pip could not fetch what is named above: is the package index within reach?")
+        raise FetchError("pip could not fetch what is named above: is the package index reachable?")
 
 
 def _hashes(folder: str) -> dict[str, str]:
-    """The wheels in a folder, SHA-256 to path."""
+    """Return the wheels in a folder: SHA-256 to path."""
     found = {}
     for path in glob.glob(os.path.join(glob.escape(folder), "*.whl")):
         with open(path, "rb") as file:
