@@ -1,4 +1,4 @@
-"""What of a Node object concerns addresses; any JSON may stand in any place of it."""
+"""The fields of a Node object that are used. Each may hold any JSON."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ if TYPE_CHECKING:
 
 
 POD_CIDRS = "spec.podCIDRs"
-# How a credential says which node's it is.
+# How the name of the Node was found in the credential, or by it.
 CERTIFICATE_NAME = "certificate CN"
 TOKEN_CLAIM = "token claim"
 REVIEW = "SelfSubjectReview"
 
 
 class Facts:
-    """What of a Node object concerns addresses, and how it was learnt.
+    """The fields of a Node object that are used, and how they were found.
 
     identified_by: how the Node was found to be this machine's. asked: when the server was queried (epoch seconds).
     wanted_field: the field that the query was for. files: the kubeconfig and the files that it names, each with its
@@ -59,17 +59,17 @@ class Facts:
         self.host_name = host_name
 
     def has(self, field: str) -> bool:
-        """Whether there is something in this field: POD_CIDRS, or the name of an annotation; "" for any."""
+        """Return whether the Node has this field: POD_CIDRS, or the name of an annotation; always true for ""."""
         return bool(self.pod_cidrs) if field == POD_CIDRS else not field or field in self.annotations
 
     def age(self) -> float:
-        """Seconds since the server was asked; infinite when the clock was set back."""
+        """Return the seconds since the query; infinite if the clock was set back."""
         age = time.time() - self.asked
         return age if age >= 0 else float("inf")
 
 
 def from_node(node: dict[str, Any], identified_by: str, asked: float) -> Facts:
-    """The facts in a Node object; what has not the type that the API promises counts as absent."""
+    """Return the facts in a Node object. A field of the wrong type counts as missing."""
     metadata, spec = member(node, "metadata"), member(node, "spec")
     cidrs = spec.get("podCIDRs")
     if not isinstance(cidrs, list) or not cidrs:
@@ -80,7 +80,7 @@ def from_node(node: dict[str, Any], identified_by: str, asked: float) -> Facts:
 
 
 def name_of(node: dict[str, Any]) -> str:
-    """The name of a Node object."""
+    """Return the name of a Node object."""
     return str(member(node, "metadata").get("name"))
 
 
@@ -100,6 +100,6 @@ def valid_machine_id(text: str) -> str:
 
 
 def member(parent: dict[str, Any], key: str) -> dict[str, Any]:
-    """The object under this key; an empty one when there is none."""
+    """Return the object under this key; an empty one if there is none."""
     value = parent.get(key)
     return value if isinstance(value, dict) else {}

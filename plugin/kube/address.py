@@ -1,4 +1,4 @@
-"""The server key of a kubeconfig, as an address that requests understands too."""
+"""Normalise the server address of a kubeconfig."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class BadAddress(ValueError):
 
 
 def normalised(server: str) -> str:
-    """SCHEME://HOST[:PORT][/PATH]: no user, query, fragment or slash at the end, the path cleaned. Raises BadAddress.
+    """Return SCHEME://HOST[:PORT][/PATH], without user, query, fragment and final slash. Raises BadAddress.
 
-    Brackets round an IPv4 address or a name, as Multus before 4.2.3 and Calico before 3.32 write them, go.
+    Brackets round an IPv4 address or a name are removed: Multus before 4.2.3 and Calico before 3.32 write them.
     """
     if any(character <= " " or character == "\x7f" for character in server):
         raise BadAddress("it contains a space or control character")
     scheme, found, rest = server.partition("://")
-    # kubectl takes HOST:PORT for http:// and then sends no credentials: never what is meant.
+    # kubectl reads HOST:PORT as http://, and then sends no credentials: nobody wants that.
     if not found:
         raise BadAddress("it does not begin with https://")
     if scheme.lower() not in ("http", "https"):
@@ -63,7 +63,7 @@ def _host_and_port(authority: str) -> str:
 
 
 def _clean(path: str) -> str:
-    """Without empty, . and .. segments, percent-encoding undone where it is not needed."""
+    """Return the path without empty, . and .. segments and without needless percent-encoding."""
     from urllib.parse import quote, unquote
 
     if re.search("%(?![0-9A-Fa-f]{2})", path):
@@ -78,5 +78,5 @@ def _clean(path: str) -> str:
 
 
 def host_port(host: str, port: str) -> str:
-    """The two as one, an IPv6 address in brackets."""
+    """Join host and port; an IPv6 address gets brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,4 +1,4 @@
-"""What the API server's answer means: a Node, a clear no, or nothing to rely on."""
+"""Interpret the answers of the API server: an object, a refusal, or an unusable answer."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ subjects:
 
 
 class Unauthorized(Refusal):
-    """The API server does not accept the credentials."""
+    """The API server refuses the credentials (401)."""
 
 
 class Expired(CniError):
-    """A list took so long that the server has forgotten its beginning."""
+    """The continue token of a list has expired (410)."""
 
 
 class Transient(Unreachable):
-    """No usable answer, but the next try may get one. retry_after: seconds the server asked to wait, if it did."""
+    """No usable answer, but a retry may get one. retry_after: the seconds in Retry-After, if any."""
 
     def __init__(self, msg: str, details: str = "", retry_after: float | None = None, *, late: bool = False) -> None:
         super().__init__(msg, details, late=late)
@@ -50,18 +50,18 @@ class Transient(Unreachable):
 
 
 def unusable(route: str, what: str, details: str = "") -> Unreachable:
-    """Something answered, but not as an API server does; asking again will not mend that."""
+    """Return the error for an answer that is not one of an API server; a retry would not help."""
     return Unreachable(f"{route}: {what}", details, PLUGIN_FAILURE)
 
 
 def too_slow(route: str) -> Transient:
-    """There was no whole answer in time."""
+    """Return the error for an answer that is missing or incomplete at the deadline."""
     details = "a firewall may drop packets, or the server is overloaded"
     return Transient(f"{route}: no answer in time", details, late=True)
 
 
 class Answer:
-    """An HTTP answer: status, headers (any case), body."""
+    """An HTTP response: status, headers (any case), body."""
 
     __slots__ = ("body", "headers", "status")
 
@@ -72,9 +72,9 @@ class Answer:
 
 
 def checked(answer: Answer, kind: str, name: str, route: str) -> dict[str, Any]:
-    """The object of this kind and name that the answer holds; without a name, a list. route: who answered.
+    """Return the object in the answer, of this kind and name; without a name, a list. route: the server, for messages.
 
-    Raises one of the errors above for a clear no, Transient when the server asks to come back, else Unreachable.
+    Raises one of the errors above for a refusal, Transient if a retry may help, else Unreachable.
     """
     if answer.status not in (200, 201):
         _refuse(answer, name, route)
@@ -128,7 +128,7 @@ def _refuse(answer: Answer, name: str, route: str) -> NoReturn:
 
 
 def _decoded(answer: Answer) -> dict[str, Any]:
-    """The JSON object in the body; empty when there is none."""
+    """Return the JSON object in the body; empty if there is none."""
     try:
         value = json.loads(answer.body)
     except (ValueError, RecursionError):
@@ -143,7 +143,7 @@ def _plain(text: object) -> str:
 
 
 def _host(location: str) -> str:
-    """Scheme and host of a URL: the rest may hold a token."""
+    """Return scheme and host of a URL: the rest may hold a token."""
     scheme, _, rest = _plain(location).partition("://")
     host = rest.partition("#")[0].partition("/")[0].partition("?")[0].rpartition("@")[2]
     return f"{scheme}://{host}" if host else "another path"
@@ -154,7 +154,7 @@ def _seconds(text: str | None) -> float | None:
 
 
 def _permission(says: str) -> str:
-    """What would permit that which the server says it forbids."""
+    """Return what to do about a 403 with this message."""
     if "only its own Node" in says:
         return (
             "a kubelet's credential may read its own Node and nothing else (node authorizer); see that nodeName, "

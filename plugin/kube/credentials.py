@@ -1,4 +1,4 @@
-"""Who we are to the API server: certificate, token, password or what an exec plugin hands out."""
+"""Read the credentials for the API server: a certificate, token, password, or the answer of an exec plugin."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _YEAR_10000 = 253402300800
 
 
 class Credentials:
-    """What to show the server.
+    """The credentials to send.
 
     kind: for messages: "client certificate", "token", "token file", "basic auth", "exec plugin NAME", "anonymous",
     or two of them with " and ". source: the file it came from. headers: at most Authorization.
-    certificate, key: PEM, b"" when there is none. expires: epoch seconds, where an exec plugin said so.
+    certificate, key: PEM, b"" if there is none. expires: epoch seconds, if an exec plugin gave them.
     """
 
     __slots__ = ("certificate", "expires", "headers", "key", "kind", "source")
@@ -42,21 +42,21 @@ class Credentials:
         self.expires: float | None = None
 
     def __repr__(self) -> str:
-        """Without the credential itself."""
+        """Leave out the credential itself."""
         return f"<Credentials {self.kind} from {self.source}>"
 
 
 def load(config: Kubeconfig, environ: Mapping[str, str], *, refresh: bool = False) -> Credentials:
-    """Read what the user entry names, or run its exec plugin. None at all for a http:// server. Secrets are registered.
+    """Read what the user entry names, or run its exec plugin; none for an http:// server. Register the secrets.
 
-    refresh: the server refused (401) what an exec plugin gave before: run it again.
-    Files half-written are read again for up to a second.
-    Raises CniError, and Unreachable when an exec plugin fails or takes too long.
+    refresh: run an exec plugin again, because the server refused (401) its last answer.
+    Half-written files are read again for up to a second.
+    Raises CniError, and Unreachable if an exec plugin fails or takes too long.
     """
     if config.server.startswith("http://"):
         return Credentials("anonymous", config.path)
     user = config.user
-    # As in client-go, what is written down goes before exec; a token file does so even when it is empty.
+    # As in client-go, static credentials take precedence over exec, even an empty token file.
     named = ("token", "tokenFile", "username", "client-certificate", "client-certificate-data")
     if "exec" in user and not any(user.get(key) for key in named):
         found = _from_plugin(config, environ, refresh)
@@ -111,7 +111,7 @@ def _authorize(credentials: Credentials, value: str) -> None:
 
 
 def _pair(config: Kubeconfig) -> tuple[bytes, bytes]:
-    """Certificate and key; from one look at the file if it is the same, which the kubelet may replace at any time."""
+    """Return certificate and key. One file is read once: the kubelet may replace it at any time."""
     user, name = config.user, config.user_name
     cert_path, key_path = user.get("client-certificate"), user.get("client-key")
     certificate: bytes = user.get("client-certificate-data", b"")
@@ -157,7 +157,7 @@ def _has_expired(pem: bytes) -> bool:
 
 
 def _token(config: Kubeconfig) -> tuple[str, str]:
-    """Its kind and the token. A file that can be read and is not empty goes before the inline token."""
+    """Return the kind of the token, and the token. A readable, non-empty file precedes the inline token."""
     inline: str = config.user.get("token", "")
     path: str = config.user.get("tokenFile", "")
     if not path:
@@ -177,7 +177,7 @@ def _token(config: Kubeconfig) -> tuple[str, str]:
 
 
 def node_name(credentials: Credentials) -> tuple[str, str] | None:
-    """(CERTIFICATE_NAME or TOKEN_CLAIM, the node's name), when the credential is a node's own. Never raises."""
+    """Return (CERTIFICATE_NAME or TOKEN_CLAIM, name of the node) if the credential names its node. Never raises."""
     if name := _certificate_node(credentials.certificate):
         return CERTIFICATE_NAME, name
     # https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/#schema-for-service-account-private-claims
@@ -220,7 +220,7 @@ def pod(credentials: Credentials) -> str:
 
 
 def expiry(credentials: Credentials) -> float | None:
-    """When the credential ends, in seconds since the epoch, where it says so. Never raises."""
+    """Return when the credential expires, in seconds since the epoch; None if it does not say. Never raises."""
     ends = [credentials.expires, _claims(credentials).get("exp")]
     try:
         ends.append(der.not_after(credentials.certificate))
@@ -231,7 +231,7 @@ def expiry(credentials: Credentials) -> float | None:
 
 
 def _claims(credentials: Credentials) -> dict[str, object]:
-    """The payload of a JSON web token, {} for any other. Unverified: it is our own, and the server judges it."""
+    """Return the claims of a JSON web token, {} for any other token. They are not verified: the server does that."""
     token = credentials.headers.get("Authorization", "").partition("Bearer ")[2]
     parts = token.split(".")
     try:

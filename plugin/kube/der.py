@@ -1,4 +1,4 @@
-"""The little that must be known of a certificate: whose it is, and until when."""
+"""Read the subject and the end of validity of an X.509 certificate."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _VALIDITY, _SUBJECT = 3, 4  # in a TBSCertificate without its version
 
 
 def pem_block(pem: bytes, label: str) -> bytes:
-    """The base64 in the first whole block of this label, or of one that ends in " PRIVATE KEY". b"" without one."""
+    """Return the base64 of the first whole block with this label, or one that ends in " PRIVATE KEY"; b"" if none."""
     for part in pem.split(b"-----BEGIN ")[1:]:
         found, _, rest = part.partition(b"-----")
         body, ended, _ = rest.partition(b"-----END " + found + b"-----")
@@ -27,7 +27,7 @@ def pem_block(pem: bytes, label: str) -> bytes:
 
 
 def subject(pem: bytes) -> tuple[str, list[str]]:
-    """Common name and organisations of the first certificate. Raises ValueError."""
+    """Return the common name and the organisations of the first certificate. Raises ValueError."""
     common_name, organisations = "", []
     for _, names in _walk(_field(pem, _SUBJECT)):
         for _, pair in _walk(names):
@@ -40,7 +40,7 @@ def subject(pem: bytes) -> tuple[str, list[str]]:
 
 
 def not_after(pem: bytes) -> float:
-    """When the first certificate ends, in seconds since the epoch. Raises ValueError."""
+    """Return when the first certificate expires, in seconds since the epoch. Raises ValueError."""
     import calendar
 
     _, (kind, value) = _walk(_field(pem, _VALIDITY))
@@ -64,7 +64,7 @@ def _field(pem: bytes, index: int) -> bytes:
 
 
 def _walk(der: bytes) -> Iterator[tuple[int, bytes]]:
-    """Tag and content of each value in turn. Raises ValueError."""
+    """Yield the tag and the content of each value. Raises ValueError."""
     at = 0
     while at < len(der):
         if at + 2 > len(der):

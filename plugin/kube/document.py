@@ -1,4 +1,4 @@
-"""The first document of a JSON or YAML text, as kubectl reads it."""
+"""Decode the first document of a JSON or YAML text, as kubectl does."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ class _Pattern:
 
 
 class Undecodable(ValueError):
-    """Neither JSON nor YAML. The text says where, and never quotes: the line may hold a secret."""
+    """The text is neither JSON nor YAML. The message says where, and never quotes: the line may hold a secret."""
 
 
 def decode(data: bytes) -> object:
     """Return dicts with string keys, lists, strings, booleans and None; from JSON numbers too. None if empty.
 
-    Of a key given twice the last counts. Aliases share one object; none contains itself. Raises Undecodable.
+    The last of several equal keys counts. Aliases share one object; none contains itself. Raises Undecodable.
     """
     try:
         text = data.decode("utf-8-sig")
@@ -117,7 +117,7 @@ def _bad(line: int, column: int) -> Undecodable:
 
 
 class _Builder:
-    """Values from the composer's nodes, each built once however many aliases name it."""
+    """Build values from the composer's nodes, each one once, whatever the number of its aliases."""
 
     def __init__(self) -> None:
         self.built: dict[int, object] = {}
@@ -142,7 +142,7 @@ class _Builder:
         return _scalar(node)
 
     def _mapping(self, node: Any) -> dict[str, object]:
-        """A key of the mapping itself counts for more than a merged one, wherever it stands."""
+        """Return a mapping. Its own keys take precedence over merged ones, wherever they are."""
         merged: dict[str, object] = {}
         own: dict[str, object] = {}
         for key, value in node.value:

@@ -1,4 +1,4 @@
-"""Exec credential plugins: programs that print a token or a certificate.
+"""Run exec credential plugins: programs that print a token or a certificate.
 
 https://kubernetes.io/docs/reference/access-authn-authz/authentication/#client-go-credential-plugins
 """
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     from plugin.kube.kubeconfig import Kubeconfig
 
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # where containerd was started without one
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # if the runtime has none
 _SECONDS = 10.0  # for one run; the deadline over everything may leave less
-_SHARE = 0.9  # of what is left until then: some must remain to say what took so long
+_SHARE = 0.9  # of the time left: the rest is for the error message
 _KIND = "ExecCredential"
 _EXTENSION = "client.authentication.k8s.io/exec"
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])")  # ECMA-48
@@ -40,7 +40,7 @@ _answers: dict[str, Answer] = {}
 
 
 class Answer:
-    """What a plugin handed out: token, or certificate and key (PEM), or all. expires: epoch seconds, None if unsaid."""
+    """What a plugin printed: token, certificate and key (PEM), or all. expires: epoch seconds or None."""
 
     __slots__ = ("certificate", "expires", "key", "token")
 
@@ -52,10 +52,10 @@ class Answer:
 
 
 def ask(config: Kubeconfig, environ: Mapping[str, str], refresh: bool = False) -> Answer:
-    """Run the plugin of the user entry, unless this process did and the answer has not expired; refresh runs it anyway.
+    """Run the plugin of the user entry, unless this process has an answer that has not expired; refresh: run it anyway.
 
-    Raises Unreachable when it fails or takes too long, CniError when it is missing or answers wrongly. What it printed
-    never gets into a message.
+    Raises Unreachable if it fails or takes too long, CniError if it is missing or its answer is wrong. No message shows
+    what it printed.
     """
     plugin: dict[str, Any] = config.user["exec"]
     if plugin.get("interactiveMode") == "Always":
@@ -127,7 +127,7 @@ def _read(file: int) -> bytes:
 
 
 def _found(command: str, path: str) -> str:
-    """Where the command is, "" if nowhere. The current directory is never searched."""
+    """Return the path of the command, "" if there is none. The current directory is never searched."""
     if "/" in command:
         return command if os.path.exists(command) else ""
     for directory in path.split(":"):
@@ -176,7 +176,7 @@ def _text(status: dict[str, object], name: str, config: Kubeconfig) -> str:
 
 
 def _epoch(text: object) -> float | None:
-    """An RFC 3339 time in seconds since the epoch; None for anything else."""
+    """Return an RFC 3339 time in seconds since the epoch; None for anything else."""
     import calendar
 
     match = _RFC_3339.fullmatch(text) if isinstance(text, str) else None
@@ -190,7 +190,7 @@ def _epoch(text: object) -> float | None:
 
 
 def clean(text: str) -> str:
-    """Fit for a message: one line, without escape sequences and control characters."""
+    """Return the text as one line, without escape sequences and control characters."""
     text = _CONTROL.sub(" ", _ESCAPES.sub("", text))
     return " ".join(text.split())[:_LONGEST]
 
@@ -207,7 +207,7 @@ def _refused(msg: str, config: Kubeconfig) -> CniError:
 
 
 def _failed(msg: str, config: Kubeconfig) -> Unreachable:
-    return Unreachable(f"getting credentials: {msg}", f"{_where(config)}; its own messages are on stderr")
+    return Unreachable(f"getting credentials: {msg}", f"{_where(config)}; see its messages on stderr")
 
 
 def _where(config: Kubeconfig) -> str:

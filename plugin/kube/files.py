@@ -1,4 +1,4 @@
-"""Read files that something else may be writing at this moment."""
+"""Read files that another program may be writing at this moment."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-# Calico, whereabouts and k3s write in place: for a moment a file is empty, cut or gone.
-PATIENCE = 1.0  # seconds until what is wrong with a file is taken for its lasting state
+# Calico, whereabouts and k3s write in place: for a moment a file is empty, cut off or missing.
+PATIENCE = 1.0  # seconds for which a faulty file is read again
 _STEP = 0.1
 _SECRET = ("client-key", "tokenFile")
 _LONGEST_NAME = 64  # characters
@@ -28,14 +28,14 @@ signatures: dict[str, str] = {}
 
 
 class Unsettled(CniError):
-    """A file is wrong in a way that a file being written is: another look may find it right."""
+    """A file has a fault that a half-written file has. Reading it again may succeed."""
 
     def __init__(self, msg: str, details: str = "", code: int = INVALID_CONFIG) -> None:
         super().__init__(code, msg, details)
 
 
 def settled(attempt: Callable[[], T]) -> T:
-    """Return what attempt() does, again and again for up to PATIENCE while that raises Unsettled."""
+    """Call attempt() until it does not raise Unsettled, for up to PATIENCE; return its result."""
     ends = time.monotonic() + min(PATIENCE, deadline.left() / 2)
     while True:
         try:
@@ -64,12 +64,12 @@ def read(path: str) -> bytes:
 
 
 def failed(path: str, error: OSError | ValueError) -> str:
-    """Why read() raised that, in the words of client-go."""
+    """Return why read() raised this error, in the words of client-go."""
     return f"open {path}: {os.strerror(error.errno).lower() if isinstance(error, OSError) and error.errno else error}"
 
 
 def referenced(path: str, key: str, name: str) -> bytes:
-    """Read a file that this key of the entry with this name names. Raises CniError."""
+    """Read a file that a kubeconfig names. key: the key with the path; name: its entry. Raises CniError."""
     try:
         return read(path)
     except FileNotFoundError as error:
@@ -87,6 +87,6 @@ def _unable(path: str, key: str, name: str, error: OSError | ValueError) -> str:
 
 
 def _is_path(path: str) -> bool:
-    """Whether this can have been meant as a path: a token or a key in the wrong place must not be repeated."""
+    """Return whether this looks like a path. A token or key in the wrong place must not be shown."""
     directory, _, name = path.rpartition("/")
     return len(name) <= _LONGEST_NAME and os.path.isdir(directory or "/")

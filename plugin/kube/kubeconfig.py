@@ -24,8 +24,8 @@ _CORRECT = "correct the file; kubectl --kubeconfig FILE config view shows what i
 class Kubeconfig:
     """What one kubeconfig selects: a server, how to trust it, and the entry that says who we are.
 
-    files: the files read, in order. path: the one the user entry came from, for messages.
-    why: the reason these files were taken: "ipam.kubeconfig", "$KUBECONFIG", "the kubelet's own", ...
+    files: the files read, in order. path: the file with the user entry, for messages.
+    why: the reason for these files: "ipam.kubeconfig", "$KUBECONFIG", "the kubelet's own", ...
     server: https://HOST[:PORT][/PREFIX] (or http), fit for requests: no userinfo, query or trailing slash.
     passed_over: the places looked at before, and what is there instead.
     ca: PEM; b"" means the system's roots. impersonate: headers, a name may come more than once.
@@ -67,7 +67,7 @@ class Kubeconfig:
         self.passed_over: list[str] = []
 
     def __repr__(self) -> str:
-        """Without what may be secret: the user entry and the proxy's URL."""
+        """Leave out what may be secret: the user entry and the proxy's URL."""
         return f"<Kubeconfig {self.path} context {self.context!r} user {self.user_name!r} server {self.server}>"
 
 
@@ -81,7 +81,7 @@ def find(
     """Find and read the kubeconfig. explicit: a path from the configuration (label: which key), "" for none.
 
     search: the function of places.py that names the files; by default places.search. cache: see kubelet.kubeconfig().
-    Files half-written are read again for up to a second. Raises CniError; no message holds a secret.
+    Half-written files are read again for up to a second. Raises CniError; no message holds a secret.
     """
 
     def attempt() -> Kubeconfig:
@@ -137,7 +137,7 @@ def _in_cluster(paths: list[str], environ: Mapping[str, str]) -> Kubeconfig:
 
 
 def _merged(paths: list[str], why: str, known: Mapping[str, schema.Entries]) -> Kubeconfig:
-    """Of each entry and of current-context the first counts, as in client-go's loading rules."""
+    """Merge files as client-go does: the first entry of a name counts, and the first current-context."""
     loaded = {path: known.get(path) or _load(path) for path in paths}
     current = next(filter(None, (entries.current for entries in loaded.values())), "")
     _, context = _first({path: entries.contexts for path, entries in loaded.items()}, current)
@@ -156,7 +156,7 @@ def _merged(paths: list[str], why: str, known: Mapping[str, schema.Entries]) -> 
 
 
 def _first(maps: dict[str, dict[str, dict[str, Any]]], name: str) -> tuple[str, dict[str, Any] | None]:
-    """The entry of this name, with the file it came from."""
+    """Return the file that has the first entry of this name, and the entry."""
     return next(((path, entries[name]) for path, entries in maps.items() if name in entries), ("", None))
 
 
@@ -177,7 +177,7 @@ def _load(path: str) -> schema.Entries:
 
 
 def _checked(config: Kubeconfig) -> Kubeconfig:
-    """Check the two entries together, and fill in what takes work."""
+    """Check the two entries, and fill in what is derived from them."""
     faults = rules.user_faults(config.user_name, config.user)
     faults += rules.cluster_faults(config.cluster_name, config.cluster)
     hint = _CORRECT
@@ -202,7 +202,7 @@ def _authorities(config: Kubeconfig) -> bytes:
     pem: bytes = config.cluster.get("certificate-authority-data", b"")
     if path:
         pem = files.referenced(path, "certificate-authority", config.cluster_name)
-    # An empty file as well, which to client-go means the system's roots: public CAs must not vouch by accident.
+    # Also for an empty file: client-go then uses the system's trust store, so that public CAs are trusted by accident.
     if (path or pem) and not der.pem_block(pem, "CERTIFICATE"):
         what = "unable to load root certificates: unable to parse bytes as PEM block"
         raise _unusable(config.files, what, f"see certificate-authority{' ' + path if path else '-data'}")

@@ -1,4 +1,4 @@
-"""Which kubeconfig: the places looked at, in order, and why one was taken."""
+"""Find the kubeconfig: the places to look at, in order, and the reason why one was chosen."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from plugin.cache import Cache
 
-# Put before each of the places below; tests have a directory of their own.
+# A prefix for each of the places below, for tests.
 ROOT = ""
 # The kubelet's credential needs no RBAC, is rotated, and may read its own Node only. Where distributions put it, and
 # what says so; kube-bench is github.com/aquasecurity/kube-bench, cfg/config.yaml.
@@ -106,7 +106,7 @@ def search_as_kubectl(
 
 
 def _service_account(environ: Mapping[str, str]) -> tuple[list[str], str]:
-    """The files of a pod's service account, and why they cannot be used, or "".
+    """Return the files of a pod's service account, and why they cannot be used, or "".
 
     Both are needed, files and variables: thick Multus has the variables without the files.
     """
@@ -118,7 +118,7 @@ def _service_account(environ: Mapping[str, str]) -> tuple[list[str], str]:
 
 
 def _listed(environ: Mapping[str, str]) -> list[str]:
-    """What there is of the list in $KUBECONFIG. If it is set, nothing else will do."""
+    """Return the files of the list in $KUBECONFIG that exist. Raises CniError if it is set and none does."""
     listed = list(dict.fromkeys(filter(None, environ.get("KUBECONFIG", "").split(":"))))
     there = [path for path in listed if state(path) != MISSING]
     if listed and not there:
@@ -140,7 +140,7 @@ def _single_files(environ: Mapping[str, str], running: str) -> list[tuple[str, s
 
 
 def _home() -> str:
-    """The home directory where there is no $HOME: systemd sets none for containerd."""
+    """Return the home directory if $HOME is not set: systemd does not set it for containerd."""
     import pwd
 
     try:

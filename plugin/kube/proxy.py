@@ -1,4 +1,4 @@
-"""Which proxy a request goes through, by the rules of client-go: proxy-url, else the environment as Go reads it."""
+"""Choose the proxy for a request as client-go does: proxy-url, else the environment variables as Go reads them."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _MAPPED = bytes(10) + b"\xff\xff"  # ::ffff:0:0/96, IPv4 inside IPv6
 
 
 def choose(url: str, proxy_url: str, environ: Mapping[str, str]) -> tuple[str, str]:
-    """The proxy's URL and where it was named: a kubeconfig key or a variable. ("", "") for a direct connection.
+    """Return the proxy's URL and its origin, a kubeconfig key or a variable; ("", "") for a direct connection.
 
-    The kubeconfig's proxy_url holds for every host; what the environment says, not for loopback addresses and what
-    NO_PROXY lists (golang.org/x/net/http/httpproxy). Raises CniError for a proxy that cannot be used.
+    The kubeconfig's proxy_url applies to every host. The variables do not apply to loopback addresses and to hosts in
+    NO_PROXY (golang.org/x/net/http/httpproxy). Raises CniError for a proxy that cannot be used.
     """
     if proxy_url:
         return _checked(proxy_url, "proxy-url"), "proxy-url"
@@ -36,7 +36,7 @@ def choose(url: str, proxy_url: str, environ: Mapping[str, str]) -> tuple[str, s
 
 
 def shown(proxy: str) -> str:
-    """The proxy's URL without user and password, for messages."""
+    """Return the proxy's URL without user and password, for messages."""
     parts = urlsplit(proxy)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
@@ -79,7 +79,7 @@ def _applies(target: SplitResult, no_proxy: str) -> bool:
 
 
 def _listed(entry: str, host: str, port: str, address: bytes) -> bool:
-    """Whether one entry of NO_PROXY names this host: *, CIDR, address or domain, the last two with or without port."""
+    """Return whether an entry of NO_PROXY matches: *, a CIDR, or an address or domain with or without a port."""
     if entry == "*":
         return True
     network, slash, length = entry.partition("/")
@@ -96,7 +96,7 @@ def _listed(entry: str, host: str, port: str, address: bytes) -> bool:
 
 
 def _split_port(entry: str) -> tuple[str, str]:
-    """host:port or [address]:port in two; anything else is a host, an address in brackets alone none that matches."""
+    """Split host:port or [address]:port. Anything else is a host; an address in brackets alone matches nothing."""
     name, colon, port = entry.rpartition(":")
     if colon and name.startswith("[") and name.endswith("]"):
         return name[1:-1], port
@@ -104,7 +104,7 @@ def _split_port(entry: str) -> tuple[str, str]:
 
 
 def _packed(text: str) -> bytes:
-    """An IP address as 4 or 16 bytes; b"" for anything else."""
+    """Return an IP address as 4 or 16 bytes; b"" for anything else."""
     try:
         packed = socket.inet_pton(socket.AF_INET6 if ":" in text else socket.AF_INET, text)
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""What client-go demands of the entries a context selects, in its order and words."""
+"""Validate the entries that a context selects, as client-go does, in its order and words."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ EXEC_VERSIONS = ("client.authentication.k8s.io/v1", "client.authentication.k8s.i
 
 
 def user_faults(name: str, user: dict[str, Any]) -> list[str]:
-    """client-go's validateAuthInfo (tools/clientcmd/validation.go) and what its transport refuses later."""
+    """Return what client-go's validateAuthInfo (tools/clientcmd/validation.go) and its transport would refuse."""
     faults = _certificate_faults(name, user)
     if "exec" in user:
         faults += _exec_faults(name, user)
@@ -33,7 +33,7 @@ def user_faults(name: str, user: dict[str, Any]) -> list[str]:
 
 
 def _certificate_faults(name: str, user: dict[str, Any]) -> list[str]:
-    """Without a certificate a key does not count."""
+    """Return the faults of certificate and key. A key without a certificate is ignored."""
     faults: list[str] = []
     cert_file, cert_data = user.get("client-certificate"), user.get("client-certificate-data")
     key_file, key_data = user.get("client-key"), user.get("client-key-data")
@@ -71,7 +71,7 @@ def _exec_faults(name: str, user: dict[str, Any]) -> list[str]:
 
 
 def cluster_faults(name: str, cluster: dict[str, Any]) -> list[str]:
-    """client-go's validateClusterInfo; whether server is an address at all is another question."""
+    """Return what client-go's validateClusterInfo would refuse; the address of the server is checked elsewhere."""
     faults = []
     if not cluster.get("server"):
         faults.append(f'no server found for cluster "{name}"')
@@ -89,7 +89,7 @@ def cluster_faults(name: str, cluster: dict[str, Any]) -> list[str]:
 
 
 def _proxy_faults(name: str, url: str) -> list[str]:
-    """The URL itself is not shown: proxies have passwords."""
+    """Return the faults of a proxy's URL. The URL is not shown: it may hold a password."""
     scheme, found, rest = url.partition("://")
     if not found or not rest or any(character <= " " for character in url):
         return [f"invalid 'proxy-url' for cluster \"{name}\": could not parse"]
@@ -101,14 +101,14 @@ def _proxy_faults(name: str, url: str) -> list[str]:
 
 
 def header_value(name: str, text: str) -> str:
-    """The text as net/http sends it in this header: trimmed. Raises ValueError, without the text: it may be a token."""
+    """Return the trimmed text, as net/http sends it. Raises ValueError, without the text: it may be a token."""
     if _NO_HEADER.search(text):
         raise ValueError(f'net/http: invalid header field value for "{name}"')
     return text.strip(" \t")
 
 
 def impersonation(user: dict[str, Any]) -> list[tuple[str, str]]:
-    """The headers that ask to act as someone else, in client-go's order. Raises ValueError.
+    """Return the impersonation headers, in client-go's order. Raises ValueError.
 
     https://kubernetes.io/docs/reference/access-authn-authz/authentication/#user-impersonation
     """
@@ -124,7 +124,7 @@ def impersonation(user: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _header_key(key: str) -> str:
-    """Bytes that no header name may have, and %, as %XX."""
+    """Return the key with % and all bytes that a header name must not have as %XX."""
     return "".join(
         character if _NAME_CHARACTER.fullmatch(character) else "".join(f"%{byte:02X}" for byte in character.encode())
         for character in key

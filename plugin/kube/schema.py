@@ -1,4 +1,4 @@
-"""The types of a kubeconfig's keys, checked as strictly as client-go's decoder does."""
+"""Check the types of a kubeconfig's keys as strictly as client-go's decoder."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ _NAMED = {"clusters": "cluster", "users": "user", "contexts": "context"}
 
 
 class Invalid(ValueError):
-    """The text names the key and the types, never the value."""
+    """A key has a value of the wrong type. The message names the key and the types, never the value."""
 
 
 class OtherKind(Invalid):
@@ -70,10 +70,10 @@ class OtherKind(Invalid):
 
 
 class Entries:
-    """What one kubeconfig holds: clusters, users and contexts by name."""
+    """The clusters, users and contexts of one kubeconfig, by name. is_empty: it has no key of a kubeconfig."""
 
     def __init__(self, document: object, directory: str) -> None:
-        """Relative paths are taken from the directory (symbolic links in it are not resolved). Raises Invalid."""
+        """Make relative paths absolute, from this directory; its symbolic links are not resolved. Raises Invalid."""
         if document is not None and not isinstance(document, dict):
             raise OtherKind(str(_mismatch(document, "", "object")))
         config = {} if document is None else _checked(document, _CONFIG, "", directory)
@@ -100,7 +100,7 @@ def _by_name(config: dict[str, list[dict[str, object]]], key: str) -> dict[str, 
 
 
 def _checked(value: object, spec: Spec, where: str, directory: str) -> object:
-    """The value with nulls and unknown keys gone, paths made absolute and base64 decoded."""
+    """Return the value without nulls and unknown keys, with absolute paths and decoded base64."""
     if isinstance(spec, str):
         return _scalar(value, spec, where, directory)
     if isinstance(spec, list):
@@ -140,7 +140,7 @@ def _scalar(value: object, spec: str, where: str, directory: str) -> object:
 
 
 def _check_text(value: str, where: str) -> None:
-    """Neither a path, an environment variable nor a header can hold these."""
+    """Raise Invalid for characters that no path, environment variable or header can have."""
     try:
         value.encode()
     except UnicodeEncodeError:

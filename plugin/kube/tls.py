@@ -1,4 +1,4 @@
-"""The TLS context: whom the kubeconfig trusts and nobody else, our own certificate, keys in memory only."""
+"""Make the TLS context: only the kubeconfig's CA is trusted, and keys stay in memory."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from plugin.kube.credentials import Credentials
     from plugin.kube.kubeconfig import Kubeconfig
 
-# Trust a leaf or an intermediate that the kubeconfig names, as Go does; ssl has the name since 3.10.
+# Accept a leaf or intermediate certificate as a trust anchor, as Go does; ssl has the name since 3.10.
 _PARTIAL_CHAIN = 0x80000
 _NOEXEC_SEAL = 8  # MFD_NOEXEC_SEAL, memfd_create(2): wanted where vm.memfd_noexec is 2, unknown before Linux 6.3
-NAMES_SECONDS = 2.0  # to ask a server once more which names it has
+NAMES_SECONDS = 2.0  # for the second connection that reads the names in a certificate
 _MEMORY_DIRECTORIES = ("/run", "/dev/shm")
 
 
 def context(config: Kubeconfig, credentials: Credentials) -> ssl.SSLContext:
-    """The context for this server and user. Raises CniError when a certificate or key cannot be used."""
+    """Return the context for this server and user. Raises CniError if a certificate or key cannot be used."""
     made = _trusting(config)
     if credentials.certificate:
         _present(made, credentials, f"user {config.user_name!r} of {config.path}")
@@ -34,9 +34,9 @@ def context(config: Kubeconfig, credentials: Credentials) -> ssl.SSLContext:
 
 
 def proxy_context(config: Kubeconfig) -> ssl.SSLContext:
-    """The context for an https:// proxy: client-go trusts the cluster's authority there too, we the system's as well.
+    """Return the context for an https:// proxy: the cluster's CA is trusted, as in client-go, and the system's.
 
-    It shows no certificate: that is for the API server.
+    It has no client certificate: that is for the API server.
     """
     made = _trusting(config)
     made.load_default_certs()
@@ -44,10 +44,10 @@ def proxy_context(config: Kubeconfig) -> ssl.SSLContext:
 
 
 def bare() -> ssl.SSLContext:
-    """A context that verifies certificates and names (subject alternative ones only), and trusts nobody yet.
+    """Return a context that verifies certificates and subject alternative names, without any CA.
 
-    Not create_default_context(): since Python 3.13 that refuses authorities without key identifiers, which Go
-    accepts and clusters have.
+    Not create_default_context(): since Python 3.13 it refuses CAs without key identifiers, which Go accepts and
+    clusters have. Raises Unreachable if OpenSSL's configuration makes TLS impossible.
     """
     try:
         made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -70,9 +70,9 @@ def _no_tls(why: str) -> Unreachable:
 
 
 def names(made: ssl.SSLContext, address: tuple[str, int], server_name: str) -> list[str]:
-    """Which names the certificate of this server has, everything else about it being right; [] when that fails.
+    """Return the names in the certificate of this server; [] if it is not valid otherwise, or no answer comes.
 
-    The context is of no use for anything else afterwards: it accepts any name.
+    The context must not be used afterwards: it accepts any name.
     """
     made.check_hostname = False
     try:
@@ -85,7 +85,7 @@ def names(made: ssl.SSLContext, address: tuple[str, int], server_name: str) -> l
 
 
 def blocks(pem: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Each PEM block with its label, as it stands there, whatever is around them (RFC 7468)."""
+    """Yield each PEM block with its label; text around the blocks is ignored (RFC 7468)."""
     for part in pem.split(b"-----BEGIN ")[1:]:
         label, dashes, rest = part.partition(b"-----")
         end = b"-----END " + label + b"-----"
@@ -107,7 +107,7 @@ def _trusting(config: Kubeconfig) -> ssl.SSLContext:
 
 
 def _trust(made: ssl.SSLContext, config: Kubeconfig) -> None:
-    """Trust each certificate that can be read; Go skips the others too."""
+    """Trust each certificate that can be parsed, and skip the others, as Go does."""
     loaded = False
     for block in _certificates(config.ca):
         try:
@@ -128,7 +128,7 @@ def _certificates(pem: bytes) -> list[bytes]:
 
 
 def _present(made: ssl.SSLContext, credentials: Credentials, whose: str) -> None:
-    """Show this certificate when the server asks for one."""
+    """Use this client certificate. Raises CniError."""
     chain = b"".join(_certificates(credentials.certificate))
     key = next((block for label, block in blocks(credentials.key) if label.endswith(b"PRIVATE KEY")), b"")
     if not chain or not key:
@@ -150,7 +150,7 @@ def _present(made: ssl.SSLContext, credentials: Credentials, whose: str) -> None
 
 
 def _load(made: ssl.SSLContext, pem: bytes, refuse: Callable[[], str]) -> None:
-    """load_cert_chain() with the PEM itself, which Python cannot: it takes a path, so make one that is only memory."""
+    """Call load_cert_chain() with PEM data: it accepts only a path, so give it a file in memory."""
     file = _memory()
     if file < 0:
         _load_from_directory(made, pem, refuse)
@@ -172,7 +172,7 @@ def _memory() -> int:
 
 
 def _load_from_directory(made: ssl.SSLContext, pem: bytes, refuse: Callable[[], str]) -> None:
-    """Without memfd (a seccomp filter): a file in a memory file system, for as long as reading it takes."""
+    """Use a short-lived file in a memory file system, if there is no memfd (a seccomp filter)."""
     directory = next((each for each in _MEMORY_DIRECTORIES if os.access(each, os.W_OK)), _MEMORY_DIRECTORIES[0])
     path = f"{directory}/.node-ipam.{os.getpid()}"
     try:

@@ -177,3 +177,15 @@ def test_paths_for_host_local(kind: str, key: str, built: Built, kubeconfig: Kub
     assert f"{key} {value} is " in answer.document()["msg"]
     assert built.node.next.commands() == []
     assert built.runtime().run("DEL", config, Pod("a"), **environ).status == 0
+
+
+def test_working_directory_that_was_removed(built: Built, tmp_path: Path) -> None:
+    """A relative nextipam starts at the working directory; if that is gone, the error says so."""
+    (tmp_path / "gone").mkdir()
+    conf = tmp_path / "nacfg"
+    conf.write_text(json.dumps({"nextipam": "./next"}))
+    config = {"cniVersion": "1.0.0", "name": "n", "ipam": {"type": "node-annotation", "annotation": "a"}}
+    script = f'cd {tmp_path}/gone && rmdir {tmp_path}/gone && exec "$@"'
+    answer = built.runtime("sh", "-c", script, "sh").run("ADD", config, Pod("a"), NODE_ANNOTATION_CFG=str(conf))
+    assert answer.document()["msg"] == "nextipam ./next is missing"
+    assert "which was removed" in answer.document()["details"]
