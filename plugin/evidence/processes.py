@@ -56,20 +56,23 @@ class Processes:
         self._by_word: dict[bytes, list[Process]] = {}
         self._in_namespace: dict[int, Process] = {}  # one for each
         self._addresses: dict[bytes, Process] | None = None
-        is_node = has_crio = is_hidden = False
+        programs = set()
+        count = hidden = 0
         for process in self._scan():
-            is_on_node = process.namespace in (0, self.own)
+            count += 1
             # A process whose namespace this user cannot see may be in any; process 1 is in the machine's own.
-            is_hidden = is_hidden or (process.namespace == 0 and process.pid != 1)
-            is_node = is_node or (is_on_node and process.name in _NODE_PROGRAMS)
-            if is_on_node and process.name in _RUNTIMES:
-                self.runtimes.append(process.pid)
-                has_crio = has_crio or process.name == _CRIO
+            hidden += process.namespace == 0 and process.pid != 1
+            if process.namespace in (0, self.own):
+                programs.add(process.name)
+                if process.name in _RUNTIMES:
+                    self.runtimes.append(process.pid)
             for word in set(_WORD.findall(process.text)):
                 self._by_word.setdefault(word, []).append(process)
             self._in_namespace.setdefault(process.namespace, process)
-        self.has_pauses = bool(self.runtimes) and not has_crio and not is_hidden
-        self.trouble = self.trouble or _blindness(is_node)
+        self.has_pauses = bool(self.runtimes) and _CRIO not in programs and not hidden
+        if hidden > count / 2:
+            self.trouble = f"{namespaces.PROC} does not show the namespaces of processes to this user; run this as root"
+        self.trouble = self.trouble or _blindness(bool(programs & _NODE_PROGRAMS))
 
     def naming(self, container: str) -> list[Process]:
         """Return the processes that name this container."""

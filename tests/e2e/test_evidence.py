@@ -242,3 +242,22 @@ def test_namespace_left_behind(tmp_path: Path) -> None:
     (released,) = json.loads(after.stdout)["leases"]
     assert released["evidence"].startswith(f"network namespace {FORGOTTEN} was left behind: ")
     assert os.listdir(tmp_path / "data" / NETWORK) == ["lock"]
+
+
+@pytest.mark.parametrize(
+    ("prefix", "reason"),
+    [
+        (("unshare", "--pid", "--mount-proc", "--fork"), "the processes of a container, not those of the machine"),
+        (("setpriv", "--bounding-set=-sys_ptrace", "--inh-caps=-sys_ptrace"), "the namespaces of processes"),
+    ],
+)
+def test_gc_in_a_container(tmp_path: Path, prefix: tuple[str, ...], reason: str) -> None:
+    """gc that cannot see the machine's processes, or their namespaces, releases nothing."""
+    netns.require()
+    call = command(Pod("inside"), tmp_path / "data", tmp_path / "results")
+    add_result(tmp_path / "results", Pod("inside").container, "/run/netns/cni-gone")
+
+    document = run(call._replace(argv=(*prefix, *call.argv))).document()
+
+    assert document["leases"] == []
+    assert [reason in each["evidence"] for each in document["kept"]] == [True]

@@ -82,11 +82,11 @@ def _dead(found: Sequence[Found], usages: Sequence[Usage]) -> set[str]:
 def doubt(one: Usage, evidence: Evidence) -> CniError:
     """Return an error about the leases that are kept in doubt."""
     count = one.count(stores.UNKNOWN) - sum(not lease.is_readable for lease in one.leases)
-    details = "they are kept; if the runtime keeps its results in another directory, name it: --results-dir"
+    details = "they are kept"
+    if one.doubt != evidence.hidden:
+        details += "; if the runtime keeps its results in another directory, name it: --results-dir"
     if one.doubt == verdict.FOREIGN:
         details += "; if all containers of the network are gone, name the network: gc NETWORK"
-    elif not evidence.trouble:
-        details += "; after the next reboot they are stale"
     msg = f"network {one.store.network}: {count} of {len(one.leases)} leases may be in use: {one.doubt}"
     return CniError(PLUGIN_FAILURE, msg, details)
 

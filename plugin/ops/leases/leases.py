@@ -106,9 +106,9 @@ def _remarks(usages: Sequence[Usage], evidence: Evidence) -> Iterator[str]:
         empty = [lease.address for lease in each.in_state(stores.EMPTY)]
         if empty:
             yield f"{network}: empty lease files in {each.store.path}: {', '.join(empty)} (gc removes them)"
-        if each.doubt and not evidence.trouble:
-            yield f"{network}: cannot tell which leases are stale: {each.doubt}; see --results-dir"
-    if evidence.trouble and any(each.count(stores.UNKNOWN) for each in usages):
+        if each.doubt and each.doubt != evidence.trouble:
+            yield f"{network}: cannot tell which leases are stale: {each.doubt}"
+    if evidence.trouble and any(each.doubt == evidence.trouble for each in usages):
         yield f"cannot tell which leases are stale: {evidence.trouble}; see --results-dir"
 
 
