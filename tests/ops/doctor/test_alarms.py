@@ -7,6 +7,7 @@ import inspect
 import ipaddress
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,20 @@ def test_names_of_findings() -> None:
     table = [(name, function) for name, function, _ in (*checks.MACHINE, *checks.NETWORK)]
 
     assert sorted(f"{name}-{kind}" for name, function in table for kind in kinds(function)) == NAMES.split()
+
+
+def test_names_in_readme() -> None:
+    """README's troubleshooting table names findings that doctor can report."""
+    readme = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
+    table = re.search(r"^\|[^\n]*`doctor`[^\n]*\|\n\|[-|]+\|\n((?:\|.*\n)+)", readme, re.MULTILINE)
+    if not table:
+        pytest.skip("README's troubleshooting table has no column for doctor")
+    errors = {f"{name}-error" for name, _function, _needs in (*checks.MACHINE, *checks.NETWORK)}
+    cells = [re.findall(r"`([\w.-]+)`", row.split(" | ")[2]) for row in table[1].splitlines()]
+
+    named = {name for cell in cells for name in cell}
+    assert named
+    assert sorted(named - errors - set(NAMES.split())) == []
 
 
 def test_name_of_an_error(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:

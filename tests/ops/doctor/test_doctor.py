@@ -268,6 +268,7 @@ def test_what_needs_a_failed_check_is_skipped(node: OperatorNode, capsys: pytest
         "ranges": "needs node",
         "overlap": "needs ranges",
         "bridge": "needs ranges",
+        "store": "needs ranges",
         "addresses": "needs ranges",
         "other-nodes": "needs ranges",
     }
