@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     Hook = Callable[[Object], Object]
 
 # https://kubernetes.io/docs/reference/using-api/api-concepts/#receiving-resources-as-tables-or-metadata
-METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1, application/json"
+METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1, application/json"  # object or watch
+METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1, application/json"
 JSON = "application/json"
 _MERGE_PATCH = "application/merge-patch+json"  # RFC 7386
 

@@ -333,6 +333,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.answer(404, b"404 page not found\n", {"Content-Type": "text/plain"})
         elif refusal := self.api.rule(user, verb, name or _selected(query)):
             self.status(403, "Forbidden", refusal)
+        elif (kind := self._wanted_kind()) and kind.endswith("List") != (verb == "list"):
+            self.status(406, "NotAcceptable", f"you requested {kind}, but the requested object is another")
         else:
             act(name, query)
 
@@ -457,7 +459,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return {**({} if is_item else kind), "metadata": node["metadata"]}
 
     def _is_partial(self) -> bool:
-        return "as=PartialObjectMetadata" in self.headers.get("Accept", "")
+        return bool(self._wanted_kind())
+
+    def _wanted_kind(self) -> str:
+        """PartialObjectMetadata or PartialObjectMetadataList, or "" for the objects as they are."""
+        return str(self.headers.get("Accept", "").partition(";as=")[2].partition(";")[0])
 
     def _object(self, code: int, value: Mapping[str, Any]) -> None:
         self.answer(code, json.dumps(value).encode())

@@ -54,7 +54,7 @@ class Once:
                 break
             writer.write(nodes, changes)
             pod_cidrs = {name: node.pod_cidrs for name, node in nodes.items()}
-            nodes = self._nodes(sessions.METADATA_ONLY, lease)
+            nodes = self._nodes(sessions.METADATA_LIST, lease)
             for name, node in nodes.items():
                 node.pod_cidrs = pod_cidrs.get(name, [])
             if not self._grow:

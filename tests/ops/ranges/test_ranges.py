@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import yaml
 
 from plugin.ops import main
 from plugin.ops.ranges import progress
@@ -366,7 +367,6 @@ def test_kubeconfig_as_kubectl_finds_it(
 
 def test_rbac(ranges: Run) -> None:
     """The rules are read by kubectl as they are: Nodes, and the one Lease."""
-    yaml = pytest.importorskip("yaml")
     status, out, _ = ranges("rbac")
     objects = list(yaml.safe_load_all(out))
     assert (status, [each["kind"] for each in objects]) == (0, ["ClusterRole", "Role", "Lease"])
