@@ -158,6 +158,8 @@ def _load(made: ssl.SSLContext, pem: bytes, refuse: Callable[[], str]) -> None:
     try:
         _write(file, pem)
         made.load_cert_chain(f"/proc/self/fd/{file}", password=refuse)
+    except FileNotFoundError:  # /proc is not mounted
+        _load_from_directory(made, pem, refuse)
     finally:
         os.close(file)
 
