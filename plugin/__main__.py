@@ -58,38 +58,9 @@ def _answer(request: Request) -> tuple[int, bytes]:
 
 
 def _failure(error: BaseException) -> bytes:
-    """The error object for a failure that nobody has put into words: its kind and place; its text may hold a secret.
+    from plugin.start import failure
 
-    What it imports is there already but in the case of a CniError: the file may be another one by now.
-    """
-    errors = sys.modules.get("plugin.errors")
-    if errors and isinstance(error, errors.CniError):
-        from plugin import cni
-
-        return cni.error_answer(error)
-    places, trace = [("?", 0)], error.__traceback__
-    while trace is not None:
-        if trace.tb_frame.f_code is not deadline.interrupt.__code__:
-            places.append((trace.tb_frame.f_code.co_filename, trace.tb_lineno))
-        trace = trace.tb_next
-    kind, place = type(error).__name__.encode(), b"%s:%d" % (places[-1][0].rpartition("/")[2].encode(), places[-1][1])
-    if isinstance(error, deadline.DeadlineExceeded):
-        return (
-            b'{"cniVersion": "1.0.0", "code": 11, "msg": "no answer within %d seconds", '
-            b'"details": "interrupted at %s; see whether the API server or a disk hangs"}\n' % (deadline.REQUEST, place)
-        )
-    # An import failed; those of importlib's frames that only pass on an ImportError are taken out of its trace.
-    if isinstance(error, ImportError) or any(
-        file.startswith(("<frozen importlib", "<frozen zipimport")) for file, _line in places
-    ):
-        return (
-            b'{"cniVersion": "1.0.0", "code": 11, "msg": "the plugin file was replaced or is damaged (%s)", '
-            b'"details": "if this stays, install it again: node-ipam.pyz install"}\n' % kind
-        )
-    return b'{"cniVersion": "1.0.0", "code": 100, "msg": "unforeseen %s at %s", "details": "please report this"}\n' % (
-        kind,
-        place,
-    )
+    return failure.explain(error)
 
 
 def _keep_byte_code(request: Request) -> None:
@@ -111,6 +82,10 @@ def _keep_byte_code(request: Request) -> None:
 
 
 def _operate(argv: list[str]) -> None:
-    from plugin.ops import main as operator
+    try:
+        from plugin.ops import main as operator
+    except ImportError as error:
+        from plugin.start import failure
 
+        sys.exit(f"error: {sys.executable} lacks the module {failure.missing(error)}\n{failure.advice()}")
     sys.exit(operator.run(argv))

@@ -119,7 +119,6 @@ def test_plain_environment(more: dict[str, str], expected: bool) -> None:
         "OSError",
         "UnicodeError",
         "RecursionError",
-        "MemoryError",
         "KeyboardInterrupt",
         "SystemExit",
         "GeneratorExit",
@@ -132,6 +131,23 @@ def test_unforeseen(node: Node, kind: str) -> None:
     document = error(add(node, before))
     assert (document["code"], document["details"]) == (100, "please report this")
     assert document["msg"].startswith(f"unforeseen {kind} at <string>:")
+
+
+@pytest.mark.parametrize(
+    ("raised", "short"),
+    [
+        ("MemoryError()", "memory"),
+        ("OSError(24, 'x')", "open files"),
+        ("OSError(12, 'x')", "memory"),
+        ('RuntimeError("can\'t start new thread")', "processes"),
+        ("ImportError('libx.so: failed to map segment from shared object', name='_ssl')", "memory"),
+    ],
+)
+def test_shortage(node: Node, raised: str, short: str) -> None:
+    """What this machine has too little of is named, and the caller may try again."""
+    document = error(add(node, f"from plugin import verbs\ndef answer(*_): raise {raised}\nverbs.answer = answer"))
+    assert document["code"] == 11
+    assert f"is short of {short} (" in document["msg"]
 
 
 def test_unforeseen_cni_error(node: Node) -> None:

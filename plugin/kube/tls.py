@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import binascii
+import errno
 import os
 import socket
 import ssl
@@ -180,6 +181,8 @@ def _load_from_directory(made: ssl.SSLContext, pem: bytes, refuse: Callable[[], 
     try:
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            raise  # which says more than the directory does
         raise CniError(IO_FAILURE, f"no memory file for the client key: {directory}: {error.strerror}") from None
     try:
         _write(file, pem)

@@ -10,6 +10,7 @@ import sys
 from plugin import TYPES, __version__, cni
 from plugin.errors import PLUGIN_FAILURE, CniError
 from plugin.ops import output
+from plugin.start import failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,6 +63,10 @@ def _guarded(argv: Sequence[str]) -> int:
     except OSError as error:
         name = f"{error.filename}: " if error.filename else ""
         output.error(CniError(PLUGIN_FAILURE, f"{name}{error.strerror or type(error).__name__}"))
+    except ImportError as error:
+        module = failure.missing(error)
+        lacking = CniError(PLUGIN_FAILURE, f"{sys.executable} lacks the module {module}", failure.advice())
+        output.error(lacking if module else _unforeseen(error))
     except Exception as error:  # its type and place, not its text, which may hold a secret
         output.error(_unforeseen(error))
     return output.FOUND

@@ -7,6 +7,7 @@ Without CONF, doctor checks every network that uses kube-node or node-annotation
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 
 from plugin import deadline
@@ -19,6 +20,7 @@ from plugin.ops.doctor.context import Context, Machine
 from plugin.ops.doctor.finding import ERROR, SKIP, Finding, fail, skip
 from plugin.ops.leases import attachments
 from plugin.ops.networks import environment, networks
+from plugin.start import failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -130,6 +132,9 @@ def _attempt(check: Callable[[Subject], Finding | None], subject: Subject) -> Fi
     except OSError as error:
         return fail("unreadable", f"{error.filename or 'the operating system'}: {error.strerror}", "run this as root")
     except Exception as error:  # its type, not its text, which may hold a secret
+        module = failure.missing(error)
+        if module:
+            return fail(ERROR, f"{sys.executable} lacks the module {module}", failure.advice())
         return fail("bug", f"unforeseen {type(error).__name__}", "please report this")
     finally:
         deadline.stop()
