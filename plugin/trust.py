@@ -11,12 +11,13 @@ import os
 import re
 import stat
 
-from plugin.errors import INVALID_CONFIG, CniError
+from plugin.errors import INVALID_CONFIG, TRY_AGAIN_LATER, CniError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 _LINKS = 40  # as many symbolic links as the kernel follows, path_resolution(7)
 _USERS, _GROUPS = "/etc/passwd", "/etc/group"
 _ACCESS_LIST = "system.posix_acl_access"
@@ -46,8 +47,17 @@ class Untrusted(CniError):
 
 
 def read(path: str, limit: int) -> bytes:
-    """Return at most limit bytes of a regular file. Raises OSError, also for anything but a regular file; Untrusted."""
-    file = _open(path)
+    """Return at most limit bytes of a regular file. Raises OSError, also for anything but a regular file; Untrusted.
+
+    Raises CniError if this process or machine is out of descriptors or memory: that says nothing about the file.
+    """
+    try:
+        file = _open(path)
+    except OSError as error:
+        if error.errno not in _SHORT:
+            raise
+        details = "raise the limits of the container runtime's service, or free some; see ulimit -a and free -m"
+        raise CniError(TRY_AGAIN_LATER, f"{path} cannot be opened: {error.strerror}", details) from None
     try:
         mode = os.fstat(file).st_mode
         if not stat.S_ISREG(mode):
