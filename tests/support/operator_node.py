@@ -16,7 +16,7 @@ from plugin.evidence import results
 from plugin.kube import places
 from plugin.node import identity
 from plugin.ops import main
-from plugin.ops.doctor import state
+from plugin.ops.doctor import environment, state
 from plugin.ops.install import archive
 from tests.support.apiserver import ApiServer
 from tests.support.fakeproc import FakeProc
@@ -62,6 +62,7 @@ class OperatorNode:
         self.proc = FakeProc(directory, monkeypatch)
         monkeypatch.setattr(hostlocal, "DATA_DIR", str(directory / "networks"))
         monkeypatch.setattr(state, "MOUNTS", self.write("mountinfo", MOUNTINFO.format(self.memory)))
+        monkeypatch.setattr(environment, "is_root", lambda: True)
         monkeypatch.setenv("CNI_PATH", str(self.bin))
         monkeypatch.setenv("HOME", str(directory))
         self.make("etc/kubernetes")

@@ -30,7 +30,7 @@ def addresses(name: str) -> list[Interface] | None:
     """Return the addresses of an interface, without link-local ones; None if there is no such interface."""
     try:
         index = socket.if_nametoindex(name)
-    except OSError:
+    except (OSError, ValueError):  # ValueError: no interface can have that name
         return None
     found = []
     for message in _dump(_GET_ADDRESSES):
@@ -46,7 +46,7 @@ def ports(name: str) -> list[str]:
     """Return the names of the interfaces that are attached to a bridge."""
     try:
         index = socket.if_nametoindex(name)
-    except OSError:
+    except (OSError, ValueError):  # ValueError: no interface can have that name
         return []
     links = [_attributes(message[_LINK.size :]) for message in _dump(_GET_LINKS)]
     attached = [each for each in links if each.get(_MASTER) == struct.pack("=I", index)]

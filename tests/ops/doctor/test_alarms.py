@@ -327,7 +327,7 @@ def test_addresses_of_this_machine() -> None:
     found = links.addresses("lo")
     assert found is not None
     assert ipaddress.ip_interface("127.0.0.1/8") in found
-    assert links.addresses("nonesuch0") is None
+    assert [links.addresses(name) for name in ("nonesuch0", "x" * 99, "", "a\0b")] == [None] * 4
     assert links.ports("lo") == []
 
 
