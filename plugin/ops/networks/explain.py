@@ -32,16 +32,16 @@ node-ipam.pyz explain --namespace old-application < /etc/cni/net.d/10-k8snet.con
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What this command takes."""
+    """Add the arguments of this command."""
     networks.add_conf(parser, "standard input")
     environment.add_shell_environment(parser)
-    text = "the pod's namespace, which matters where ipv4-namespaces is configured"
+    text = "the namespace of the pod, for ipv4-namespaces"
     parser.add_argument("--namespace", default="", metavar="NAME", help=text)
     output.add_format(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the configurations. Raises CniError when there is none."""
+    """Print the configurations. Raises CniError if there is none."""
     if not arguments.conf and sys.stdin.isatty():
         output.error(CniError(INVALID_CONFIG, "which CONF?", "name a file or a network, or give it on standard input"))
         return output.USAGE
@@ -107,7 +107,7 @@ def _asked(network: Network, arguments: argparse.Namespace) -> tuple[Request, Se
 
 
 class Origins:
-    """Where each key of the IPAM part comes from."""
+    """The sources of the keys in ipam."""
 
     def __init__(self, network: Network, settings: Settings, overlay: Overlay, config: dict[str, Any]) -> None:
         self._network = network
@@ -116,7 +116,7 @@ class Origins:
         self._ipam = config["ipam"]
 
     def of(self, key: str) -> str:
-        """The file, field or program that one key comes from."""
+        """Return the file, field or program that a key comes from."""
         if self._network.type == node_annotation.NAME:
             return self._next_plugin() if key == "type" else self._field()
         if key == "type":
@@ -137,7 +137,7 @@ class Origins:
         return f"{node_annotation.NAME} hands over to {hostlocal.NAME} unless nextipam is configured"
 
     def _field(self) -> str:
-        """The field of the Node, how that was found to be this machine's, and since when it is known."""
+        """Return the field of the Node, how the Node was identified, and when it was read."""
         settings, known = self._settings, freshness.last_known(self._settings)
         assert known  # or else there were no ranges
         if self._overlay.has_new(memory.PREFIX):

@@ -1,4 +1,4 @@
-"""The ranges of a network as far as they are known on this machine, without asking anyone."""
+"""The ranges of a network as they are known on this machine, without a query."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Learnt:
-    """What was learnt of the Node, and by which way of finding it. name: of the file in the cache."""
+    """Facts of a Node in the cache, and how it was found. name: of the file."""
 
     name: str
     facts: Facts
@@ -37,7 +37,7 @@ class Learnt:
 
 @dataclass(frozen=True)
 class Known:
-    """Ranges, and who says so. When nobody knows them: why."""
+    """Ranges and their source; trouble: why they are unknown."""
 
     spans: list[Span]
     source: str
@@ -45,7 +45,7 @@ class Known:
 
 
 def learnt(cache: Cache) -> list[Learnt]:
-    """Everything that is remembered of Nodes, the newest first."""
+    """Return all facts of Nodes in a cache, the newest first."""
     return sorted(_learnt(cache), key=lambda each: each.facts.asked, reverse=True)
 
 
@@ -72,7 +72,7 @@ def _differences(one: Learnt, environ: Mapping[str, str]) -> int:
 
 
 def ranges(store: Store, configured: Sequence[Network], environ: Mapping[str, str], bin_dirs: str) -> Known:
-    """The ranges that a store's addresses come from, by the first configuration of it that tells."""
+    """Return the ranges of a store, by the first configuration that has them."""
     trouble = "no CNI configuration names this network"
     for network in configured:
         if network.name != store.network or not network.type:
@@ -89,7 +89,7 @@ def ranges(store: Store, configured: Sequence[Network], environ: Mapping[str, st
 
 
 def of_network(network: Network, environ: Mapping[str, str], bin_dirs: str) -> Known:
-    """The ranges of one configured network."""
+    """Return the ranges of one configured network."""
     if network.is_ours:
         try:
             return _remembered(network, environ, bin_dirs)
@@ -102,12 +102,12 @@ def of_network(network: Network, environ: Mapping[str, str], bin_dirs: str) -> K
 
 
 def pinned_file(network: Network) -> str:
-    """The file by which an operator says the ranges of a kube-node network himself."""
+    """Return the file in which an operator can write the ranges of a kube-node network."""
     return kube_node.pinned_file(str(network.ipam.get("dataDir") or ""), network.name)
 
 
 def _remembered(network: Network, environ: Mapping[str, str], bin_dirs: str) -> Known:
-    """What an ADD would hand over by what is in the cache. Raises CniError."""
+    """Return the ranges that an ADD would use by the cache. Raises CniError."""
     asked = networks.request(network, "STATUS", environ, bin_dirs)
     plugin = verbs.type_of(asked)
     settings = plugin.setup(asked)
@@ -125,7 +125,7 @@ def _remembered(network: Network, environ: Mapping[str, str], bin_dirs: str) -> 
 
 
 def _adopt(last: Learnt, asked: Request, settings: Settings) -> None:
-    """Ask as the runtime did, whose variables may not be this shell's: the answer is what is remembered."""
+    """Take the variables of the runtime's ADD, which may differ from this shell's, and answer from the cache."""
     asked.environ = settings.environ = {**asked.environ, **memory.variables(last.way)}
     settings.cache = Overlay(settings.cache)
     settings.cache_seconds = float("inf")

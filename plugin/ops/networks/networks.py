@@ -1,4 +1,4 @@
-"""The networks that are configured on this machine, as their plugins get to see them."""
+"""The networks that are configured on this machine."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 CONF_DIR = "/etc/cni/net.d"
 STDIN = "standard input"
-UNNAMED = "unnamed"  # in place of the name that Multus fills in
+UNNAMED = "unnamed"  # in place of the name that Multus adds
 # Where runtimes and distributions keep their plugins; the first is containerd's, CRI-O's and the kubelet's default.
 BIN_DIRS = ("/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni")
 # libcni.ConfFiles: what a runtime reads of the directory.
@@ -34,36 +34,36 @@ _LIST_LIMIT = 1 << 26  # bytes of all NetworkAttachmentDefinitions of a cluster
 
 @dataclass(frozen=True)
 class Network:
-    """What one plugin of one network is told: its configuration, and where that was found."""
+    """One plugin of one network: its configuration, and the source of that."""
 
     config: dict[str, Any]
     source: str
 
     @property
     def name(self) -> str:
-        """The network's name; empty where it has none, which Multus fills in."""
+        """The network's name; empty if it has none, which Multus adds."""
         name = self.config.get("name")
         return name if isinstance(name, str) else ""
 
     @property
     def is_unnamed(self) -> bool:
-        """Whether its name is still to be filled in, so that nobody knows its leases."""
+        """Whether its name is unknown, and so its leases."""
         return self.source == STDIN and self.name == UNNAMED
 
     @property
     def ipam(self) -> dict[str, Any]:
-        """Its IPAM part; empty when it has none."""
+        """Its ipam object; empty if it has none."""
         ipam = self.config.get("ipam")
         return ipam if isinstance(ipam, dict) else {}
 
     @property
     def type(self) -> str:
-        """The name of its IPAM plugin; empty when it has none."""
+        """The name of its IPAM plugin; empty if it has none."""
         return str(self.ipam.get("type") or "")
 
     @property
     def is_ours(self) -> bool:
-        """Whether a type of ours gives out its addresses."""
+        """Whether one of our types allocates its addresses."""
         return self.type in TYPES
 
 
@@ -84,7 +84,7 @@ def add_conf(parser: argparse.ArgumentParser, otherwise: str) -> None:
 
 
 def ours(conf: str, directory: str) -> list[Network]:
-    """The networks of ours that CONF means. Raises CniError when there is none."""
+    """Return the networks that CONF names and that use a type of ours. Raises CniError if there is none."""
     return only_ours(chosen(conf, directory), conf)
 
 
@@ -98,7 +98,7 @@ def only_ours(networks: Sequence[Network], conf: str) -> list[Network]:
 
 
 def chosen(conf: str, directory: str) -> list[Network]:
-    """What CONF means: the networks in that file, of that name, or read from standard input. Raises CniError."""
+    """Return the networks that CONF names: a file, a network, or - for standard input. Raises CniError."""
     if conf == "-":
         return [_named(each) for each in parse(output.read_stdin("a CNI configuration", _LIST_LIMIT), STDIN)]
     if "/" in conf or conf.endswith(_SUFFIXES):
@@ -107,13 +107,13 @@ def chosen(conf: str, directory: str) -> list[Network]:
     named = [network for network in found if network.name == conf]
     if not named:
         others = ", ".join(sorted({network.name for network in found})) or "none"
-        details = f"those there are: {others}; a path has a slash in it"
+        details = f"known networks: {others}; to name a file, include a slash"
         raise troubles[0] if troubles else CniError(INVALID_CONFIG, f"no network {conf!r} in {directory}", details)
     return named
 
 
 def scan(directory: str) -> tuple[list[Network], list[CniError]]:
-    """Every network in a directory, in the order libcni reads its files, and what is wrong with other files."""
+    """Return every network in a directory, in libcni's order of files, and the errors of other files."""
     found: list[Network] = []
     troubles = []
     try:
@@ -134,7 +134,7 @@ def scan(directory: str) -> tuple[list[Network], list[CniError]]:
 
 
 def read(path: str) -> list[Network]:
-    """The networks in a file that was named, which may be a pipe. Raises CniError."""
+    """Return the networks in a file, which may be a pipe. Raises CniError."""
     try:
         with open(path, "rb") as file:
             raw = file.read(_LIST_LIMIT)
@@ -144,12 +144,12 @@ def read(path: str) -> list[Network]:
 
 
 def parse(raw: bytes, source: str) -> list[Network]:
-    """The networks in the text of a configuration. Raises CniError."""
+    """Return the networks in the text of a configuration. Raises CniError."""
     return [Network(*each) for each in configurations.parse(raw, source)]
 
 
 def request(network: Network, command: str, environ: Mapping[str, str], bin_dirs: str) -> Request:
-    """What a runtime would ask the plugin of this network for. Raises CniError.
+    """Return the request that a runtime would send to the plugin of this network. Raises CniError.
 
     The command decides what the answer is for: STATUS, unlike ADD, takes all ranges, whatever the pod's namespace.
     """
@@ -183,5 +183,5 @@ def _configured_data_dirs(network: Network, environ: Mapping[str, str], bin_dirs
 
 
 def _named(network: Network) -> Network:
-    """A NetworkAttachmentDefinition may do without a name: it gets its own."""
+    """Return the network with a name, which the configuration of a NetworkAttachmentDefinition can lack."""
     return Network({**network.config, "name": network.config.get("name", UNNAMED)}, network.source)
