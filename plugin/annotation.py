@@ -1,4 +1,4 @@
-"""The text of an annotation for node-annotation: a JSON object; outer braces and quotes round keys may be left out."""
+"""Parse an annotation of node-annotation: a JSON object, in which outer braces and quotes round keys are optional."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _GRAMMAR = (
 
 
 def parse(text: str, name: str) -> dict[str, object]:
-    """Read the text of the annotation of this name, as data: nothing in it is evaluated.
+    """Return the content of the annotation of this name. It is read as data: nothing in it is evaluated.
 
     Raises CniError(INVALID_CONFIG) with line, column (both from 1, in characters) and what was expected there; also
     for `type`, and for a dataDir or resolvConf other than an absolute path, as these would redirect a program that
@@ -47,7 +47,7 @@ def parse(text: str, name: str) -> dict[str, object]:
 
 
 class _Reader:
-    """Reads a text from its start to its end; a failure names the place it has come to."""
+    """Reads a text from start to end; an error names the place."""
 
     def __init__(self, text: str, name: str) -> None:
         self.text = text
@@ -62,7 +62,7 @@ class _Reader:
         return members
 
     def members(self, close: str, depth: int) -> dict[str, object]:
-        """The members up to the closing brace, or to the end of the text."""
+        """Return the members up to the closing brace, or to the end of the text."""
         members: dict[str, object] = {}
         if self.took(close):
             return members
@@ -114,7 +114,7 @@ class _Reader:
         return word.group()
 
     def scalar(self) -> object:
-        """A string or a number, by the rules of the json module."""
+        """Return a string or a number, read by the json module."""
         start = self.at
         try:
             value, self.at = self.decode(self.text, start)
@@ -143,13 +143,13 @@ class _Reader:
         return True
 
     def next(self) -> str:
-        """The next character that is not white space; "" at the end of the text."""
+        """Return the next character that is not white space; "" at the end of the text."""
         space = _SPACE.match(self.text, self.at)
         self.at = space.end() if space else self.at
         return self.text[self.at : self.at + 1]
 
     def fail(self, what: str, details: str = _GRAMMAR, at: int | None = None) -> NoReturn:
-        """Report what is wrong at this place, by default where we are, and show the place."""
+        """Raise CniError for this place, by default the current one, with an excerpt."""
         at = self.at if at is None else at
         ends = ", but the text ends" if at >= len(self.text) else ""
         start = self.text.rfind("\n", 0, at) + 1
@@ -163,7 +163,7 @@ class _Reader:
 
 
 def _reserved(key: str, value: object) -> tuple[str, str] | None:
-    """What is wrong with a top-level member, and what to do; the type and the files are not for anyone to choose."""
+    """Return what is wrong with a top-level member, and what to do; an annotation cannot choose type and files."""
     folded = key.casefold()
     if folded == "type":
         return "type is not allowed here", "leave it out: the next plugin is named by nextipam in node-annotation.conf"
@@ -177,7 +177,7 @@ def _reserved(key: str, value: object) -> tuple[str, str] | None:
 
 
 def _visible(text: str) -> str:
-    """The text with control characters, odd blanks and half characters as escapes."""
+    """Return the text with control characters, unusual blanks and lone surrogates as escapes."""
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 

@@ -39,12 +39,12 @@ _NESTING = 512  # levels; what host-local's reader takes is far more, what Pytho
 
 
 def is_identifier(value: str) -> bool:
-    """Whether a container or a network can have this name."""
+    """Return whether a container or a network can have this name."""
     return _IDENTIFIER.fullmatch(value) is not None
 
 
 def is_interface(value: str) -> bool:
-    """Whether a network interface can have this name."""
+    """Return whether a network interface can have this name."""
     return value.isprintable() and not _bad_interface(value)
 
 
@@ -74,7 +74,7 @@ _ENVIRONMENT: tuple[tuple[str, frozenset[str], Callable[[str], str]], ...] = (
 
 
 class Request:
-    """A request that keeps to the contract: what is asked for, and the network configuration it came with."""
+    """A valid request: the command, and the network configuration."""
 
     __slots__ = ("command", "config", "environ", "name", "program", "raw", "version")
 
@@ -90,11 +90,11 @@ class Request:
         self.version: str = config.get("cniVersion") or "0.1.0"
 
     def directories(self) -> list[str]:
-        """Where to look for the next plugin: CNI_PATH, then beside this one."""
+        """Return where to look for the next plugin: CNI_PATH, then the directory of this one."""
         return [*self.environ["CNI_PATH"].split(os.pathsep), os.path.dirname(os.path.abspath(self.program))]
 
     def ipam(self) -> dict[str, Any]:
-        """The IPAM part of the configuration. Raises CniError when there is none."""
+        """Return the ipam object of the configuration. Raises CniError if there is none."""
         ipam = self.config.get("ipam")
         if not isinstance(ipam, dict):
             what = "has no 'ipam'" if ipam is None else "has an 'ipam' that is not an object"
@@ -103,7 +103,7 @@ class Request:
 
     @property
     def needs_no_ranges(self) -> bool:
-        """Whether it frees or checks: then what is wrong with the configuration must not keep an address."""
+        """Whether it releases or checks: then an error in the configuration must not keep an address allocated."""
         return self.command in ("DEL", "CHECK", "GC")
 
 
@@ -126,7 +126,7 @@ def check_environment(command: str, environ: Mapping[str, str]) -> None:
 
 
 def parse(program: str, command: str, environ: Mapping[str, str], raw: bytes) -> Request:
-    """Turn standard input into a Request. Raises CniError."""
+    """Return the Request in these bytes of standard input. Raises CniError."""
     if len(raw) > process.STDIN_LIMIT:
         msg = f"more than {process.STDIN_LIMIT} bytes on standard input"
         raise CniError(IO_FAILURE, msg, "a network configuration is a few hundred bytes long")
@@ -141,7 +141,7 @@ def parse(program: str, command: str, environ: Mapping[str, str], raw: bytes) ->
 
 
 def decode(raw: bytes, what: str = "standard input") -> Any:
-    """Strict JSON, as Go reads it. Raises CniError with the place of the mistake; what names the text."""
+    """Return the value of strict JSON, as Go reads it. Raises CniError with the place; what: the name of the text."""
     try:
         value = json.loads(raw.decode("utf-8"), parse_constant=refuse_constant, parse_float=finite)
     except UnicodeDecodeError as error:
@@ -159,12 +159,12 @@ def decode(raw: bytes, what: str = "standard input") -> Any:
 
 
 def refuse_constant(_text: str) -> float:
-    """For json's parse_constant: NaN and Infinity are Python's, not JSON's. Raises ValueError."""
+    """Raise ValueError for NaN and Infinity, which JSON does not have. For json's parse_constant."""
     raise ValueError
 
 
 def finite(text: str) -> float:
-    """For json's parse_float: a number that no double can hold becomes Infinity in Python. Raises ValueError."""
+    """Return a number. Raises ValueError if no double can hold it. For json's parse_float."""
     value = float(text)
     if value in (float("inf"), float("-inf")):
         raise ValueError
@@ -172,7 +172,7 @@ def finite(text: str) -> float:
 
 
 def refuse_other_case(config: dict[str, Any], names: Iterable[str], prefix: str = "") -> None:
-    """Raise CniError for 'IPAM' or 'Ranges': host-local takes such a key for the real one, and may then prefer it."""
+    """Raise CniError for a key such as 'IPAM': Go takes it for the real one, and may then prefer it."""
     known = {name.casefold(): name for name in names}
     for key in config:
         name = known.get(key.casefold())
@@ -181,12 +181,12 @@ def refuse_other_case(config: dict[str, Any], names: Iterable[str], prefix: str 
 
 
 def version_answer() -> bytes:
-    """The answer to VERSION, https://www.cni.dev/docs/spec/#version-probe-plugin-version-support."""
+    """Return the answer to VERSION, https://www.cni.dev/docs/spec/#version-probe-plugin-version-support."""
     return encode({"cniVersion": NEWEST, "supportedVersions": VERSIONS})
 
 
 def error_answer(error: CniError, version: str = "") -> bytes:
-    """The error object, https://www.cni.dev/docs/spec/#error."""
+    """Return the error object, https://www.cni.dev/docs/spec/#error."""
     answer = {"cniVersion": version or "1.0.0", "code": error.code, "msg": error.msg}
     if error.details:
         answer["details"] = error.details
@@ -194,7 +194,7 @@ def error_answer(error: CniError, version: str = "") -> bytes:
 
 
 def encode(value: object) -> bytes:
-    """JSON in one line, in ASCII."""
+    """Return JSON in one line, in ASCII."""
     return json.dumps(value).encode() + b"\n"
 
 

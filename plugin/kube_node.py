@@ -48,7 +48,7 @@ def setup(request: Request) -> settings.Settings:
 
 def _refuse_ranges(request: Request) -> None:
     """Raise CniError for keys that name ranges, or that would name them if they were in ipam."""
-    extra = [_WHERE + key for key in _RANGE_KEYS if key in request.ipam()] + _asked_ranges(request.config)
+    extra = [_WHERE + key for key in _RANGE_KEYS if key in request.ipam()] + _runtime_ranges(request.config)
     if extra:
         details = f"{NAME} takes the ranges from the Node; remove the key, or use host-local as the type"
         raise CniError(INVALID_CONFIG, f"'{extra[0]}' does not go with {NAME}", details)
@@ -63,15 +63,15 @@ def _check_fallback(found: Mapping[str, Any]) -> None:
         raise CniError(INVALID_CONFIG, f"'{_WHERE}fallback' goes with '{_WHERE}annotation', which is missing", details)
 
 
-def _asked_ranges(config: dict[str, Any]) -> list[str]:
-    """The capability by which a runtime gives host-local ranges of its own, where it is used."""
+def _runtime_ranges(config: dict[str, Any]) -> list[str]:
+    """Return the key by which the runtime sends ranges of its own to host-local, if it does."""
     asked = config.get("runtimeConfig")
     keys = [key for key in asked if key.casefold() == "ipranges" and asked[key]] if isinstance(asked, dict) else []
     return [f"runtimeConfig.{key}" for key in keys]
 
 
 def plan(request: Request, chosen: settings.Settings) -> Plan:
-    """host-local with the ranges of this node; everything else of the request travels on. Raises CniError."""
+    """Return host-local with the ranges of this node; the rest of the request is passed on. Raises CniError."""
     found = keys.read(request.ipam(), keys.KUBE_NODE, _WHERE)
     keys.warn(request.ipam(), keys.KUBE_NODE, chosen, request.name)
     kept = {key: value for key, value in request.ipam().items() if key not in _OWN_KEYS and value != ""}
@@ -101,13 +101,13 @@ def plan(request: Request, chosen: settings.Settings) -> Plan:
 
 
 def release(request: Request, chosen: settings.Settings) -> list[Plan]:
-    """host-local with a placeholder range: it frees by container and interface. Raises CniError."""
+    """Return host-local with a placeholder range: it releases by container and interface. Raises CniError."""
     program = delegate.find(hostlocal.NAME, request.directories())
     return [Plan(program, hostlocal.release_config(request, each)) for each in data_dirs(request, chosen)]
 
 
 def collector(_request: Request, _chosen: settings.Settings) -> None:
-    """It is always host-local."""
+    """Return None: the next plugin is always host-local."""
 
 
 def data_dir(request: Request) -> str:
@@ -116,19 +116,19 @@ def data_dir(request: Request) -> str:
 
 
 def data_dirs(request: Request, _chosen: settings.Settings) -> list[str]:
-    """Where the leases of this network are, and were before a kube-node.json said otherwise. Raises CniError."""
+    """Return the dataDir of today, and the one before kube-node.json named another. Raises CniError."""
     configured = values.path(request.ipam(), "dataDir", _WHERE)
     try:
         pinned = _read_pinned(pinned_file(configured, request.name)) or {}
         now = values.path(pinned, "dataDir", PINNED + ": ") or configured
-    except CniError:  # a file that spoils an ADD must not keep an address from being freed
+    except CniError:  # a file that fails an ADD must not prevent a release
         now = configured
     is_left = now != configured and os.path.isdir(hostlocal.store(configured, request.name))
     return [now, configured] if is_left else [now]
 
 
 def _limit_ipv4(request: Request, allowed: list[str] | None, found: Ranges, whose: str) -> Ranges:
-    """Without IPv4 for the pods of namespaces that are not allowed it; None allows all."""
+    """Return the ranges without IPv4 if the pod's namespace is not allowed to have it; None allows all."""
     if allowed is None:
         return found
     from plugin import ranges
@@ -160,18 +160,18 @@ def _warn_of_bridge(request: Request, found: Ranges, chosen: settings.Settings) 
 
 
 def pinned_file(data_dir: str, network: str) -> str:
-    """The file by which an operator says the ranges himself, beside host-local's leases."""
+    """Return the file in which an operator can write the ranges, beside host-local's leases."""
     return os.path.join(data_dir or hostlocal.store("", network), PINNED)
 
 
 def _read_pinned(path: str) -> dict[str, Any] | None:
-    """The host-local configuration that an operator laid down for this network; None when there is none."""
+    """Return the configuration that an operator wrote for this network, None if there is none. Raises CniError."""
     try:
         raw = trust.read(path, _PINNED_LIMIT)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise CniError(INVALID_CONFIG, f"{path} cannot be read (errno {error.errno})", "mend or remove it") from None
+        raise CniError(INVALID_CONFIG, f"{path} cannot be read (errno {error.errno})", "correct or remove it") from None
     value = decode(raw, path)
     pinned: dict[str, Any] = value if isinstance(value, dict) else {}
     extra = [key for key in pinned if key.casefold() in _LEGACY_KEYS]

@@ -27,7 +27,7 @@ _CONFIG_LIMIT = 1 << 20  # bytes
 
 
 def setup(request: Request) -> settings.Settings:
-    """How to reach the Node, as the plugin's configuration file says. Raises CniError."""
+    """Return the settings in the plugin's configuration file. Raises CniError."""
     config = _config(request)
     try:
         return setup_from(request.environ, config, network=request.name)
@@ -38,20 +38,20 @@ def setup(request: Request) -> settings.Settings:
 
 
 def setup_from(environ: Mapping[str, str], config: dict[str, Any], **context: object) -> settings.Settings:
-    """The same without a request, for the commands of an operator. Raises CniError."""
+    """Return the settings in a configuration, for an operator's command. Raises CniError."""
     where = config_file(environ) + ": "
     found = keys.read(config, keys.CONF, where)
     return settings.read(environ, found, where + "kubeconfig", plugin=NAME, **context)
 
 
 def plan(request: Request, chosen: settings.Settings) -> Plan:
-    """The next plugin with what the annotation holds; everything else of the request travels on. Raises CniError."""
+    """Return the next plugin with the annotation as ipam; the rest of the request is passed on. Raises CniError."""
     name = _annotation_name(request)
     keys.warn(request.ipam(), keys.NODE_ANNOTATION, chosen, request.name)
     file = config_file(request.environ)
     files = [(file, signature(file))]
     program = next_plugin(request.environ, _config(request), request.program)
-    facts, found = freshness.parsed(chosen, name, lambda known: _given(request, program, name, known))
+    facts, found = freshness.parsed(chosen, name, lambda known: _content(request, program, name, known))
     ipam = {"type": os.path.basename(program), **found}
     from plugin import hostpaths
 
@@ -61,8 +61,8 @@ def plan(request: Request, chosen: settings.Settings) -> Plan:
     return Plan(program, {**request.config, "ipam": ipam}, until, files)
 
 
-def _given(request: Request, program: str, name: str, known: Facts) -> dict[str, Any]:
-    """Return what the annotation holds, checked if it is for host-local. Raises CniError."""
+def _content(request: Request, program: str, name: str, known: Facts) -> dict[str, Any]:
+    """Return the content of the annotation, checked if it is for host-local. Raises CniError."""
     text = known.annotations[name]
     if os.path.basename(program) != hostlocal.NAME:
         return annotation.parse(text, name)
@@ -76,7 +76,7 @@ def _given(request: Request, program: str, name: str, known: Facts) -> dict[str,
 
 
 def release(request: Request, chosen: settings.Settings) -> list[Plan]:
-    """The next plugin with what is known of the annotation. Raises CniError."""
+    """Return the next plugin with the annotation as last known. Raises CniError."""
     program = next_plugin(request.environ, _config(request), request.program)
     name = os.path.basename(program)
     if name == hostlocal.NAME:
@@ -85,7 +85,7 @@ def release(request: Request, chosen: settings.Settings) -> list[Plan]:
 
 
 def collector(request: Request, chosen: settings.Settings) -> Plan | None:
-    """The next plugin with what was last known of the annotation, None where that is host-local. Raises CniError."""
+    """Return the next plugin with the annotation as last known, None if it is host-local. Raises CniError."""
     if not _config(request).get("nextipam"):
         return None
     (plan,) = release(request, chosen)
@@ -98,12 +98,12 @@ def data_dir(_request: Request) -> str:
 
 
 def data_dirs(request: Request, chosen: settings.Settings) -> list[str]:
-    """Return where the leases of this network are by what is known of the annotation, and host-local's default."""
+    """Return the dataDir in the annotation as last known, and host-local's default."""
     return sorted({str(_last_known(request, chosen).get("dataDir", "")), ""})
 
 
 def next_plugin(environ: Mapping[str, str], config: dict[str, Any], program: str) -> str:
-    """The path of the plugin that does the allocation. Raises CniError.
+    """Return the path of the plugin that allocates. Raises CniError.
 
     'nextipam' with a slash is a path, without one it is looked up in PATH, then in CNI_PATH;
     without 'nextipam' it is host-local beside this program, then in CNI_PATH.
@@ -134,12 +134,12 @@ def _program(path: str, directories: list[str]) -> str:
 
 
 def config_file(environ: Mapping[str, str]) -> str:
-    """The plugin's own configuration file."""
+    """Return the path of the plugin's own configuration file."""
     return environ.get(CONFIG_VARIABLE) or CONFIG_FILE
 
 
 def read_config(environ: Mapping[str, str]) -> dict[str, Any]:
-    """What the configuration file says; unknown keys are fine. Raises CniError when a file that is named is missing."""
+    """Return the content of the configuration file. Raises CniError, also if the variable names a missing file."""
     path = config_file(environ)
     try:
         config = decode(trust.read(path, _CONFIG_LIMIT), path)
@@ -149,7 +149,7 @@ def read_config(environ: Mapping[str, str]) -> dict[str, Any]:
         details = f"write {{}} into it, or unset {CONFIG_VARIABLE}"
         raise CniError(INVALID_CONFIG, f"there is no file {path}, which ${CONFIG_VARIABLE} names", details) from None
     except OSError as error:
-        raise CniError(INVALID_CONFIG, f"{path} cannot be read (errno {error.errno})", "mend or remove it") from None
+        raise CniError(INVALID_CONFIG, f"{path} cannot be read (errno {error.errno})", "correct or remove it") from None
     if not isinstance(config, dict):
         details = 'such as {"kubeconfig": "/etc/kubernetes/kubeconfig"}'
         raise CniError(INVALID_CONFIG, f"{path} is not a JSON object", details)
@@ -173,11 +173,11 @@ def _annotation_name(request: Request) -> str:
 
 
 def _last_known(request: Request, chosen: settings.Settings) -> dict[str, Any]:
-    """Return what the annotation holds, as far as that is known without a query."""
+    """Return the content of the annotation as last known, {} if it is unknown or wrong."""
     try:
         name = _annotation_name(request)
         facts = freshness.last_known(chosen)
         text = facts.annotations.get(name) if facts else None
         return annotation.parse(text, name) if text else {}
     except CniError:
-        return {}  # what spoils an ADD must not keep an address from being freed
+        return {}  # what fails an ADD must not prevent a release

@@ -1,4 +1,4 @@
-"""CIDRs in, host-local ranges out; refuses what host-local would reject or misread."""
+"""Make host-local's ranges from CIDRs; refuse what host-local would refuse or misread."""
 
 from __future__ import annotations
 
@@ -61,17 +61,17 @@ def _refuse_overlaps(networks: list[Network], where: str) -> None:
 
 
 def ipv6_only(ranges: Ranges) -> Ranges:
-    """The IPv6 sets of these ranges, possibly none; a set that is malformed or of both families is not one."""
+    """Return the IPv6 sets of these ranges; a set that is malformed or of both families is not one."""
     return [range_set for range_set in ranges if _family(range_set) == 6]
 
 
 def families(ranges: Ranges) -> set[int]:
-    """The IP versions (4, 6) of which these ranges have addresses."""
+    """Return the IP versions (4, 6) of these ranges."""
     return {_family(range_set) for range_set in ranges} - {0}
 
 
 def _family(range_set: object) -> int:
-    """4, 6, or 0 if neither: an operator's own file may hold anything."""
+    """Return 4, 6, or 0 if a set is malformed or of both, as one in kube-node.json can be."""
     entries = range_set if isinstance(range_set, list) else [None]
     subnets = [entry.get("subnet") if isinstance(entry, dict) else None for entry in entries]
     found = {(6 if ":" in subnet else 4) if isinstance(subnet, str) else 0 for subnet in subnets}
@@ -102,7 +102,7 @@ def network_of(cidr: object, where: str, is_range: bool = True) -> Network:
 
 
 def _read(cidr: str) -> tuple[Address, int, str]:
-    """The address and prefix length that are meant, and what is wrong about the way they are written, if anything.
+    """Return the address and prefix length that are meant, and what is wrong with how they are written ("" if nothing).
 
     IPv4 written as IPv6 comes back as IPv4. Raises ValueError when it cannot be told what is meant.
     """
@@ -163,13 +163,13 @@ def _pair(text: str) -> str:
 
 
 def _octal(address: str) -> bool:
-    """Whether a decimal number of it begins with 0: eight to some programs, ten to others, refused by Go."""
+    """Return whether a decimal number of it begins with 0: octal for some programs, and refused by Go."""
     numbers = address.rpartition(":")[2].split(".")
     return len(numbers) > 1 and any(len(number) > 1 and number[0] == "0" for number in numbers)
 
 
 def _unfit(network: Network) -> tuple[str, str]:
-    """(what is wrong, what to do) with a network from which no pod can get an address; ("", "") if nothing."""
+    """Return (what is wrong, what to do) if no pod can get an address from a network; ("", "") if one can."""
     if network.prefixlen > network.max_prefixlen - 2:
         return "is too small", f"write a network of prefix length {network.max_prefixlen - 2} or less"
     if network.network_address.packed[0] == 0:

@@ -1,4 +1,4 @@
-"""What both types of plugin are set up with."""
+"""The settings of both types."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Settings:
-    """How to reach the Node object, how fresh it has to be, and where to tell about it."""
+    """How to read the Node, how long its facts are fresh, and where to log."""
 
     __slots__ = (
         "cache",
@@ -84,7 +84,7 @@ def _check_written(key: str, value: str) -> None:
 
 
 def lenient(environ: Mapping[str, str], config: Mapping[str, Any], label: str) -> Settings:
-    """For what frees and checks, whatever is wrong with a configuration: where the cache is, if that can be read."""
+    """Return settings for DEL, CHECK and GC if a configuration is wrong: its cache directory, or the usual one."""
     settings = Settings(environ, Log(), label)
     try:
         directory = path(config, "cacheDir", "")
@@ -96,7 +96,7 @@ def lenient(environ: Mapping[str, str], config: Mapping[str, Any], label: str) -
 
 
 def read_file(path: str, limit: int, flags: int = 0) -> bytes:
-    """At most so many bytes of a regular file. Raises OSError, also for anything else, which might block."""
+    """Return at most so many bytes of a regular file. Raises OSError, also for other files, which could block."""
     file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | flags)
     try:
         mode = os.fstat(file).st_mode
