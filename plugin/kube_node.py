@@ -82,17 +82,17 @@ def plan(request: Request, chosen: settings.Settings) -> Plan:
         if found["exclude"]:
             details = "leave the addresses out in that file, and remove 'exclude'; or remove the file"
             raise CniError(INVALID_CONFIG, f"'{_WHERE}exclude' does not apply to the ranges in {file}", details)
-        made, until, whose = {**kept, **pinned}, time.time() + chosen.cache_seconds, file
+        made, until, source = {**kept, **pinned}, time.time() + chosen.cache_seconds, file
     else:
         from plugin import node_ranges
         from plugin.node import freshness
 
         facts, listed = node_ranges.find(found, chosen)
-        made, until, whose = {**kept, "ranges": listed}, facts.asked + chosen.cache_seconds, f"node {facts.name}"
+        made, until, source = {**kept, "ranges": listed}, facts.asked + chosen.cache_seconds, f"node {facts.name}"
         files += freshness.rests_on(chosen, facts)
         _warn_of_bridge(request, listed, chosen)
     made["type"] = hostlocal.NAME
-    made["ranges"] = _limit_ipv4(request, found["ipv4-namespaces"], made["ranges"], whose)
+    made["ranges"] = _limit_ipv4(request, found["ipv4-namespaces"], made["ranges"], source)
     config = {**request.config, "ipam": made}
     from plugin import hostpaths
 
@@ -127,7 +127,7 @@ def data_dirs(request: Request, _chosen: settings.Settings) -> list[str]:
     return [now, configured] if is_left else [now]
 
 
-def _limit_ipv4(request: Request, allowed: list[str] | None, found: Ranges, whose: str) -> Ranges:
+def _limit_ipv4(request: Request, allowed: list[str] | None, found: Ranges, source: str) -> Ranges:
     """Return the ranges without IPv4 if the pod's namespace is not allowed to have it; None allows all."""
     if allowed is None:
         return found
@@ -139,7 +139,7 @@ def _limit_ipv4(request: Request, allowed: list[str] | None, found: Ranges, whos
         # IPv6 first: host-local remembers its last address by the range's place in this list.
         return ipv6 + [each for each in found if each not in ipv6]
     if not ipv6:
-        msg = f"pods of namespace {namespace or '(unknown)'} get no IPv4 address, and {whose} has no IPv6 range"
+        msg = f"pods of namespace {namespace or '(unknown)'} get no IPv4 address, and {source} has no IPv6 range"
         details = f"give the node an IPv6 range, or add the namespace to '{_WHERE}ipv4-namespaces'"
         raise CniError(PLUGIN_FAILURE, msg, details)
     return ipv6

@@ -1,4 +1,4 @@
-"""Misspelt keys: which key of ours a key that nobody knows resembles."""
+"""Find the key of ours that an unknown key resembles."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def _within_time(network: Network, arguments: argparse.Namespace) -> dict[str, A
         return _explained(network, arguments)
     except DeadlineExceeded:
         what = f"network {network.name}: no answer within {deadline.TOTAL:.0f} seconds"
-        raise CniError(PLUGIN_FAILURE, what, "node-ipam.pyz doctor tells where it hangs") from None
+        raise CniError(PLUGIN_FAILURE, what, "node-ipam.pyz doctor finds the cause") from None
     finally:
         deadline.stop()
 
@@ -93,8 +93,8 @@ def _explained(network: Network, arguments: argparse.Namespace) -> dict[str, Any
 
 def _asked(network: Network, arguments: argparse.Namespace) -> tuple[Request, Settings]:
     """Return what the runtime would ask for: with its variables as recorded, unless this shell's are wanted."""
-    whose = arguments.namespace
-    extra = {"CNI_ARGS": f"IgnoreUnknown=1;K8S_POD_NAMESPACE={whose}" if whose else "IgnoreUnknown=1"}
+    namespace = arguments.namespace
+    extra = {"CNI_ARGS": f"IgnoreUnknown=1;K8S_POD_NAMESPACE={namespace}" if namespace else "IgnoreUnknown=1"}
     environ = os.environ if arguments.shell_environment else environment.of_runtime(os.environ, {})
     request = networks.request(network, "ADD", {**environ, **extra}, arguments.bin_dir)
     settings = verbs.type_of(request).setup(request)

@@ -154,8 +154,8 @@ def request(network: Network, command: str, environ: Mapping[str, str], bin_dirs
     The command decides what the answer is for: STATUS, unlike ADD, takes all ranges, whatever the pod's namespace.
     """
     program = os.path.join(bin_dirs.partition(os.pathsep)[0], network.type)
-    whose = {"CNI_COMMAND": command, "CNI_CONTAINERID": "none", "CNI_IFNAME": "eth0", "CNI_PATH": bin_dirs}
-    made = cni.parse(program, "ADD", {**environ, **whose}, cni.encode(network.config))
+    variables = {"CNI_COMMAND": command, "CNI_CONTAINERID": "none", "CNI_IFNAME": "eth0", "CNI_PATH": bin_dirs}
+    made = cni.parse(program, "ADD", {**environ, **variables}, cni.encode(network.config))
     made.command = command
     return made
 
