@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+_UNMAPPED = 65534  # the owner of what belongs to no user of this namespace, user_namespaces(7)
 _LINKS = 40  # as many symbolic links as the kernel follows, path_resolution(7)
 _USERS, _GROUPS = "/etc/passwd", "/etc/group"
 _ACCESS_LIST = "system.posix_acl_access"
@@ -69,7 +70,7 @@ def read(path: str, limit: int) -> bytes:
 
 def check(path: str) -> None:
     """Raise Untrusted if somebody other than root can change this program. Raises OSError if it is missing."""
-    if os.geteuid() == 0:
+    if _is_root():
         os.close(_open(path))
 
 
@@ -78,8 +79,13 @@ def is_pods(path: str) -> bool:
     return _PODS.match(path) is not None
 
 
+def _is_root() -> bool:
+    """Return whether this is root, and not an ordinary user who is root in a user namespace of his own."""
+    return os.geteuid() == 0 and os.stat("/").st_uid != _UNMAPPED
+
+
 def _open(path: str) -> int:
-    if os.geteuid() != 0:
+    if not _is_root():
         return os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     file, place = _walk(path)
     try:
