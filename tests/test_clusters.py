@@ -114,7 +114,7 @@ def test_failed_etcd_says_why(tmp_path: Path) -> None:
 
 
 def test_never_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that goes on without ever serving is told of with what it has logged, and ended."""
+    """A server that never serves is ended; the error has the last lines of its log."""
     monkeypatch.setattr(clusters, "_SECONDS", 1.0)
     fake = Fake(tmp_path, "echo 'W1126 retrying' >&2; exec sleep 99")
     why = fake.fail()

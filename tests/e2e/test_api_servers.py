@@ -1,4 +1,4 @@
-"""What the plugins have to do with an API server, on each there is.
+"""The plugins against every API server that is available.
 
 Always on the built-in one; on a real kube-apiserver when $KUBEBUILDER_ASSETS names a folder with it and etcd; on a
 running cluster when pytest is given --kubeconfig and --node: there only one annotation of that node is changed.
@@ -38,7 +38,7 @@ class Api(NamedTuple):
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A running cluster takes part when it is named."""
+    """Add a running cluster if its kubeconfig is given."""
     kinds = ["built-in", "kube-apiserver"]
     if metafunc.config.getoption("kubeconfig"):
         kinds.append("cluster")
@@ -139,7 +139,7 @@ def test_node_annotation(world: World, api: Api) -> None:
 
 
 def test_without_rights(world: World, api: Api) -> None:
-    """A service account that may not get nodes: the server's own words, with the account's name."""
+    """A service account without rights gets the server's own message, with the account's name."""
     api.made_for_tests()
     kubeconfig = api.server.write_kubeconfig(world.path("config"), "token", "stranger")
     document = world.add(named(world, api, kubeconfig=kubeconfig)).document()
@@ -165,7 +165,7 @@ def test_token_that_is_none(world: World, api: Api) -> None:
 
 @pytest.mark.skipif(not machine_id(), reason="this machine has no machine-id")
 def test_node_of_this_machine(world: World, api: Api) -> None:
-    """Someone who may list all nodes needs no name: the one with this machine's id is it."""
+    """A user who may list Nodes needs no node name: the Node with this machine's id is used."""
     api.made_for_tests()
     admin = ("certificate", "admin", ("system:masters",))
     config = world.config(kubeconfig=api.server.write_kubeconfig(world.path("config"), *admin))

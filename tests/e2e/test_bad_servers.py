@@ -1,4 +1,4 @@
-"""The client against servers and networks in trouble: what is waited for, and what is told."""
+"""The client against broken servers and networks: what it retries, and what its errors say."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def server() -> Iterator[ApiServer]:
 def test_passing_trouble(
     server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: faults.Fault
 ) -> None:
-    """A server that comes to its senses is waited for."""
+    """The client retries a server that recovers."""
     monkeypatch.setattr(client, "sleep", lambda _seconds: None)
     server.fault = faults.first(trouble, trouble)
     assert connect(server, tmp_path).get_node("a")["metadata"]["name"] == "a"
@@ -52,7 +52,7 @@ def test_passing_trouble(
 
 
 def test_server_comes_back(server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that is being restarted refuses connections for a while."""
+    """The client retries a server that refuses connections while it restarts."""
     monkeypatch.setattr(client, "sleep", lambda _seconds: server.start())
     made = connect(server, tmp_path)
     server.stop()
@@ -89,7 +89,7 @@ BROKEN = "the connection was closed before the answer was complete"
     ids=["503", "reset", "hang-up", "cut", "cut-chunk", "drip", "drip-line", "drip-head", "flood", "redirect", "html"],
 )
 def test_lasting_trouble(server: ApiServer, tmp_path: Path, trouble: faults.Fault, code: int, says: str) -> None:
-    """A server that stays in trouble is unreachable, before the caller's time is up."""
+    """A server that stays broken is reported as unreachable before the deadline."""
     server.fault = trouble
     error = refusal(connect(server, tmp_path), 1)
     assert isinstance(error, Unreachable)
@@ -97,7 +97,7 @@ def test_lasting_trouble(server: ApiServer, tmp_path: Path, trouble: faults.Faul
 
 
 def test_redirect_is_not_followed(server: ApiServer, tmp_path: Path) -> None:
-    """Nobody else gets the token."""
+    """The token is not sent to the target of a redirect."""
     with ApiServer(authority=AUTHORITY) as other:
         server.fault = faults.redirect(f"{other.url}/api/v1/nodes/a")
         refusal(connect(server, tmp_path))
@@ -105,13 +105,13 @@ def test_redirect_is_not_followed(server: ApiServer, tmp_path: Path) -> None:
 
 
 def test_flood_in_an_error_is_cut_off(server: ApiServer, tmp_path: Path) -> None:
-    """Of what comes with an error only the beginning is read."""
+    """The client reads only the beginning of an error's body."""
     server.fault = faults.body(b" " * (20 << 20), 302, Location="https://evil.example.org")
     assert refusal(connect(server, tmp_path)).msg.endswith("it redirects to https://evil.example.org")
 
 
 def test_refused(server: ApiServer, tmp_path: Path) -> None:
-    """Nobody listens there."""
+    """Nothing listens on the port."""
     made = connect(server, tmp_path)
     server.stop()
     error = refusal(made, 1)
@@ -130,7 +130,7 @@ def test_nobody_answers(server: ApiServer, tmp_path: Path) -> None:
 def test_name_that_cannot_be_resolved(
     server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    """A name nobody has, and name servers in trouble: those are asked again."""
+    """A name that does not exist fails; broken name servers are queried again."""
     asked: list[object] = []
 
     def look(host: str, *_args: object, **_options: object) -> None:
@@ -196,7 +196,7 @@ def test_no_http_server(server: ApiServer, tmp_path: Path) -> None:
 
 
 def test_time_is_bounded_without_a_deadline(server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who sets no deadline gets one."""
+    """A caller without a deadline gets one."""
     monkeypatch.setattr(deadline, "TOTAL", 0.3)
     server.fault = faults.drip(0.01, b"")
     started = time.monotonic()
@@ -206,7 +206,7 @@ def test_time_is_bounded_without_a_deadline(server: ApiServer, tmp_path: Path, m
 
 
 def test_no_credentials_over_plain_http(server: ApiServer, tmp_path: Path) -> None:
-    """http:// is possible, as it is for kubectl; the token stays at home."""
+    """http:// works as with kubectl, but no token is sent."""
     heard: list[bytes] = []
     with socket.create_server(("127.0.0.1", 0)) as plain:
 
@@ -240,14 +240,14 @@ def wire(url: str, kubeconfig: Kubeconfig, headers: dict[str, str], tmp_path: Pa
 
 @pytest.mark.parametrize("trouble", [faults.drip(0.01), faults.drip(0.01, CHUNKED)], ids=["length", "chunked"])
 def test_dripping_body_has_an_end(server: ApiServer, tmp_path: Path, trouble: faults.Fault) -> None:
-    """Each byte comes in time, the last one would not."""
+    """A server that sends a byte at a time does not extend the deadline."""
     server.fault = trouble
     with pytest.raises(Unreachable, match=SLOW):
         wire(server.url, server.kubeconfig(), {}, tmp_path).get("/", {}, time.monotonic() + 0.3, 9999)
 
 
 def test_header_that_cannot_be_sent(server: ApiServer, tmp_path: Path) -> None:
-    """A line break in a token would make a header of our own out of it."""
+    """A line break in a token is refused: it would add a header."""
     with pytest.raises(CniError, match="a line break") as error:
         wire(server.url, server.kubeconfig(), {"Authorization": "Bearer SECRET\nX: y"}, tmp_path)
     assert (error.value.code, "SECRET" in error.value.msg + error.value.details) == (INVALID_CONFIG, False)

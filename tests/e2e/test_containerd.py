@@ -1,4 +1,4 @@
-"""Pods of containerd: kubelet's calls in, addresses of the Node's ranges out, through libcni and bridge."""
+"""Pods of containerd get addresses of the Node's ranges, through CRI, libcni and bridge."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_many_pods(cri_node: CriNode) -> None:
 
 
 def start_as_kubelet(node: CriNode, pod: Pod) -> str:
-    """Start a pod; again, if that is bridge's own fault.
+    """Start a pod; retry, as kubelet does, if bridge fails by its own fault.
 
     A bridge that has lost its only port to a failed ADD fails once for each address family:
     https://github.com/containernetworking/plugins/pull/1265.
@@ -128,14 +128,14 @@ def test_namespaces(cri_node: CriNode) -> None:
 
 
 def test_capability_without_addresses(cri_node: CriNode) -> None:
-    """A network that could be told addresses (capability ips) chooses them itself when it is told none."""
+    """A network with the capability `ips` allocates addresses if the pod requests none."""
     cri = cri_node.containerd.cri
     cri_node.containerd.network({**cri_node.config(), "capabilities": {"ips": True}})
     assert cri.addresses(cri.start(Pod("web-0"))) == ["11.0.1.2", "1100:0:0:1::2"]
 
 
 def test_what_the_operator_sees(cri_node: CriNode) -> None:
-    """leases names the containers as the runtime knows them, all used; gc finds nothing, doctor no fault."""
+    """`leases` shows the runtime's container ids, all used; `gc` finds nothing, `doctor` reports no failure."""
     cri_node.containerd.network(cri_node.config())
     given = cri_node.start(MANY[:5])
     (network,) = cri_node.containerd.document("leases", "--all")["networks"]

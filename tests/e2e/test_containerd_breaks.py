@@ -1,4 +1,4 @@
-"""What is left of pods, and who sees to it, when containerd, its calls or the plugins break off in the middle."""
+"""No lease is lost or left behind if containerd, its calls or the plugins end in the middle."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def start_in_background(node: CriNode) -> tuple[concurrent.futures.Executor, lis
 
 
 def test_killed_containerd(cri_node: CriNode) -> None:
-    """containerd killed in the middle of 50 starts: what it does not free when all is removed, gc names and frees."""
+    """containerd is killed during 50 starts: gc names and releases exactly what is left after all pods are removed."""
     cri_node.containerd.network(cri_node.config())
     pool, starts = start_in_background(cri_node)
     next(concurrent.futures.as_completed(starts[10:]))
@@ -59,7 +59,7 @@ def test_killed_containerd(cri_node: CriNode) -> None:
 
 
 def test_cancelled_call(cri_node: CriNode) -> None:
-    """The runtime gives up while the API server is slow: the plugin, which gets its answer later, leaves no lease."""
+    """The call is cancelled while the API server is slow: the plugin, which gets the answer later, leaves no lease."""
     cri_node.containerd.network(cri_node.config())
     cri_node.server.delay = 3.0
     with pytest.raises(Failed, match=r"(?i)deadline.exceeded"):

@@ -1,4 +1,4 @@
-"""A node whose containerd has lost all that it had: the leases of its dead pods are the leak that users suffer from."""
+"""The leases of pods that died with their containerd, whose root and state are gone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LATER = 3600.0  # seconds; a stale lease is older than ten minutes
 
 
 def lose_everything(node: CriNode, rebooted: bool) -> dict[str, str]:
-    """Let pods die with containerd and all it has, an hour ago, and start it again; return their leases.
+    """Kill containerd and all pods an hour ago, wipe its root and state, start it again; return the pods' leases.
 
     Network namespaces stay mounted unless the machine is rebooted. libcni's results are on a disk, and stay.
     """
@@ -31,7 +31,7 @@ def lose_everything(node: CriNode, rebooted: bool) -> dict[str, str]:
 
 @pytest.mark.parametrize("rebooted", [False, True])
 def test_gc(cri_node: CriNode, rebooted: bool) -> None:
-    """leases tells the dead pods' leases as stale, gc names exactly these and frees them, and no living pod's ever."""
+    """`leases` shows the dead pods' leases as stale; `gc` names and releases exactly these, and no living pod's."""
     cri_node.containerd.network(cri_node.config())
     dead = lose_everything(cri_node, rebooted)
     cri_node.start([Pod("living-1"), Pod("living-2")])

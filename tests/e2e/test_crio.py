@@ -32,7 +32,7 @@ def configured(world: World, kind: str, version: str) -> Config:
 
 
 def collect(world: World, config: Config, living: list[Pod], known: list[Pod]) -> list[Answer]:
-    """Do as libcni's GC: DEL for each attachment that it knows and that is not alive, then GC if the version has it."""
+    """Do what libcni's GC does: DEL of each cached attachment that is not valid, then GC if the version has it."""
     answers = [world.runtime.run("DEL", config, pod, CNI_NETNS="") for pod in known if pod not in living]
     if config["cniVersion"] == "1.1.0":
         valid = [{"containerID": pod.container, "ifname": pod.interface} for pod in living]
@@ -43,7 +43,7 @@ def collect(world: World, config: Config, living: list[Pod], known: list[Pod]) -
 
 @pytest.mark.parametrize(("kind", "version"), TABLE)
 def test_check_after_each_add(world: World, kind: str, version: str) -> None:
-    """Each ADD's result has the version of its configuration, and CHECK agrees with it: only the first ADD asks."""
+    """Each ADD's result has the version of its configuration, CHECK accepts it, and all of it takes one GET."""
     config = configured(world, kind, version)
     for name in ("one", "two", "three"):
         added = world.add(config, name).document()
@@ -56,7 +56,7 @@ def test_check_after_each_add(world: World, kind: str, version: str) -> None:
 
 @pytest.mark.parametrize(("kind", "version"), TABLE)
 def test_check_without_server(world: World, kind: str, version: str) -> None:
-    """CHECK needs no server, however old what is known is; it fails when the lease is gone."""
+    """CHECK needs no server, however old the facts are; it fails if the lease is gone."""
     config = configured(world, kind, version)
     world.addresses(config)
     world.age(3600)
@@ -70,7 +70,7 @@ def test_check_without_server(world: World, kind: str, version: str) -> None:
 
 @pytest.mark.parametrize(("kind", "version"), TABLE)
 def test_gc_at_start(world: World, kind: str, version: str) -> None:
-    """Without server and kubeconfig, GC frees dead pods' leases: what libcni knows, in 1.1 also what it has lost."""
+    """GC releases dead pods' leases without server and kubeconfig; in 1.1 also those that libcni has lost."""
     config = configured(world, kind, version)
     living, dead, lost = Pod("living"), Pod("dead"), Pod("lost")
     kept = [address.partition("/")[0] for address in world.addresses(config, living.name)]
@@ -89,7 +89,7 @@ def test_gc_at_start(world: World, kind: str, version: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_status_until_ready(world: World, kind: str) -> None:
-    """Asked again and again, STATUS asks the server once in cacheSeconds, and is ready when an ADD would succeed."""
+    """Repeated STATUS queries the server once in cacheSeconds, and succeeds if an ADD would."""
     config = configured(world, kind, "1.1.0")
     answers = [world.runtime.run("STATUS", config) for _ in range(5)]
 

@@ -166,13 +166,13 @@ class Storm:
         self.use(address, pod)
 
     def use(self, address: str, pod: Pod) -> None:
-        """From now on this address is this pod's, and must not be anybody else's."""
+        """Note that this pod has this address; it is an error if another pod has it."""
         with self._lock:
             if self.in_use.setdefault(address, pod) != pod:
                 self.troubles.append(f"{address} given to {pod} and {self.in_use[address]}")
 
     def lost(self) -> list[str]:
-        """Addresses in use that the store gives to nobody or to somebody else."""
+        """Return addresses in use whose lease is missing or names another container."""
         there = set(self.store.addresses())
         return [
             each for each, pod in self.in_use.items() if each not in there or self.store.owner(each) != pod.container
@@ -210,7 +210,7 @@ def store(world: World, config: Config, filled: Store) -> Store:
 
 
 def assert_only_stale_leases_went(store: Store, empty_too: bool) -> None:
-    """Of what there was before the storm."""
+    """Return the leases from before the storm."""
     there = set(store.addresses())
     expected = {*store.live.values(), *store.legacy.values(), *([] if empty_too else store.empty)}
     before = {*store.live.values(), *store.stale.values(), *store.legacy.values(), *store.empty}
@@ -244,7 +244,7 @@ def test_gc_verb(world: World, config: Config, store: Store) -> None:
     ("attachments", "left"), [({}, LIVE + STALE + LEGACY), ({"cni.dev/valid-attachments": None}, 0)]
 )
 def test_gc_verb_without_a_list(world: World, config: Config, store: Store, attachments: Config, left: int) -> None:
-    """No key: nothing is released; a null: nothing is in use. Empty files are nobody's, so no DEL frees them."""
+    """Without the key nothing is released; null means that nothing is in use. DEL cannot name empty files."""
     answer = world.runtime.run("GC", {**config, **attachments})
 
     assert (answer.status, answer.stdout) == (0, b"")

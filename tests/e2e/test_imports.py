@@ -1,4 +1,4 @@
-"""What an ADD imports that has to do with the Node: nothing of the network where it is known."""
+"""The modules that an ADD imports: none for the network if the Node is known."""
 
 from __future__ import annotations
 

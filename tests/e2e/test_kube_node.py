@@ -37,7 +37,7 @@ def test_pod_cidrs_give_one_address_of_each_family(world: World) -> None:
 
 
 def test_one_get_of_the_own_node(world: World) -> None:
-    """A cold ADD asks the server once, for this node alone, and says who asks."""
+    """A cold ADD sends one GET for this Node, with a User-Agent."""
     world.addresses(world.config())
 
     assert [each.path for each in world.server.requests] == [f"/api/v1/nodes/{NODE}?resourceVersion=0"]
@@ -87,7 +87,7 @@ def test_kubeconfig_of_the_configuration_wins(world: World) -> None:
 
 
 def test_kubeconfig_of_the_environment(world: World) -> None:
-    """$KUBECONFIG is enough."""
+    """$KUBECONFIG alone works."""
     assert len(world.addresses(world.config(kubeconfig=None), KUBECONFIG=world.kubeconfig)) == 2
 
 
@@ -115,7 +115,7 @@ def test_ipv4_namespaces(world: World, namespace: str, families: list[int]) -> N
 
 
 def test_ipv4_namespaces_are_told_apart_when_warm(world: World) -> None:
-    """Two pods of different namespaces with the same request each get what is theirs."""
+    """Two pods of different namespaces with the same request get the families of their namespaces."""
     config = limited(world)
     counts = [
         len(world.addresses(config, f"pod-{number}", namespace))
@@ -182,7 +182,7 @@ def test_missing_annotation_names_those_there_are(world: World) -> None:
 
 
 def test_node_without_pod_cidrs(world: World) -> None:
-    """A node that has no ranges yet: try again later, and what usually is the matter."""
+    """A node without ranges: the error says to try again later, and the usual cause."""
     world.node["spec"] = {}
     document = world.add(world.config()).document()
 
@@ -245,7 +245,7 @@ def test_bad_pinned_configuration(world: World, text: str) -> None:
 
 
 def test_pinned_configuration_that_cannot_be_read(world: World) -> None:
-    """It is named in the error: ranges from elsewhere would be others than those laid down."""
+    """The error names the broken file: other ranges than the pinned ones must not be used."""
     os.makedirs(world.path("data/kube-node.json"))
     answer = world.add(world.config())
 
@@ -262,7 +262,7 @@ STATIC: dict[str, tuple[Config, dict[str, str]]] = {
 
 @pytest.mark.parametrize("how", STATIC)
 def test_static_address(world: World, how: str) -> None:
-    """An address that is asked for is given, in each way to ask; and freed with nothing left to ask."""
+    """A static address is allocated, however it is requested, and released without the server."""
     more, environ = STATIC[how]
     config = {**world.config(), **more}
     for pod in ("first", "again"):
@@ -287,7 +287,7 @@ def test_routes_and_dns_travel_on(world: World) -> None:
 
 
 def test_unfit_keys_are_refused(world: World) -> None:
-    """A range in the configuration would be another node's: it is refused, also in another case of letters."""
+    """A range in the configuration is refused, in any case of letters: it may be another node's."""
     for key in ("ranges", "subnet", "Ranges", "SUBNET"):
         answer = world.add(world.config(**{key: "10.0.0.0/24"}))
         assert (answer.status, answer.document()["code"]) == (1, 7)
@@ -310,7 +310,7 @@ def test_delete_and_check_ask_nobody(world: World) -> None:
 
 
 def test_delete_of_what_cannot_be_right_any_more(world: World) -> None:
-    """DEL goes by container, interface, name and dataDir alone: bad arguments do not keep an address."""
+    """DEL needs only container, interface, name and dataDir: bad arguments do not stop it."""
     config = world.config()
     world.addresses(config)
     spoiled = {**config, "runtimeConfig": {"ips": ["nonsense"]}, "prevResult": 1}
@@ -400,7 +400,7 @@ SLIPS = [
 
 @pytest.mark.parametrize("slip", SLIPS, ids=str)
 def test_release_with_a_bad_configuration(world: World, slip: Config) -> None:
-    """Of the configuration only dataDir matters for freeing."""
+    """DEL reads only dataDir of the configuration."""
     config = world.config()
     world.addresses(config)
     config["ipam"].update(slip)
@@ -412,7 +412,7 @@ def test_release_with_a_bad_configuration(world: World, slip: Config) -> None:
 
 @pytest.mark.parametrize("way", ["ordinary", "warm"])
 def test_repeated_add_that_is_killed(world: World, way: str) -> None:
-    """A host-local that dies in a second ADD of the same attachment costs the first one nothing."""
+    """If host-local dies in a second ADD of the same attachment, the first one keeps its lease."""
     real = world.runtime.find("host-local")
     script = f'#!/bin/sh\n[ -e "{world.path("oom")}" ] && [ $CNI_COMMAND = ADD ] && kill -9 $$\nexec {real}\n'
     os.chmod(world.write("bin/host-local", script), 0o755)

@@ -54,7 +54,7 @@ pytestmark = pytest.mark.skipif(not _KUBECTL, reason="kubectl is not installed")
 
 
 class Seen(NamedTuple):
-    """What a server saw of who asks, and under which prefix."""
+    """The credentials and the path prefix that a server saw."""
 
     prefix: str
     authorization: str
@@ -98,7 +98,7 @@ class Recorder:
         self.thread.start()
 
     def last(self) -> Seen | None:
-        """What the last request showed, and forget it; None if nobody asked."""
+        """Return and reset what the last request showed; None if there was none."""
         seen, self.seen = self.seen, []
         return seen[-1] if seen else None
 
@@ -113,7 +113,7 @@ class _Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, *_args: object) -> None:
-        """A client that does not trust us hangs up."""
+        """Ignore clients that do not trust this server's certificate."""
 
 
 def _seen(request: http.server.BaseHTTPRequestHandler) -> Seen:
@@ -242,5 +242,5 @@ def test_what_plugins_are_told(version: str, cluster_info: str, material: Materi
 
 
 def test_every_difference_is_one_of_a_case() -> None:
-    """No reason outlives the case it was given for."""
+    """Every entry of DIFFERENCES belongs to a case."""
     assert set(DIFFERENCES) <= {case.name for case in [*CASES, *PLAIN_HTTP]} | {case.name for case in MERGES}

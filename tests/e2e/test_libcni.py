@@ -1,4 +1,4 @@
-"""Lists of plugins in every version of CNI through libcni: it reads our results, and says what it thinks of them.
+"""Lists of plugins in every CNI version through libcni, which reads and checks our results.
 
 libcni 1.1.2, which Debian has, knows ADD, CHECK and DEL up to version 1.0.0.
 """

@@ -1,4 +1,4 @@
-"""Pods through the real main plugins, which make the interfaces and ask ours for the addresses.
+"""Pods through the real main plugins, which call our plugins for addresses.
 
 A pod is a network namespace, and so is the node; the API server listens on the node's own loopback.
 """
@@ -103,7 +103,7 @@ def complaint(answer: Answer) -> Config:
 
 @pytest.fixture(scope="module", autouse=True)
 def namespaces() -> None:
-    """All of this needs network namespaces."""
+    """Skip without network namespaces."""
     require("busybox")
 
 

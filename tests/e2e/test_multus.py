@@ -34,7 +34,7 @@ ANNOTATION = "example.com/net"
 
 
 class Thick(Runtime):
-    """Runs the plugins as thick Multus does: its root is the node's, its environment and memory are the container's."""
+    """Runs plugins as thick Multus does: with the node's root, but the container's environment and memory."""
 
     def __init__(self, root: NodeRoot, memory: cgroups.Memory) -> None:
         join = f"echo $$ > {memory.processes}"

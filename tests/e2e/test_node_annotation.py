@@ -1,4 +1,4 @@
-"""node-annotation as a runtime calls it, and by hand as its documentation shows."""
+"""node-annotation as called by a runtime, and by hand as documented."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_release_by_another_plugin(world: World) -> None:
 
 
 def test_collection_by_another_plugin(world: World) -> None:
-    """With another nextipam, GC is its affair: it gets the whole request, and what is last known of the annotation."""
+    """With another nextipam, that plugin gets GC: the whole request, with the annotation as last known."""
     recorder = world.write("recorder", RECORDER)
     os.chmod(recorder, 0o755)
     config = world.annotated("mynet", IPVLAN, version="1.1.0", nextipam=recorder)
@@ -198,7 +198,7 @@ def test_release_of_what_nobody_knows(world: World) -> None:
     "text", ["ranges: env", "x: input_filename", "$(id)", '"a" + "b"', "type: 1", 'dataDir: "data"', "["]
 )
 def test_annotation_is_data(world: World, text: str) -> None:
-    """Nothing in an annotation is evaluated: what is no JSON is an error with its place, and nothing happens."""
+    """Annotations are not evaluated: text that is not JSON is an error with line and column."""
     config = world.annotated("mynet", IPVLAN)
     world.annotate(IPVLAN, text)
     answer = world.add(config)
@@ -208,7 +208,7 @@ def test_annotation_is_data(world: World, text: str) -> None:
 
 
 def test_one_get_in_a_large_cluster(world: World) -> None:
-    """One node or many in the cluster: one GET."""
+    """One GET, whether the cluster has one Node or many."""
     world.annotate(IPVLAN, data(world, "data"))
     for number in range(500):
         world.server.add(make_node(f"other-{number}"))
@@ -364,7 +364,7 @@ def test_release_with_a_cache_elsewhere_and_a_bad_key(world: World) -> None:
 
 @pytest.mark.parametrize("text", ["{", '{"kubeconfig": "relative"}', '{"nextipam": 1}', None])
 def test_release_with_a_bad_configuration_file(world: World, text: str | None) -> None:
-    """One slip in the configuration file keeps no address from being freed."""
+    """A mistake in the configuration file does not stop DEL."""
     world.annotate(IPVLAN, data(world, "data"))
     config = world.annotated("mynet", IPVLAN)
     world.addresses(config)
@@ -410,7 +410,7 @@ def test_garbage_collection(world: World) -> None:
 
 @pytest.mark.parametrize("error", ["", '{"code": 50, "msg": "no pool"}'])
 def test_status_asks_the_next_plugin(world: World, error: str) -> None:
-    """A plugin other than host-local may have a say in whether pods can get addresses."""
+    """STATUS is passed on to a plugin other than host-local."""
     recorder = world.write("recorder", f"#!/bin/sh\nprintf %s '{error}'; exit {int(bool(error))}\n")
     os.chmod(recorder, 0o755)
     world.annotate(IPVLAN, 'pool: "blue"')
@@ -420,7 +420,7 @@ def test_status_asks_the_next_plugin(world: World, error: str) -> None:
 
 
 def test_release_by_a_plugin_that_is_in_cni_path(world: World) -> None:
-    """What gave the address is found in CNI_PATH when it is no longer where it was."""
+    """DEL finds the plugin of the ADD in CNI_PATH if it has moved."""
     for name in ("before", "after"):
         world.write(f"{name}/recorder", RECORDER)
         os.chmod(world.path(f"{name}/recorder"), 0o755)
@@ -436,7 +436,7 @@ def test_release_by_a_plugin_that_is_in_cni_path(world: World) -> None:
 
 
 def test_what_was_used_long_ago_is_forgotten(world: World) -> None:
-    """What no attachment has any more goes when the annotation changes again, what one has stays."""
+    """Records without an attachment are removed when the annotation changes; the others stay."""
     config = world.annotated("mynet", IPVLAN, cacheSeconds=0)
     for name, pod in (("A", "gone"), ("B", "stays")):
         world.annotate(IPVLAN, data(world, name, f"172.16.{ord(name)}.0/24"))
@@ -462,7 +462,7 @@ def test_by_hand_with_a_command(world: World) -> None:
 
 
 def test_by_hand_a_plugin_that_cannot_be_run(world: World) -> None:
-    """What would get the configuration is named when it is no program."""
+    """The error names the next plugin if it is not a program."""
     program = world.write("program", "\x7fELF")
     os.chmod(program, 0o755)
     world.annotate(IPVLAN, DOCUMENTED)
@@ -473,7 +473,7 @@ def test_by_hand_a_plugin_that_cannot_be_run(world: World) -> None:
 
 
 def test_by_hand_has_an_end(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """A command that hangs ends with a sentence."""
+    """A command that hangs is ended with a message."""
     monkeypatch.setattr(deadline, "TOTAL", 0.1)
     monkeypatch.setitem(manual._COMMANDS, "my_node", lambda *_arguments: time.sleep(60))
 

@@ -59,19 +59,19 @@ class Podman:
         }
 
     def start(self, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-        """Run podman, whatever comes of it."""
+        """Run podman; it may fail."""
         command = [*self.machine.enter, "podman", "--runtime=runc", *arguments]
         return subprocess.run(command, env=self.environ, input=stdin, capture_output=True, check=False)
 
     def run(self, *arguments: str, stdin: bytes = b"") -> str:
-        """What podman prints. Raises OSError, with what it said, when it fails."""
+        """Run podman; return what it prints. Raises OSError with its output if it fails."""
         done = self.start(*arguments, stdin=stdin)
         if done.returncode:
             raise OSError(f"podman {' '.join(arguments)}: status {done.returncode}: {done.stderr.decode()}")
         return done.stdout.decode().strip()
 
     def network(self, config: Config) -> None:
-        """Let podman know a network, with a bridge of its own."""
+        """Configure a network, with a bridge of its own."""
         name = config["name"]
         main = {"type": "bridge", "bridge": f"br-{name}", "isGateway": True, "ipam": config["ipam"]}
         main["capabilities"] = {"ips": True}

@@ -96,7 +96,7 @@ def test_system_s_authorities_vouch_for_the_proxy_alone(
 
 
 def test_proxy_is_not_passed_by(server: ApiServer, tmp_path: Path) -> None:
-    """Even for the sake of a better message nobody is connected to directly."""
+    """No connection goes past the proxy, not even for a better message."""
     with ConnectProxy(("127.0.0.1", server.port)) as proxy:
         url = f"http://127.0.0.1:{proxy.port}"
         error = refusal(connect(server, tmp_path, cluster(proxy_url=url, tls_server_name="example.org")))
@@ -112,7 +112,7 @@ def test_proxy_is_not_passed_by(server: ApiServer, tmp_path: Path) -> None:
     ],
 )
 def test_proxy_refuses(tmp_path: Path, server: ApiServer, answer: str, code: int, says: str) -> None:
-    """The error names the proxy and who told us of it, and not its password."""
+    """The error names the proxy and the setting it comes from, but not its password."""
     with ConnectProxy(("127.0.0.1", 1), credentials="user:right", answer=answer) as proxy:
         url = f"http://user:wrong@127.0.0.1:{proxy.port}"
         error = refusal(connect(server, tmp_path, cluster(server="https://kubernetes"), HTTPS_PROXY=url), 1)
@@ -134,7 +134,7 @@ def test_proxy_is_away(server: ApiServer, tmp_path: Path) -> None:
 
 
 def test_socks_proxy(server: ApiServer, tmp_path: Path) -> None:
-    """A proxy we cannot speak to is refused with a reason."""
+    """A proxy of an unsupported kind is refused with a reason."""
     environ = {"HTTPS_PROXY": "socks5://127.0.0.1:1080"}
     error = refusal(connect(server, tmp_path, cluster(server="https://kubernetes"), **environ))
     assert (error.code, error.msg) == (INVALID_CONFIG, "HTTPS_PROXY: socks5 proxies are not supported")

@@ -1,4 +1,4 @@
-"""What plugin/ranges.py and plugin/ops/spans.py say of host-local is what the real host-local does."""
+"""plugin/ranges.py and plugin/spans.py agree with the real host-local."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_refused(cidr: str, does: str, tmp_path: Any) -> None:
 
 
 def test_mapped_must_be_rewritten(tmp_path: Any) -> None:
-    """IPv4 written as IPv6 is refused by host-local, so the IPv4 network goes out in its place."""
+    """host-local refuses IPv4 written as IPv6, so we pass the IPv4 network."""
     assert "version mismatch" in outcome([[{"subnet": "::ffff:10.0.0.0/120"}]], str(tmp_path))
 
 
@@ -139,7 +139,7 @@ def runs_away(entry: object) -> bool:
 
 
 def test_start_behind_default_end(tmp_path: Any) -> None:
-    """The one thing that host-local takes for valid and we do not: it runs into the next network, another node's."""
+    """The one range that host-local accepts and we refuse: it extends into the next network, another node's."""
     with pytest.raises(CniError, match="no range from 10.0.0.255 to 10.0.0.254"):
         spans.check([[RUNAWAY]], WHERE)
     given_out = [add([[RUNAWAY]], str(tmp_path), container)["ips"][0]["address"] for container in ("c1", "c2")]

@@ -129,7 +129,7 @@ def test_partial_chain(tmp_path: Path, what: str) -> None:
     ],
 )
 def test_certificates_refused(tmp_path: Path, certificate: Pair, change: Change, says: str) -> None:
-    """Each fault of a certificate has words of its own, nothing is sent to such a server, and nobody asks again."""
+    """Each fault of a certificate has its own message; nothing is sent to such a server, and there is no retry."""
     with ApiServer(authority=AUTHORITY, certificate=certificate) as server:
         error = refusal(connect(server, tmp_path, change))
     assert (type(error), error.code, error.msg) == (Unreachable, PLUGIN_FAILURE, f"API server {server.url}: {says}")
@@ -138,7 +138,7 @@ def test_certificates_refused(tmp_path: Path, certificate: Pair, change: Change,
 
 
 def test_certificate_that_is_not_a_server_s(tmp_path: Path) -> None:
-    """A kubelet's client certificate, which the same authority has signed, makes nobody an API server."""
+    """A kubelet's client certificate of the same authority is not accepted as a server's."""
     with ApiServer(authority=AUTHORITY, certificate=AUTHORITY.client("system:node:a")) as server:
         error = refusal(connect(server, tmp_path, cluster()))
         assert (type(error), error.code) == (Unreachable, PLUGIN_FAILURE)
@@ -147,7 +147,7 @@ def test_certificate_that_is_not_a_server_s(tmp_path: Path) -> None:
 
 
 def test_public_authorities_do_not_count(server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not even after a request does the context trust anybody but the cluster's authority."""
+    """After a request, too, the context trusts only the cluster's authority."""
     made = connect(server, tmp_path)
     contexts: list[ssl.SSLContext] = []
     real = tls.context
@@ -180,7 +180,7 @@ def test_no_authority_means_the_system_s(server: ApiServer, tmp_path: Path, monk
 
 
 def require_certificate(context: ssl.SSLContext) -> None:
-    """Take nobody without a client certificate."""
+    """Require a client certificate."""
     context.verify_mode = ssl.CERT_REQUIRED
 
 
@@ -199,7 +199,7 @@ def at_most_tls_1_2(context: ssl.SSLContext) -> None:
     ids=["1.3", "1.2"],
 )
 def test_client_certificate_wanted(tmp_path: Path, configure: Callable[[ssl.SSLContext], None], says: str) -> None:
-    """A server that insists gets the client certificate; without one the error says what is wanted."""
+    """A server that requires a client certificate gets it; without one the error says what is missing."""
     with ApiServer(authority=AUTHORITY, configure=configure) as server:
         server.add(make_node("a"))
         error = refusal(connect(server, tmp_path))
@@ -216,7 +216,7 @@ def test_client_certificate_wanted(tmp_path: Path, configure: Callable[[ssl.SSLC
     ids=["other-authority", "expired"],
 )
 def test_client_certificate_refused(server: ApiServer, tmp_path: Path, certificate: Pair, says: str) -> None:
-    """What the server has against our certificate is told."""
+    """The error says why the server refused our certificate."""
 
     def change(config: Kubeconfig) -> None:
         config["users"][0]["user"] = {
@@ -237,7 +237,7 @@ def tls_1_1(context: ssl.SSLContext) -> None:
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
 def test_old_tls(tmp_path: Path) -> None:
-    """TLS 1.1 is refused, in words."""
+    """TLS 1.1 is refused with a message."""
     with ApiServer(authority=AUTHORITY, configure=tls_1_1) as server:
         error = refusal(connect(server, tmp_path))
     assert (error.code, error.msg) == (PLUGIN_FAILURE, f"API server {server.url}: it offers no TLS 1.2 or later")
@@ -266,7 +266,7 @@ def test_ipv6_literal(tmp_path: Path, host: str) -> None:
     ids=["address", "name", "other-address"],
 )
 def test_server_name(tmp_path: Path, change: Change, seen: list[str | None]) -> None:
-    """tls-server-name is what the server hears (an address: nothing) and what its certificate must be for."""
+    """tls-server-name is sent as SNI (not if it is an address) and compared with the certificate."""
     heard: list[str | None] = []
 
     def listen(context: ssl.SSLContext) -> None:
@@ -319,7 +319,7 @@ def test_list_in_pages(server: ApiServer, tmp_path: Path) -> None:
 
 
 def test_environment_changes_nothing(server: ApiServer, tmp_path: Path) -> None:
-    """Variables and files that requests, curl and OpenSSL heed do not change whom we trust or what we send."""
+    """Variables and files that requests, curl and OpenSSL use change neither our trust nor what we send."""
     home = tmp_path / "home"
     home.mkdir()
     (home / ".netrc").write_text("machine 127.0.0.1 login root password stolen\n")

@@ -1,4 +1,4 @@
-"""How much is left to chance: the suite has always the same examples, FUZZ=N gives N times as many, and new ones."""
+"""How many random examples tests try: always the same ones, or with FUZZ=N new ones, N times as many."""
 
 from __future__ import annotations
 

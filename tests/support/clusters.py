@@ -1,4 +1,4 @@
-"""Real API servers in the place of the built-in one: kube-apiserver from a folder, and a cluster that is running."""
+"""Real API servers in place of the built-in one: kube-apiserver from a folder, or a running cluster."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _LINES = 5
 
 
 class Admin:
-    """Someone who may do everything on a server."""
+    """A client with all rights on a server."""
 
     def __init__(self, server: ApiServer, directory: str) -> None:
         pair = server.client_authority.client("admin", ("system:masters",))
@@ -44,7 +44,7 @@ class Admin:
             return json.loads(answer.read() or b"null") if path.startswith("/api") else answer.read()
 
     def ensure(self, path: str, body: object) -> None:
-        """Create an object that may be there already."""
+        """Create an object unless it exists."""
         try:
             self.call("POST", path, body)
         except urllib.error.HTTPError as error:
@@ -57,7 +57,7 @@ class Admin:
 
 
 class KubeApiServer(ApiServer):
-    """kube-apiserver with its etcd, both from one folder; what they keep is in a directory.
+    """kube-apiserver and etcd from one folder; their data is in a directory.
 
     Rules, users, faults and the like of the built-in server mean nothing here: RBAC and the Node authorizer decide.
     """
@@ -85,7 +85,7 @@ class KubeApiServer(ApiServer):
             raise
 
     def stop(self) -> None:
-        """End both, the API server first."""
+        """Stop both, the API server first."""
         while self._processes:
             _name, process = self._processes.popitem()
             process.terminate()
@@ -180,7 +180,7 @@ class KubeApiServer(ApiServer):
 
 
 class RunningCluster(ApiServer):
-    """A cluster that someone else runs: its Node is the named one, its only kubeconfig the given one.
+    """A running cluster of someone else, with one Node and one kubeconfig.
 
     Nothing is changed but by annotate(), for which kubectl has to be there.
     """
@@ -191,18 +191,18 @@ class RunningCluster(ApiServer):
         self._node = node
 
     def start(self) -> None:
-        """It runs."""
+        """Do nothing: it runs."""
 
     def stop(self) -> None:
-        """It goes on."""
+        """Do nothing: it keeps running."""
 
     def add(self, node: Node) -> Node:
-        """The Node that there is."""
+        """Return the Node of the cluster."""
         found: Node = json.loads(self._kubectl("get", "node", self._node, "--output=json"))
         return found
 
     def write_kubeconfig(self, path: str | os.PathLike[str], *_kind: object) -> str:
-        """The kubeconfig that there is."""
+        """Return the path of the given kubeconfig."""
         return self._kubeconfig
 
     def annotate(self, node: str, name: str, value: str | None) -> None:

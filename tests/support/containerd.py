@@ -1,4 +1,4 @@
-"""containerd as on a node: it calls the plugins through libcni for the sandboxes of pods, as kubelet asks it to.
+"""containerd as on a node: for the sandboxes of pods it calls the plugins through libcni.
 
 It runs on a machine of its own (tests.support.netns.Machine): its root, state and socket, libcni's results, the
 plugins' leases and cache are in that machine's /run and /var/lib, and end with it, as its processes do.
@@ -116,7 +116,7 @@ class Containerd:
             shutil.rmtree(self.file(place))
 
     def network(self, config: Config) -> None:
-        """Let this be the network of all new pods, with a bridge: the list of plugins as containerd reads it.
+        """Configure the network of all new pods, with a bridge, and wait until containerd has loaded it.
 
         config: a configuration with name, cniVersion and ipam; further keys are the bridge's.
         """
@@ -135,7 +135,7 @@ class Containerd:
             time.sleep(0.02)
 
     def operator(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run the operator's tool on the machine, whatever comes of it."""
+        """Run the operator's tool on the machine; it may fail."""
         command = [*self._enter(), os.path.join(self.plugins, os.path.basename(ARCHIVE)), *arguments]
         environ = {"PATH": os.environ["PATH"], "HOME": "/root", "CNI_PATH": self.plugins}
         return subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
@@ -161,7 +161,7 @@ class Containerd:
         return [command for command in self._commands() if f"{self.plugins}/" in command]
 
     def file(self, path: str) -> str:
-        """Return where a file of the machine is for us."""
+        """Return the path by which this process reaches a file of the machine."""
         return f"/proc/{self.machine.pid}/root{path}"
 
     def names(self, path: str) -> set[str]:

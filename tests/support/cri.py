@@ -27,7 +27,7 @@ _READY = 0  # PodSandboxState
 
 
 class Condition(NamedTuple):
-    """A condition of the runtime; message: why it is not so."""
+    """A condition of the runtime; message: why its status is false."""
 
     status: bool
     reason: str
@@ -91,7 +91,7 @@ class Cri:
         }
 
     def details(self) -> dict[str, str]:
-        """Return what the runtime says of itself when asked for details: JSON by subject."""
+        """Return the details of the runtime's status: JSON by subject."""
         entries = protobuf.decode(self._call("Status", {1: 1})).get(2, [])
         return {protobuf.text(each, 1): protobuf.text(each, 2) for each in entries}
 

@@ -50,7 +50,7 @@ class CriNode:
         makeconfig.write(directory, name, text.encode())
 
     def serve(self) -> None:
-        """Let the API server, which was stopped, serve again."""
+        """Start the API server again after server.stop()."""
         self.containerd.machine.call(self.server.start)
 
     def start(self, pods: Sequence[Pod]) -> dict[str, list[str]]:
@@ -87,7 +87,7 @@ class CriNode:
 
 @contextlib.contextmanager
 def running(plugins: str, directory: str) -> Iterator[CriNode]:
-    """Make a node with these plugins in a directory, and remove all that it was in the end."""
+    """Make a node with these plugins; remove it at the end, also after a failure."""
     server = ApiServer()
     with contextlib.ExitStack() as stack:
         stack.callback(cgroups.remove)
@@ -99,6 +99,6 @@ def running(plugins: str, directory: str) -> Iterator[CriNode]:
 
 
 def at_once(function: Callable[[K], T], each: Sequence[K]) -> list[T]:
-    """Call a function for each of these, as many at a time as kubelet starts pods."""
+    """Call a function for each of these, eight at a time."""
     with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
         return list(pool.map(function, each))

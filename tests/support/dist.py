@@ -13,7 +13,7 @@ _NAME = "NODE_IPAM_DIST"
 
 
 def _folder() -> str:
-    """Where the variable says, which build.py sets to what it has built; else built now, once, for children as well."""
+    """Return the directory in the variable, which build.py sets; if it is not set, build now and set it."""
     if not os.environ.get(_NAME):
         folder = os.path.join(ROOT, "dist")
         command = [sys.executable, os.path.join(ROOT, "build.py"), "build", "--dist", folder]

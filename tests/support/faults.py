@@ -1,4 +1,4 @@
-"""What a bad server, or what stands before a good one, does to a request: values for ApiServer.fault."""
+"""Faults of servers and of proxies before them: values for ApiServer.fault."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Fault = Callable[[Handler], bool]
 
 
 def first(*faults: Fault) -> Fault:
-    """These faults for the first requests, one for each; then the server is well."""
+    """Return a fault that applies these, one for each of the first requests, and then none."""
     left = list(faults)
     return lambda handler: bool(left) and left.pop(0)(handler)
 

@@ -1,4 +1,4 @@
-"""Network namespaces for a node and its pods: nothing that happens in one touches the machine's own network."""
+"""Network namespaces for a node and its pods. They leave the machine's own network alone."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ def give_up(why: str) -> NoReturn:
 
 
 def kernel_has(kind: str) -> bool:
-    """Whether this kernel has this kind of network interface, which is put on another; yes where it cannot be tried."""
+    """Return whether this kernel has this kind of network interface; true if that cannot be tested."""
     attempt = f"ip link add eth0 type veth && ip link add link eth0 name try type {kind}"
     done = subprocess.run(["unshare", "--net", "sh", "-c", attempt], capture_output=True, text=True, check=False)
     return "Unknown device type" not in done.stderr
 
 
 class Namespace:
-    """A network namespace while it is entered, its loopback up.
+    """A context manager: a network namespace whose loopback is up.
 
     A child that waits for the end of its input holds it, so it has no name, no mount and nothing to clean up: it is
     gone when this process is, however that ends.
@@ -80,38 +80,38 @@ class Namespace:
         self.close()
 
     def close(self) -> None:
-        """End it, and all that is inside; as often as one likes."""
+        """End the namespace and everything inside; may be called again."""
         self._holder.communicate()
 
     def prepare(self) -> None:
-        """Bring it into the state that a test finds."""
+        """Set up what every test expects."""
         self.call(_use_addresses_at_once)
         self.run("ip", "link", "set", "lo", "up")
 
     @property
     def pid(self) -> int:
-        """Of the process that holds it."""
+        """Return the id of the process that holds the namespace."""
         return self._holder.pid
 
     @property
     def path(self) -> str:
-        """What CNI_NETNS is."""
+        """Return the path of the namespace, for CNI_NETNS."""
         return f"/proc/{self.pid}/ns/net"
 
     @property
     def enter(self) -> tuple[str, ...]:
-        """What to put before a command line so that it runs inside."""
+        """Return the command prefix that runs a program inside."""
         return ("nsenter", f"--net={self.path}", "--")
 
     def run(self, *command: str) -> str:
-        """What a command prints inside. Raises OSError, with what it said, when it fails."""
+        """Run a command inside; return what it prints. Raises OSError with its output if it fails."""
         done = subprocess.run([*self.enter, *command], capture_output=True, text=True, check=False)
         if done.returncode:
             raise OSError(f"{' '.join(command)}: status {done.returncode}: {done.stdout}{done.stderr}")
         return done.stdout
 
     def call(self, function: Callable[[], T]) -> T:
-        """What a function returns in a thread inside; the sockets it opens and the threads it starts stay inside."""
+        """Call a function in a thread inside and return its result; its sockets and threads stay inside."""
 
         def inside() -> T:
             with open(self.path, "rb") as namespace:
@@ -123,34 +123,34 @@ class Namespace:
             return pool.submit(inside).result()
 
     def links(self) -> set[str]:
-        """The names of its network interfaces, without the loopback."""
+        """Return the names of its network interfaces, without the loopback."""
         return {line.split()[0].partition("@")[0] for line in self.run("ip", "-brief", "link").splitlines()} - {"lo"}
 
     def ping(self, address: str) -> None:
-        """Get an answer to one ICMP echo request. Raises OSError."""
+        """Send one ICMP echo request. Raises OSError if no reply comes."""
         self.run("busybox", "ping", "-c", "1", "-W", "5", address)
 
 
 class Machine(Namespace):
-    """A network namespace with processes and mounts of its own, /run, /var/lib and /dev/shm empty: all end with it."""
+    """A network namespace with its own processes and mounts; /run, /var/lib and /dev/shm are empty. All end with it."""
 
     options = ("--mount", "--pid", "--mount-proc", "--fork", "--kill-child")
 
     def prepare(self) -> None:
-        """Hide what programs keep on this machine."""
+        """Hide this machine's state of programs."""
         for directory in ("/run", "/var/lib", "/dev/shm"):
             self.run("mount", "-t", "tmpfs", "tmpfs", directory)
         super().prepare()
 
     @property
     def enter(self) -> tuple[str, ...]:
-        """What to put before a command line so that it runs inside."""
+        """Return the command prefix that runs a program inside."""
         folder = f"/proc/{self.pid}/ns"
         return ("nsenter", f"--net={folder}/net", f"--mount={folder}/mnt", f"--pid={folder}/pid_for_children", "--")
 
 
 def _use_addresses_at_once() -> None:
-    """IPv6 addresses are not first probed for in the network, which takes a second each."""
+    """Turn off duplicate address detection, which takes a second for each IPv6 address."""
     for which in ("all", "default"):
         with open(f"/proc/sys/net/ipv6/conf/{which}/accept_dad", "w", encoding="ascii") as file:
             file.write("0")

@@ -1,4 +1,4 @@
-"""The root of a machine in a directory: this one's programs, mounted where only the processes of a test see them."""
+"""The root of a machine in a directory, with this machine's programs; only the test's processes see the mounts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MOUNT = 'while [ "$1" != -- ]; do mount --bind "$1" "$2"; shift 2; done; shift;
 
 
 def why_not() -> str:
-    """Why this machine cannot do it; empty when it can."""
+    """Return why this machine cannot mount such a root; empty if it can."""
     if os.geteuid() != 0:
         return "needs root"
     if not shutil.which("busybox"):
@@ -25,7 +25,7 @@ def why_not() -> str:
 
 
 class NodeRoot:
-    """A node's root: its programs are this machine's, all else is the test's. Nothing is mounted but for run()."""
+    """A node's root: the programs are this machine's, the rest is the test's. Mounts exist in run() only."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -38,13 +38,13 @@ class NodeRoot:
                 self.mount(f"/{name}", name)
 
     def mount(self, source: str, name: str) -> None:
-        """Let a directory of this machine be seen under this name."""
+        """Mount a directory of this machine under this name."""
         target = os.path.join(self.path, name)
         os.makedirs(target, exist_ok=True)
         self.mounts.append((source, target))
 
     def make(self, name: str) -> str:
-        """A directory of its own, and those above it; where it is for us."""
+        """Make a directory and its parents; return its path on this machine."""
         path = os.path.join(self.path, name)
         os.makedirs(path)
         return path
@@ -52,7 +52,7 @@ class NodeRoot:
     def run(
         self, argv: Sequence[str], environ: Mapping[str, str], also: Sequence[tuple[str, str]] = ()
     ) -> subprocess.CompletedProcess[str]:
-        """Run a program of this machine that sees what is mounted; more pairs of (source, target) can be."""
+        """Run a program of this machine with the mounts; also: further pairs of (source, target)."""
         command = self.command(argv, also)
         return subprocess.run(command, env=dict(environ), capture_output=True, text=True, check=False)
 

@@ -1,4 +1,4 @@
-"""A node as an operator finds it: plugins installed, networks configured, a server that knows it, leases in a store."""
+"""A node for the operator's commands: plugins installed, networks configured, an API server, leases in a store."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MOUNTINFO += "23 21 0:3 / /run rw - tmpfs tmpfs rw\n"
 
 
 def sources() -> dict[str, bytes]:
-    """The program's own files, as in an archive; without what it bundles, which VERSION does not need."""
+    """Return the program's own files as in an archive, without the bundled packages: VERSION does not need them."""
     found = {}
     for path in Path(ROOT, "plugin").rglob("*.py"):
         name = str(path.relative_to(ROOT))
@@ -44,7 +44,7 @@ def sources() -> dict[str, bytes]:
 
 
 class OperatorNode:
-    """Everything is in one directory; the paths that are wired into the program lead there as well."""
+    """A node in one directory; the program's fixed paths are redirected to it."""
 
     def __init__(self, directory: Path, server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
         self.directory = directory

@@ -1,4 +1,4 @@
-"""Parts that come from elsewhere: the host-local plugin and the Pythons on this machine."""
+"""Programs from elsewhere: the reference plugins, and the Pythons on this machine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _DESCRIBE = "import sys; print(sys.implementation.name, '%d.%d' % sys.version_in
 
 
 class PartMissing(Exception):
-    """A part is neither here nor to be had; the text says what to install."""
+    """A program is missing and cannot be fetched; the text says what to install."""
 
 
 def host_local() -> str:
@@ -37,7 +37,7 @@ def host_local() -> str:
 
 
 def _unpack(target: str) -> None:
-    """Fetch the package as anyone may and unpack it, leaving the system as it is."""
+    """Fetch the package without root and unpack it; the system is not changed."""
     os.makedirs(BUILD, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=BUILD, prefix="apt-") as folder:
         failure = _apt(folder, {}, "download", PACKAGE)

@@ -1,4 +1,4 @@
-"""Root without the right to pass over the modes of files: what a test of 'permission denied' needs as any user."""
+"""Root without the capabilities that bypass file modes, for tests of 'permission denied'."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class _Set(ctypes.Structure):
 
 @contextlib.contextmanager
 def modes_count() -> Iterator[None]:
-    """Within it a file of mode 0 cannot be read, a directory of mode 0500 not be written to, by root either."""
+    """Let file modes apply to root too: a file of mode 0 cannot be read."""
     sets = (_Set * 2)()
     _call(_libc.capget, sets)
     before = sets[0].effective

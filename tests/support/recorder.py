@@ -1,4 +1,4 @@
-"""A plugin that writes down how it is called and then does what it is told; and ours, run from this checkout."""
+"""A plugin that records its calls and then runs a given script; and our plugins, run from this checkout."""
 
 from __future__ import annotations
 
@@ -64,16 +64,16 @@ class Recorder:
         self.answers("ADD", RESULT)
 
     def does(self, command: str, script: str) -> None:
-        """Let it do this for a command, after the call has been recorded."""
+        """Set the script for a command; it runs after the call is recorded."""
         (self.directory / command).write_text(script + "\n", encoding="utf-8")
 
     def answers(self, command: str, text: str, then: str = "exit 0") -> None:
-        """Let it print this for a command, and then do that."""
+        """Set what to print for a command, and the script to run then."""
         (self.directory / f"{command}.answer").write_bytes(text.encode("utf-8", "surrogateescape"))
         self.does(command, f"cat '{self.directory}/{command}.answer'; {then}")
 
     def calls(self) -> list[Called]:
-        """How it was called, in order."""
+        """Return all calls, in order."""
         found = []
         for folder in sorted((self.directory / "calls").iterdir(), key=lambda each: int(each.name)):
             pairs = _fields(folder / "environ")
@@ -83,7 +83,7 @@ class Recorder:
         return found
 
     def commands(self) -> list[str]:
-        """The commands it was called with, in order."""
+        """Return the commands of all calls, in order."""
         return [each.command for each in self.calls()]
 
 
@@ -92,7 +92,7 @@ def _fields(path: Path) -> list[str]:
 
 
 class Node(NamedTuple):
-    """A directory for a plugin run from this checkout, the recorder beside it, and where it keeps things."""
+    """A node in a directory: our plugins run from this checkout, beside a recorder."""
 
     directory: Path
     next: Recorder
@@ -103,14 +103,14 @@ class Node(NamedTuple):
         return str(self.directory / "cache")
 
     def config(self, version: str = "1.0.0", **ipam: Any) -> Config:
-        """A network of type kube-node that needs no server: an operator has laid down its ranges."""
+        """Return a network of type kube-node that needs no server: its ranges are pinned in kube-node.json."""
         data = self.directory / "data"
         data.mkdir(exist_ok=True)
         (data / "kube-node.json").write_text('{"ranges": [[{"subnet": "10.9.0.0/24"}]]}', encoding="utf-8")
         return {"cniVersion": version, "name": "net", "ipam": {"type": "kube-node", "dataDir": str(data), **ipam}}
 
     def runtime(self, before: str = "") -> Runtime:
-        """A runtime that runs this checkout's main() after these statements."""
+        """Return a runtime that runs this checkout's main() after these statements."""
         start = "from plugin.__main__ import main; main(sys.argv[1:])"
         count = measured.prelude() if "COVERAGE_PROCESS_START" in os.environ else ""
         driver = f"{count}import sys; sys.path[:0] = [{ROOT!r}]\n{before}\n{start}"

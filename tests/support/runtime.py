@@ -1,4 +1,4 @@
-"""The side of CNI that plugins are called from: environment, request on stdin, exit status and JSON back, as in libcni.
+"""A container runtime: it calls plugins as libcni does, by environment and stdin, and reads exit status and JSON.
 
 https://github.com/containernetworking/cni/blob/main/pkg/invoke/raw_exec.go
 """
@@ -19,7 +19,7 @@ SECONDS = 60.0  # until a plugin counts as hanging; ours give up after 15
 
 
 class Pod(NamedTuple):
-    """Whom an interface is for."""
+    """The pod and interface that a command is about."""
 
     name: str
     namespace: str = "default"
@@ -31,7 +31,7 @@ class Pod(NamedTuple):
         return hashlib.sha256(f"{self.namespace}/{self.name}".encode()).hexdigest()
 
     def arguments(self) -> dict[str, str]:
-        """What concerns the pod in the environment of a plugin."""
+        """Return the variables of a plugin's environment that are about the pod."""
         args = {
             "IgnoreUnknown": "1",
             "K8S_POD_NAMESPACE": self.namespace,
@@ -55,7 +55,7 @@ class Call(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """How it ended; a status below 0 is the signal that ended it."""
+    """How a process ended; a negative status is the signal that killed it."""
 
     status: int
     stdout: bytes
@@ -63,7 +63,7 @@ class Answer(NamedTuple):
     seconds: float
 
     def document(self) -> Config:
-        """The one JSON object on stdout. Raises ValueError for anything else, with all that was printed."""
+        """Return the one JSON object on stdout. Raises ValueError for anything else, with all output."""
         try:
             found = json.loads(self.stdout)
             if not isinstance(found, dict):
@@ -74,7 +74,7 @@ class Answer(NamedTuple):
 
 
 def run(call: Call, seconds: float = SECONDS) -> Answer:
-    """Start it, wait for its end. Raises subprocess.TimeoutExpired; then it has been killed."""
+    """Run a process to its end. Raises subprocess.TimeoutExpired after killing it."""
     started = time.perf_counter()
     done = subprocess.run(
         call.argv, env=call.environ, input=call.stdin, capture_output=True, cwd="/", timeout=seconds, check=False
@@ -84,7 +84,7 @@ def run(call: Call, seconds: float = SECONDS) -> Answer:
 
 
 class Runtime:
-    """Calls the plugins in these directories, the first that has one of the name counts.
+    """Calls plugins by name from these directories, as in CNI_PATH.
 
     environ: what a plugin's environment holds beside CNI_*. interpreter: what stands before a plugin's path, to run it
     by this instead of by its first line, or elsewhere. The result of each ADD is kept, to be sent with CHECK and DEL,
@@ -107,7 +107,7 @@ class Runtime:
         raise FileNotFoundError(f"no {name} in {', '.join(self.directories)}")
 
     def call(self, command: str, config: Config, pod: Pod | None = None, **environ: str) -> Call:
-        """The process for a command about a network; environ is added to, or replaces, what is in its environment."""
+        """Return the process for a command about a network; environ extends its environment."""
         if command in ("CHECK", "DEL") and pod and (config["name"], pod) in self.results:
             config = {**config, "prevResult": self.results[config["name"], pod]}
         nobody = {"CNI_CONTAINERID": "", "CNI_NETNS": "", "CNI_IFNAME": "", "CNI_ARGS": ""}
@@ -129,6 +129,6 @@ class Runtime:
         return str(config["type"] if self.main and "type" in config else config["ipam"]["type"])
 
     def version(self, name: str) -> Answer:
-        """VERSION, to the plugin of this name."""
+        """Run VERSION of the plugin of this name."""
         environ = {**self.environ, "CNI_COMMAND": "VERSION"}
         return run(Call((*self.interpreter, self.find(name)), environ, b'{"cniVersion":"1.1.0"}'))

@@ -56,21 +56,21 @@ class World:
             annotations[name] = value
 
     def add(self, config: Config, pod: str = "web-0", namespace: str = "default", **environ: str) -> Answer:
-        """ADD for a pod."""
+        """Run ADD for a pod."""
         return self.runtime.run("ADD", config, Pod(pod, namespace), **environ)
 
     def addresses(self, config: Config, pod: str = "web-0", namespace: str = "default", **environ: str) -> list[str]:
-        """The addresses that an ADD gives; fails when it gives none."""
+        """Run an ADD and return its addresses; fail if it fails."""
         answer = self.add(config, pod, namespace, **environ)
         assert answer.status == 0, answer
         return [each["address"] for each in answer.document()["ips"]]
 
     def delete(self, config: Config, pod: str = "web-0", namespace: str = "default", **environ: str) -> Answer:
-        """DEL for a pod."""
+        """Run DEL for a pod."""
         return self.runtime.run("DEL", config, Pod(pod, namespace), **environ)
 
     def leases(self, network: str = "k8snet", data: str = "data") -> list[str]:
-        """The addresses that are reserved in a store."""
+        """Return the addresses of all leases in a store."""
         try:
             names = os.listdir(os.path.join(self.path(data), network))
         except FileNotFoundError:
@@ -78,7 +78,7 @@ class World:
         return sorted(name for name in names if "." in name and "_" not in name or ":" in name)
 
     def age(self, seconds: float) -> None:
-        """Let what the cache knows be this much older."""
+        """Make all facts in the cache this much older."""
         for name in os.listdir(self.cache):
             if name.startswith("warm-"):
                 os.unlink(os.path.join(self.cache, name))
@@ -94,7 +94,7 @@ class World:
         cache.write(name, json.dumps(entry).encode())
 
     def path(self, name: str) -> str:
-        """A path in this node's directory."""
+        """Return a path in this node's directory."""
         return os.path.join(self.directory, name)
 
     def write(self, name: str, text: str) -> str:
