@@ -11,7 +11,7 @@ from tests.support.cri import Failed
 from tests.support.crinode import PODCIDRS, CriNode
 from tests.support.runtime import Config, Pod
 
-MANY = [Pod(f"web-{number}") for number in range(100)]
+PODS, TURN = 100, 25
 
 
 def test_one_pod(cri_node: CriNode) -> None:
@@ -33,27 +33,34 @@ def test_one_pod(cri_node: CriNode) -> None:
     assert cri_node.containerd.machine.links() == {"cbr0"}
 
 
-def timed(node: CriNode, config: Config) -> tuple[float, dict[str, list[str]]]:
-    """Return how long the start of many pods took, and their addresses; the pods' namespace is the network's name."""
-    node.containerd.network(config)
-    began = time.monotonic()
-    given = node.start([pod._replace(namespace=config["name"]) for pod in MANY])
-    return time.monotonic() - began, given
-
-
 def test_many_pods(cri_node: CriNode) -> None:
-    """100 pods, 8 at a time, on a node never seen before: no address twice, one GET, and near to host-local's time."""
+    """100 pods, 8 at a time, on a new node: no address twice, one GET, and near to the time of plain host-local.
+
+    Both kinds of pods are started in turns, so that whatever else this machine does slows both.
+    """
     ranges = [[{"subnet": "172.20.2.0/24"}], [{"subnet": "fd00::2:0:0/96"}]]
     plain = {"type": "host-local", "dataDir": "/run/plain", "ranges": ranges}
-    beside, _ = timed(cri_node, {**cri_node.config("plain"), "bridge": "cbr1", "ipam": plain})
-    seconds, given = timed(cri_node, cri_node.config())
+    networks: dict[str, Config] = {
+        "k8snet": cri_node.config(cacheSeconds=3600),
+        "plain": {**cri_node.config("plain"), "bridge": "cbr1", "ipam": plain},
+    }
+    seconds = dict.fromkeys(networks, 0.0)
+    given: dict[str, list[str]] = {}
+    for first in range(0, PODS, TURN):
+        for name, config in networks.items():
+            cri_node.containerd.network(config)
+            began = time.monotonic()
+            started = cri_node.start([Pod(f"web-{number}", name) for number in range(first, first + TURN)])
+            seconds[name] += time.monotonic() - began
+            given.update(started if name == "k8snet" else {})
     addresses = [address for each in given.values() for address in each]
-    print(f"{len(MANY)} pods: {seconds:.1f} s, with host-local alone {beside:.1f} s, ratio {seconds / beside:.2f}")
+    print(f"{PODS} pods: {seconds}, ratio {seconds['k8snet'] / seconds['plain']:.2f}")
 
-    assert len(set(addresses)) == len(addresses) == 2 * len(MANY)
+    assert len(set(addresses)) == len(addresses) == 2 * PODS
     assert cri_node.server.count() == 1
     assert cri_node.leases() == {address: sandbox for sandbox, each in given.items() for address in each}
-    assert seconds < 2 * beside
+    assert seconds["k8snet"] < 2 * seconds["plain"]
+    cri_node.containerd.network(networks["k8snet"])  # which is what containerd calls for DEL
     cri_node.end(list(given))
     assert cri_node.leases() == {}
 
@@ -137,7 +144,7 @@ def test_capability_without_addresses(cri_node: CriNode) -> None:
 def test_what_the_operator_sees(cri_node: CriNode) -> None:
     """`leases` shows the runtime's container ids, all used; `gc` finds nothing, `doctor` reports no failure."""
     cri_node.containerd.network(cri_node.config())
-    given = cri_node.start(MANY[:5])
+    given = cri_node.start([Pod(f"web-{number}") for number in range(5)])
     (network,) = cri_node.containerd.document("leases", "--all")["networks"]
     leases = {entry["address"]: entry["container"] for entry in network["entries"]}
     checks = cri_node.containerd.document("doctor")["checks"]

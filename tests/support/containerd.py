@@ -12,6 +12,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from typing import Any
 
@@ -211,7 +212,8 @@ def install(directory: str) -> None:
     for name in os.listdir(host_local()):
         os.symlink(os.path.join(host_local(), name), os.path.join(directory, name))
     command = [ARCHIVE, "install", "--bin-dir", directory]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    with tempfile.TemporaryDirectory() as cache:
+        subprocess.run(command, env={**os.environ, "NODE_IPAM_CACHE": cache}, check=True, stdout=subprocess.DEVNULL)
 
 
 def _children(pid: int) -> list[int]:
