@@ -12,31 +12,33 @@ import pytest
 from tests.faults.test_leases import replace_host_local
 from tests.support import makeconfig
 from tests.support.apiserver import authenticated
-from tests.support.runtime import Pod
+from tests.support.runtime import Answer, Config, Pod
 from tests.support.world import World
 
-# Leaves a process behind that holds stderr, but not stdout; its number is in a file.
-DAEMON = "sleep 30 >/dev/null & echo $! >{file}\n"
+# Leaves a process behind that holds stderr, but not stdout, for longer than a caller of the tests waits.
+DAEMON = "sleep 70 >/dev/null & echo $! >{file}\n"
 SAYS = "echo 'what it says' >&2\n"
 
 
-def end_daemon(file: str) -> None:
-    """End the process that was left behind; fails if it has ended: our caller waited for it."""
-    os.kill(int(Path(file).read_text(encoding="ascii")), signal.SIGKILL)
+def add(world: World, config: Config) -> Answer:
+    """ADD, by a plugin that leaves the process behind; that is ended."""
+    try:
+        return world.runtime.run("ADD", config, Pod("pod"))
+    finally:
+        os.kill(int(Path(world.path("pid")).read_text(encoding="ascii")), signal.SIGKILL)
 
 
 def test_daemon_of_the_next_plugin(world: World) -> None:
-    """The caller gets its result, with what the next plugin says on stderr, while the daemon runs."""
+    """C3: the caller gets its result, with what the next plugin says on stderr, while the daemon runs."""
     replace_host_local(world, DAEMON.format(file=world.path("pid")) + SAYS + '"$real"')
-    answer = world.runtime.run("ADD", world.config(), Pod("pod"))
-    end_daemon(world.path("pid"))
+    answer = add(world, world.config())
     assert answer.status == 0
     assert "what it says" in answer.stderr
 
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_daemon_of_an_exec_plugin(world: World, fails: bool) -> None:
-    """The same for a credential plugin, also if it fails: what it says is the reason."""
+    """C3: the same for a credential plugin, also if it fails: what it says is the reason."""
     world.server.rule = authenticated
     token = world.server.token()
     credential = {"kind": "ExecCredential", "apiVersion": "client.authentication.k8s.io/v1", "status": {"token": token}}
@@ -47,8 +49,7 @@ def test_daemon_of_an_exec_plugin(world: World, fails: bool) -> None:
     plugin = {"apiVersion": credential["apiVersion"], "command": script, "interactiveMode": "Never"}
     config["users"][0]["user"] = {"exec": plugin}
     makeconfig.write(world.directory, "kubelet.conf", json.dumps(config).encode())
-    answer = world.runtime.run("ADD", world.config(nodeName="vm-002"), Pod("pod"))
-    end_daemon(world.path("pid"))
+    answer = add(world, world.config(nodeName="vm-002"))
     assert (answer.status != 0) == fails, answer
     assert "what it says" in answer.stderr
 

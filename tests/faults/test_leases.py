@@ -11,10 +11,12 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
+from tests.support import recorder
 from tests.support.parts import host_local
 from tests.support.runtime import Call, Config, Pod
 from tests.support.world import World
@@ -253,6 +255,18 @@ def test_log_that_hangs_after_success(world: World) -> None:
     answer = world.runtime.run("ADD", config, POD)
     assert answer.status == 0, answer
     assert len(world.leases("faults-net")) == 2
+
+
+@pytest.mark.parametrize("what", ["fast.remember", "log.Log.info"])
+def test_disk_that_hangs_after_success(tmp_path: Path, what: str) -> None:
+    """A2: the cache's or the log's disk hangs past the deadline: the result is out, alone, and no error follows."""
+    node = recorder.make(tmp_path)
+    module, _, name = what.rpartition(".")
+    hang = "import time, plugin.deadline, plugin.fast as fast, plugin.log as log; plugin.deadline.REQUEST = 2.0; "
+    hang += f"{module}.{name} = lambda *_args, **_more: time.sleep(60)"
+    answer = node.runtime(hang).run("ADD", node.config(), POD)
+    assert (answer.status, answer.document()["ips"]) == (0, json.loads(recorder.RESULT)["ips"])
+    assert node.next.commands() == ["ADD"]
 
 
 def test_cache_that_breaks_after_success(world: World) -> None:
