@@ -6,14 +6,20 @@ import argparse
 
 from plugin.ops.install.archive import INTERPRETER
 
-_ROUNDS = 80
+ROUNDS = 80
 _NODES = 5000
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Add the options of the bench to a parser."""
     more = parser.add_argument
-    more("--rounds", type=_count, default=_ROUNDS, metavar="N", help=f"samples of each row (default {_ROUNDS})")
+    more(
+        "--rounds",
+        type=_count,
+        default=ROUNDS,
+        metavar="N",
+        help=f"samples of each row (default {ROUNDS}; a few prove nothing)",
+    )
     more("--vs", default="", metavar="COMMAND", help="another plugin, called as ours is: one more line in each row")
     more("-o", "--output", choices=("text", "json"), default="text", help="a table (default), or JSON")
     more("--python", default=INTERPRETER, metavar="PATH", help=f"the interpreter (default {INTERPRETER})")

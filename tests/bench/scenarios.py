@@ -12,8 +12,9 @@ from tests.support.runtime import Config, Pod
 BARE, HOST_LOCAL, FLOOR = "bare interpreter", "host-local ADD", "floor: the two, in turn"
 WARM, WARM_ANNOTATION = "kube-node ADD, known", "node-annotation ADD, known"
 PARSED = "kube-node ADD, other bytes"
-COLD, COLD_LARGE = "kube-node ADD, cold", "kube-node ADD, cold, large"
-BURST_FLOOR, BURST_COLD, BURST_WARM = "100 floors", "100 ADDs, cold", "100 ADDs, known"
+REFRESH, REFRESH_LARGE = "kube-node ADD, refresh", "kube-node ADD, refresh, large"
+FIRST = "first ADD after boot"
+BURST_FLOOR, BURST_FIRST, BURST_WARM = "100 floors", "100 ADDs after boot", "100 ADDs, known"
 NOTHING = ""  # the variant of what is not a plugin
 
 BURST, WIDTH = 100, 8
@@ -38,7 +39,7 @@ def rows(stage: Stage) -> Iterator[Row]:
             if variant in stage.variants():
                 place = stage.place(number, variant, kind, large)
                 number += 1
-                yield Row(name, variant, _bound(action, stage, place), name in (BURST_COLD, BURST_WARM))
+                yield Row(name, variant, _bound(action, stage, place), name in (BURST_FIRST, BURST_WARM))
 
 
 def _floors(stage: Stage) -> Iterator[Row]:
@@ -77,7 +78,13 @@ def _add_parsed(stage: Stage, place: Place) -> Sample:
     return _add(stage, place, {**place.config, "runtimeConfig": {"portMappings": [{"hostPort": place.serial}]}})
 
 
-def _add_cold(stage: Stage, place: Place) -> Sample:
+def _add_refresh(stage: Stage, place: Place) -> Sample:
+    """As on a quiet node: the Node is known, but for longer than cacheSeconds, so the server is asked."""
+    return _add(stage, place, {**place.config, "ipam": {**place.config["ipam"], "cacheSeconds": 0.001}})
+
+
+def _add_first(stage: Stage, place: Place) -> Sample:
+    """With an empty cache directory: neither the Node is known nor is there byte code."""
     place.reset()
     return _add(stage, place)
 
@@ -102,7 +109,7 @@ def _version(stage: Stage, place: Place) -> Sample:
     return stage.time([[place.call("VERSION", None)]])[0]
 
 
-def _burst_cold(stage: Stage, place: Place) -> Sample:
+def _burst_first(stage: Stage, place: Place) -> Sample:
     place.reset()
     return _burst(stage, place)
 
@@ -127,13 +134,14 @@ _ACTIONS: list[tuple[str, str, bool, Callable[[Stage, Place], Sample]]] = [
     (WARM, _KUBE, False, _add),
     (WARM_ANNOTATION, _ANNOTATION, False, _add),
     (PARSED, _KUBE, False, _add_parsed),
-    (COLD, _KUBE, False, _add_cold),
-    (COLD_LARGE, _KUBE, True, _add_cold),
+    (REFRESH, _KUBE, False, _add_refresh),
+    (REFRESH_LARGE, _KUBE, True, _add_refresh),
+    (FIRST, _KUBE, False, _add_first),
     ("kube-node DEL", _KUBE, False, _delete),
     ("kube-node CHECK", _KUBE, False, _check),
     ("kube-node STATUS", _KUBE, False, _status),
     ("kube-node VERSION", _KUBE, False, _version),
-    (BURST_COLD, _KUBE, False, _burst_cold),
+    (BURST_FIRST, _KUBE, False, _burst_first),
     (BURST_WARM, _KUBE, False, _burst_warm),
 ]
-_VARIANTS = {WARM_ANNOTATION: (INSTALLED, COPIED), COLD_LARGE: (INSTALLED, OTHER)}
+_VARIANTS = {WARM_ANNOTATION: (INSTALLED, COPIED), REFRESH_LARGE: (COPIED, OTHER)}
