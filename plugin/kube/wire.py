@@ -1,4 +1,4 @@
-"""One request over the network, by http.client: a GET of a Node uses nothing of what requests is made for."""
+"""One request to the API server, by http.client: a GET of a Node needs nothing of what requests adds."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _PORTS = {"https": 443, "http": 80}
 
 
 class Wire:
-    """A server, the way to it and what to show there. Raises CniError when that cannot be used."""
+    """The API server, the proxy to use and the credentials to send. Raises CniError if they cannot be used."""
 
     def __init__(self, config: Kubeconfig, credentials: Credentials, environ: Mapping[str, str]) -> None:
         self.proxy, origin = proxy.choose(config.server, config.proxy_url, environ)
@@ -48,9 +48,9 @@ class Wire:
     def ask(
         self, method: str, path: str, headers: Mapping[str, str], ends: float, limit: int, body: bytes = b""
     ) -> Answer:
-        """Send one request until the moment ends (time.monotonic()) and read at most limit bytes of the answer.
+        """Send one request and return the answer; read at most limit bytes, until ends (time.monotonic()).
 
-        Raises Unreachable when there is no whole answer, Transient (one of these) when there may be one next time.
+        Raises Unreachable if there is no complete answer, Transient (a kind of it) if a retry may help.
         """
         route = f"the way to {self.route}" if self.proxy else self.route
         try:
@@ -69,7 +69,7 @@ class Wire:
             raise failures.explain(error, route, self._names) from None
 
     def _connect(self, seconds: float) -> http.client.HTTPConnection:
-        """A connection on which the server will answer, for https:// after a TLS handshake."""
+        """Return a connection to the server, through the proxy if there is one; TLS is still to come."""
         host, port = self._near.hostname or "", self._near.port or _PORTS[self._near.scheme.lower()]
         connection = http.client.HTTPConnection(host, port, timeout=min(_CONNECT, seconds))
         if self.proxy and self._is_secure:
@@ -126,7 +126,7 @@ class Wire:
         return bytes(body)
 
     def _names(self) -> str:
-        """The names in the server's certificate, all else about it being right; empty when they cannot be had."""
+        """Return the names in the server's certificate if the rest of it is valid; empty if it cannot be read."""
         if self.proxy:
             return ""
         host = self._server.hostname or ""
@@ -139,7 +139,7 @@ class Wire:
 
 
 def _secured(plain: Any, context: ssl.SSLContext, name: str) -> Any:
-    """The socket with TLS on top. Raises OSError."""
+    """Return the socket with TLS on top. Raises OSError."""
     if isinstance(plain, ssl.SSLSocket):  # on which ssl cannot do that once more
         from urllib3.util.ssltransport import SSLTransport
 
@@ -148,7 +148,7 @@ def _secured(plain: Any, context: ssl.SSLContext, name: str) -> Any:
 
 
 def _authorization(url: str) -> dict[str, str]:
-    """The header for a proxy whose URL has a user in it."""
+    """Return the header for a proxy whose URL has a user in it."""
     parts = urlsplit(url)
     if parts.username is None:
         return {}

@@ -1,9 +1,12 @@
 """How the program starts, from the first line of the archive to the answer.
 
 1. The kernel runs the first line: Python opens the archive, once, and executes the bootstrap that follows the line.
-2. `bootstrap.py` loads `warm.py` and runs it. Everything else in the archive is read through the same descriptor.
-3. `warm.py` answers an ADD whose like was answered a moment ago. It is one module without imports of its own.
-4. For anything else `importer.py` makes the modules in the archive importable, and `plugin.__main__` takes over.
+2. `bootstrap.py` loads the byte code of `launch.py` and of the warm path from the cache directory if that can be
+   trusted. Otherwise it runs the source of `launch.py`, the first file in the archive.
+3. `launch.py` runs `warm.py`, which answers an ADD whose request was answered before, and ends the process.
+4. For any other request `importer.py` makes the modules in the archive importable, through the same descriptor, and
+   `plugin.__main__` goes on.
+5. If modules had to be compiled, `bytecode.py` stores their byte code, after the answer has been delivered.
 
 `plugin/ops/install/archive.py` packs the archive: first line, bootstrap, ZIP.
 """

@@ -1,6 +1,6 @@
-"""Keeps the byte code of the archive's modules in the cache directory, for the processes to come.
+"""Store the byte code of the archive's modules in the cache directory, for later processes.
 
-A file holds the byte code for one archive and one Python, and is replaced in one step. Layout: 8 bytes hash and 4 bytes
+A file holds the byte code for one archive and one Python, and is replaced atomically. Layout: 8 bytes hash and 4 bytes
 length of what follows: marshal of (launch.py, modules of the warm path, marshal of (importer.py, index)); then the
 modules in the index, each with a hash of its own.
 """
@@ -20,7 +20,7 @@ _LEFT_SECONDS = 60.0
 
 
 def keep(importer: Importer, cache: Cache, everything: bool) -> None:
-    """Store what this process has compiled beside what was there. everything: all that any request needs."""
+    """Add what this process has compiled to the file. everything: compile all that requests need first."""
     for file in sorted(importer.entries()) if everything else ():
         if _serves(file):
             importer.code(file)
@@ -30,7 +30,7 @@ def keep(importer: Importer, cache: Cache, everything: bool) -> None:
 
 
 def _serves(file: str) -> bool:
-    """Whether it is a module that a request may need; an operator's command can wait."""
+    """Return whether it is a module that requests use, rather than an operator's command."""
     return file.endswith(".py") and (
         file.startswith("vendor/common/yaml/") or (file.startswith("plugin/") and not file.startswith(_RARE))
     )
@@ -54,7 +54,7 @@ def _module(file: str) -> str:
 
 
 def _prune(cache: Cache, own: str) -> None:
-    """Remove all but the newest, and what killed processes have left."""
+    """Remove all but the newest files, and what killed processes have left."""
     others = 0
     for name, age in sorted(cache.names(), key=lambda each: each[1]):
         if name.startswith(PREFIX) and name != own:

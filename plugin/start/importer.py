@@ -1,7 +1,7 @@
-"""Imports the modules in the archive: from byte code in the cache directory or, where there is none, from source.
+"""Import the modules in the archive, from byte code in the cache directory if there is any, otherwise from source.
 
-All is read through the descriptor that the first line has opened: a file that takes the archive's place meanwhile
-does no harm, and neither /proc nor /dev is needed. The bundled packages come before any that the node has.
+Everything is read through the descriptor that the first line has opened: replacing the archive does not affect a
+running process, and neither /proc nor /dev is needed. The bundled packages come before any that the node has.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Importer:
         self._entries: dict[str, tuple[int, int, int]] = {}
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
-        """The module of this name, if the archive has it."""
+        """Return the spec of this module, or None if the archive does not have it."""
         if name.partition(".")[0] not in PACKAGES:
             return None
         stem = name.replace(".", "/")
@@ -66,15 +66,15 @@ class Importer:
         return spec
 
     def create_module(self, spec: ModuleSpec) -> None:
-        """importlib makes it."""
+        """Let importlib create the module."""
 
     def exec_module(self, module: ModuleType) -> None:
-        """Run its code. Raises ImportError when the archive is damaged."""
+        """Run the code of the module. Raises ImportError if the archive is damaged."""
         assert module.__spec__
         exec(self.code(module.__spec__.loader_state), module.__dict__)
 
     def code(self, file: str) -> CodeType:
-        """The code of a module. Raises ImportError."""
+        """Return the code of a module. Raises ImportError."""
         kept = self.blob(file)
         if kept:
             found: CodeType = marshal.loads(kept)
@@ -87,13 +87,13 @@ class Importer:
         return made
 
     def blob(self, file: str) -> bytes:
-        """The byte code of a module in the byte code file; empty when there is none, or none that is whole."""
+        """Return a module from the byte code file; empty if it is missing or damaged there."""
         offset, length, check = self.index.get(file, (0, 0, b""))
         data = posix.pread(self._code, length, self._base + offset) if length else b""
         return data if length and source_hash(0, data) == check else b""
 
     def read(self, file: str) -> bytes:
-        """The content of a file in the archive. Raises ImportError."""
+        """Return a file in the archive. Raises ImportError."""
         if file not in self.entries():
             raise ImportError(f"the archive has no {file}")
         offset, length, check = self.entries()[file]
@@ -105,14 +105,14 @@ class Importer:
         return data
 
     def content(self) -> bytes:
-        """All of the archive."""
+        """Return the whole archive."""
         data = b""
         while part := posix.pread(self.archive, 1 << 20, len(data)):
             data += part
         return data
 
     def entries(self) -> dict[str, tuple[int, int, int]]:
-        """The archive's directory: (offset of the header, length, CRC-32) by file. Raises ImportError."""
+        """Return the archive's directory: (offset of the header, length, CRC-32) by file. Raises ImportError."""
         if not self._entries:
             size = posix.fstat(self.archive).st_size
             tail = posix.pread(self.archive, _END + _COMMENT, max(size - _END - _COMMENT, 0))

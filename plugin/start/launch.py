@@ -1,4 +1,4 @@
-"""What follows the bootstrap, in its name space: runs the warm path and, unless that ends the process, all else.
+"""The second half of the bootstrap: run the warm path and, unless that ends the process, the rest of the program.
 
 This must parse on any Python 3: an old one gets a CNI error, not a traceback.
 """
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def move(number):
     # type: (int) -> int
-    """Give a descriptor a number above 2: it has none when stdin, stdout or stderr was closed."""
+    """Return the descriptor under a number above 2; it has a lower one if stdin, stdout or stderr was closed."""
     lower = []
     while 0 <= number < 3:
         lower.append(number)
@@ -41,7 +41,7 @@ def run(name, code):
 
 def launch(f, folder, name, code, size, block, rest):
     # type: (Any, int, str, int, int, Any, Any) -> None
-    """Block and rest: modules of the warm path and (importer.py, index) as byte code, which name and code tell of."""
+    """Start the program. block, rest: the warm path and (importer.py, index) as byte code; name, code: their file."""
     if sys.version_info < (3, 9):
         msg = "node-ipam needs Python 3.9 or later, %s is Python %d.%d" % ((sys.executable,) + sys.version_info[:2])
         fail(100, msg, "run node-ipam.pyz install with a newer interpreter: it puts that one into the first line")

@@ -1,4 +1,4 @@
-"""requests' front: loads the parts when they are asked for. The original loads all, and idna: 8 % of a cold start."""
+"""requests' front: loads its parts when they are used. The original also warns that charset_normalizer is missing."""
 
 from __future__ import annotations
 
