@@ -124,7 +124,7 @@ def test_asks_again_without_the_cache_when_the_node_is_missing(
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a%2f", "A", "a_b", "-a", "a-", "a..b", "ä", "a\n", "a" * 254])
 def test_names_no_node_can_have(connected: client.Client, name: str) -> None:
-    """What is no RFC 1123 subdomain never gets into a URL."""
+    """A name that is not an RFC 1123 subdomain never gets into a URL."""
     with pytest.raises(CniError) as error:
         connected.get_node(name)
     assert error.value.code == INVALID_CONFIG
@@ -321,7 +321,7 @@ def test_the_deadline_bounds_the_tries(
 
 
 def _let_time_pass(slept: list[float], action: Callable[[], object]) -> None:
-    """Do this with a clock that counts the waits nobody waited for."""
+    """Do this with a clock to which skipped waits are added."""
     real = time.monotonic
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(time, "monotonic", lambda: real() + sum(slept))
@@ -452,7 +452,7 @@ def test_odd_list(net: responses.RequestsMock, connected: client.Client, odd: di
 
 
 def test_nodes_without_a_name(net: responses.RequestsMock, connected: client.Client) -> None:
-    """What no API server sends is nobody's Node, and no traceback."""
+    """An answer that no API server sends is an error, not a Node and not a traceback."""
     net.get(LIST_URL, json={"kind": "NodeList", "metadata": {}, "items": [{}, {"metadata": None}]})
     assert list(connected.list_nodes()) == [{}]
 
@@ -480,7 +480,7 @@ def test_impersonation(net: responses.RequestsMock, tmp_path: Path) -> None:
 
 
 def test_the_caller_s_deadline_passes_through(connected: client.Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the time of the caller is up, the caller is told, and nothing is tried again."""
+    """After the deadline of the caller, the query fails without a retry."""
     asked = []
 
     def hang(*_args: object) -> None:

@@ -61,7 +61,7 @@ def test_decode(text: str, expected: object) -> None:
     ids=range(15),
 )
 def test_undecodable(text: str, expected: str) -> None:
-    """What is neither JSON nor YAML is told by its place and never quoted."""
+    """An error names the place of a mistake and never quotes the text."""
     with pytest.raises(Undecodable) as raised:
         decode(text.encode())
     assert str(raised.value) == expected
@@ -83,7 +83,7 @@ def test_merges_of_merges_are_limited() -> None:
 
 
 def test_long_number() -> None:
-    """A number of a million digits takes no time to speak of, and is no error."""
+    """A number of a million digits is read fast and without an error."""
     assert decode(b'{"a": ' + b"9" * 1_000_000 + b"}") == {"a": float("inf")}
 
 

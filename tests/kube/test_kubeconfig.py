@@ -37,7 +37,7 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
 
 @pytest.fixture
 def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The root of a node on which there is no kubeconfig anywhere."""
+    """The root of a node without any kubeconfig."""
     monkeypatch.setattr(places, "ROOT", str(tmp_path))
     return tmp_path
 
@@ -187,7 +187,7 @@ NO_KUBECONFIGS = {
 def test_place_without_a_kubeconfig_is_passed_over(
     text: str | None, what: str, node: Path, material: Material, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is not a kubeconfig in the first place does not hide the second, and is told."""
+    """A first place without a kubeconfig does not hide the second; the result names it."""
     monkeypatch.setattr(files, "PATIENCE", 0.0)
     first = node / "etc/kubernetes/kubelet.conf"
     first.parent.mkdir(parents=True)
@@ -203,7 +203,7 @@ def test_place_without_a_kubeconfig_is_passed_over(
 
 
 def test_place_that_is_being_written_is_not_passed_over(node: Path, material: Material) -> None:
-    """A kubelet's kubeconfig that is half-written is waited for: it comes before the one in the home directory."""
+    """A half-written kubelet kubeconfig is read again, before the one in the home directory is used."""
     path = node / "etc/kubernetes/kubelet.conf"
     path.parent.mkdir(parents=True)
     path.write_text("")
@@ -216,7 +216,7 @@ def test_place_that_is_being_written_is_not_passed_over(node: Path, material: Ma
 
 
 def test_running_kubelet_comes_first(node: Path, material: Material, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the kubelet that runs was told is surer than any usual place; its file may be missing all the same."""
+    """The --kubeconfig of the running kubelet precedes the usual places, if that file exists."""
     usual, told = _put(node / "etc/kubernetes/kubelet.conf", material), node / "data/kubelet.kubeconfig"
     monkeypatch.setattr(kubelet, "kubeconfig", lambda _proc, _cache: str(told))
     assert kubeconfig.find("", _environ()).path == usual
@@ -255,7 +255,7 @@ def test_home_when_the_variable_is_not_set(node: Path, material: Material) -> No
 
 
 def test_home_of_a_user_without_entry(node: Path, material: Material, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A user id that nobody has is no reason to fail."""
+    """An unknown user id is not an error."""
     monkeypatch.setattr(os, "getuid", lambda: 4_000_000_000)
     place = _put(node / ".kube/config", material)
     assert kubeconfig.find("", {}).path == place
@@ -413,7 +413,7 @@ def test_patience_ends_before_the_deadline(tmp_path: Path) -> None:
     ids=["empty", "cut", "binary", "too large"],
 )
 def test_codes(content: bytes, code: int, expected: str, tmp_path: Path) -> None:
-    """What cannot be decoded, and what is not a usable configuration, are told apart."""
+    """Text that cannot be decoded and an unusable configuration have different codes."""
     (tmp_path / "config").write_bytes(content)
     with pytest.raises(CniError) as raised:
         kubeconfig.find(str(tmp_path / "config"), _environ())

@@ -33,7 +33,7 @@ LINES = {
 
 
 class Proc:
-    """A /proc of a test's own; its processes see the same files as this one, unless told otherwise."""
+    """A /proc for a test. Its processes are in this mount namespace, unless another one is given."""
 
     def __init__(self, directory: Path) -> None:
         self.path = directory / "proc"
@@ -76,7 +76,7 @@ def test_command_lines(line: list[str], expected: str, proc: Proc) -> None:
 
 @as_root
 def test_whose_process_counts(proc: Proc) -> None:
-    """A user's process, and one in a container, may call itself what it likes."""
+    """A process of another user or in a container does not count, whatever its name is."""
     proc.process("17", LINES["kubeadm"][0], user=1234)
     proc.process("18", LINES["kubeadm"][0], namespace="/proc/self/ns/uts")
     assert look(proc) == ""
@@ -109,7 +109,7 @@ def test_found_once(proc: Proc, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_without_proc(tmp_path: Path) -> None:
-    """Where nothing can be seen, nothing is found."""
+    """Without /proc, no kubelet is found."""
     assert kubelet.kubeconfig(str(tmp_path / "none"), None) == ""
 
 
@@ -127,6 +127,6 @@ def named_kubelet(*arguments: str) -> Iterator[None]:
 
 @as_root
 def test_real_process() -> None:
-    """The real /proc is read like that."""
+    """A process in the real /proc is found."""
     with named_kubelet("--kubeconfig", "/somewhere/kubelet.conf"):
         assert kubelet.kubeconfig("/proc", None) == "/somewhere/kubelet.conf"

@@ -44,7 +44,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Iterator[NameServer]:
 
 
 def test_one_question(names: NameServer) -> None:
-    """Connecting finds the addresses, with its port, and asks nobody: that name server may be gone by now."""
+    """Connecting uses the known addresses, with its port, and does not query a name server again."""
     with resolved("api.example", 5.0):
         found = [socket.getaddrinfo("api.example", 6443, 0, socket.SOCK_STREAM) for _ in range(2)]
 

@@ -1,4 +1,4 @@
-"""plugin.kube.redaction: no secret is shown, in whole or in a long part, in whatever form somebody repeats it."""
+"""plugin.kube.redaction: no secret is shown, in whole or in a long part, plain or in base64."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_whole(before: str, after: str) -> None:
 @pytest.mark.parametrize("before", ["", "x", "xy", "Authorization: Bearer "])
 @pytest.mark.parametrize("after", ["", "y", "yz", "yz!"])
 def test_base64(before: str, after: str) -> None:
-    """So is what stands for it in base64, of either alphabet, whatever stands around it in the encoded text."""
+    """Its base64 form is replaced as well, in both alphabets, at any offset in the encoded text."""
     for shown in (encoded(before + SECRET + after), encoded(before + SECRET + after).translate({43: 45, 47: 95})):
         redacted = redaction.redact(shown)
         assert len(redacted.replace("[redacted]", "")) <= len(encoded(before)) + len(encoded(after)) + 4
@@ -63,7 +63,7 @@ def test_several_parts() -> None:
 
 
 def test_other_text_stays() -> None:
-    """What has nothing of a secret in it is as it was."""
+    """Text without a part of a secret is unchanged."""
     for text in ("", "a", TEXT, "[redacted]", "k8s-aws-"[:7], "\0" * 20):
         assert redaction.redact(text) == text
 
