@@ -7,13 +7,12 @@ import itertools
 import threading
 from pathlib import Path
 
-import pytest
-
 from plugin.ops.install import archive
+from tests.support.apiserver import Handler
 from tests.support.cri import Failed
 from tests.support.crinode import WORKERS, CriNode, at_once
 from tests.support.dist import ARCHIVE
-from tests.support.runtime import Pod
+from tests.support.runtime import SECONDS, Pod
 
 PODS = [Pod(f"web-{number}") for number in range(50)]
 OLD = 3600.0  # seconds; gc's leases are older than ten minutes
@@ -60,11 +59,20 @@ def test_killed_containerd(cri_node: CriNode) -> None:
 
 def test_cancelled_call(cri_node: CriNode) -> None:
     """The call is cancelled while the API server is slow: the plugin, which gets the answer later, leaves no lease."""
+    queried, answering = threading.Event(), threading.Event()
+
+    def slow(_handler: Handler) -> bool:
+        queried.set()
+        answering.wait(SECONDS)
+        return False
+
     cri_node.containerd.network(cri_node.config())
-    cri_node.server.delay = 3.0
-    with pytest.raises(Failed, match=r"(?i)deadline.exceeded"):
-        cri_node.containerd.cri.start(Pod("web-0"), seconds=1.0)
-    cri_node.server.delay = 0.0
+    cri_node.server.fault = slow
+    call = cri_node.containerd.cri.begin(Pod("web-0"))
+    assert queried.wait(SECONDS)
+    call.cancel()
+    cri_node.containerd.wait_for_log(r"RunPodSandbox for .*web-0.* failed, error")  # after its DEL
+    answering.set()
     cri_node.containerd.settle()
 
     assert cri_node.server.count() == 1
@@ -96,5 +104,5 @@ def test_archive_replaced(cri_node: CriNode, tmp_path: Path) -> None:
     replaced = [line for line in said if "already installed" not in line]
     print(f"{len(replaced)} replacements")
 
-    assert len(replaced) == len(said) > 2
+    assert len(replaced) == len(said) > 1
     assert cri_node.leases() == {}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -179,6 +180,14 @@ class Containerd:
     def _enter(self) -> list[str]:
         clock = ["unshare", "--kill-child", "--time", f"--boottime={self.later:.0f}"] if self.later else []
         return [*self.machine.enter, *clock]
+
+    def wait_for_log(self, pattern: str) -> None:
+        """Wait until containerd has logged a line in which this regular expression is found."""
+        give_up = time.monotonic() + _SECONDS
+        while not re.search(pattern, self.log()):
+            if time.monotonic() > give_up:
+                raise OSError(f"containerd does not log {pattern}:\n{self.log()[-2000:]}")
+            time.sleep(0.02)
 
     def _prepare(self) -> None:
         os.makedirs(self.networks)

@@ -50,9 +50,14 @@ class Cri:
         answer = self._call("Version", {})
         return f"{protobuf.text(answer, 2)} {protobuf.text(answer, 3)}"
 
-    def start(self, pod: Pod, seconds: float = _SECONDS) -> str:
-        """Run a pod's sandbox; return its id. The call is cancelled after this many seconds."""
-        return protobuf.text(self._call("RunPodSandbox", {1: self._sandbox(pod)}, seconds), 1)
+    def start(self, pod: Pod) -> str:
+        """Run a pod's sandbox; return its id."""
+        return protobuf.text(self._call("RunPodSandbox", {1: self._sandbox(pod)}), 1)
+
+    def begin(self, pod: Pod) -> Any:
+        """Begin to run a pod's sandbox; return the call, which can be cancelled."""
+        call: Any = self._channel.unary_unary(f"{_SERVICE}RunPodSandbox")
+        return call.future(protobuf.encode({1: self._sandbox(pod)}))
 
     def stop(self, sandbox: str) -> None:
         """Stop a sandbox and detach its network."""
@@ -95,9 +100,9 @@ class Cri:
         entries = protobuf.decode(self._call("Status", {1: 1})).get(2, [])
         return {protobuf.text(each, 1): protobuf.text(each, 2) for each in entries}
 
-    def _call(self, method: str, message: protobuf.Message, seconds: float = _SECONDS) -> bytes:
+    def _call(self, method: str, message: protobuf.Message) -> bytes:
         call: Any = self._channel.unary_unary(_SERVICE + method)
-        answer: bytes = call(protobuf.encode(message), timeout=seconds)
+        answer: bytes = call(protobuf.encode(message), timeout=_SECONDS)
         return answer
 
     def _sandbox(self, pod: Pod) -> protobuf.Message:
