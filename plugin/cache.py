@@ -1,4 +1,4 @@
-"""Small files that may be lost, replaced or damaged at any time: one directory in memory, this user's alone."""
+"""The cache: small files in one directory in memory. They may be lost or damaged at any time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from plugin.lock import Lock
 
-# What write() and link() of any user of the cache leave when they are killed; other dot-files are somebody else's.
+# What write() and link() leave if they are killed. Other dot-files belong to others.
 _PREFIXES = ("warm-", "node-", "away-", "used-", "at:", "lock-", "told:", "code-", "stores")
 _LEFT = tuple(f".{prefix}" for prefix in _PREFIXES)
 _LEFT_SECONDS = 60.0
@@ -30,11 +30,11 @@ _STICKY = 0o1000
 
 
 class Cache:
-    """Files by name in one directory. No method raises: what cannot be read is absent, what cannot be kept is lost."""
+    """Files by name in one directory. No method raises: unreadable entries are missing, failed writes are dropped."""
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.trouble = ""  # why nothing is kept, for a person
+        self.trouble = ""  # why writes are dropped, for messages
         self._directory = -1
 
     def __del__(self, close: Callable[[int], None] = os.close) -> None:
@@ -42,14 +42,14 @@ class Cache:
             close(self._directory)
 
     def read(self, name: str) -> bytes | None:
-        """What was last written under this name; None when there is nothing whole."""
+        """Return what was last written under this name; None if it is missing or damaged."""
         try:
             return read(name, self._open(create=False))
         except OSError:
             return None
 
     def has(self, name: str) -> bool:
-        """Whether there is something under this name."""
+        """Return whether there is an entry of this name."""
         try:
             os.stat(name, dir_fd=self._open(create=False), follow_symlinks=False)
         except OSError:
@@ -57,7 +57,7 @@ class Cache:
         return True
 
     def write(self, name: str, body: bytes) -> bool:
-        """Keep these bytes under this name, in one step; False when that cannot be done."""
+        """Store these bytes under this name, atomically; return False if that fails."""
         return self.put(name, check(body) + b"\n" + body)
 
     def put(self, name: str, data: bytes) -> bool:
@@ -95,7 +95,7 @@ class Cache:
             return ""
 
     def remove(self, name: str) -> None:
-        """Forget this name."""
+        """Remove this name."""
         try:
             os.unlink(name, dir_fd=self._open(create=False))
         except OSError:
@@ -130,7 +130,7 @@ class Cache:
             return []
 
     def names(self) -> Iterator[tuple[str, float]]:
-        """Every name with its age in seconds, half-written leftovers included."""
+        """Return every name with its age in seconds, half-written files included."""
         try:
             directory = self._open(create=False)
             found = os.listdir(directory)

@@ -1,4 +1,4 @@
-"""One deadline over everything a request does: files, locks, name look-ups, the server, the next plugin."""
+"""One deadline for all that a request does: files, locks, name resolution, the server, the next plugin."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ import time
 
 # Seconds. kubelet gives a whole pod two minutes.
 TOTAL = 15.0
-UNDO = 2.0  # of them, for undoing what the next plugin may have done
+UNDO = 2.0  # of them, to undo what the next plugin has done
 REQUEST = TOTAL - UNDO
-# Raised again at this interval (seconds), should a library swallow the first one.
+# Raised again at this interval (seconds), in case a library swallows the first one.
 _REPEAT = 1.0
 
 _ends = float("inf")
 
 
 class DeadlineExceeded(BaseException):
-    """The time is up. Not an Exception, so that no library takes it for a failure of its own and retries."""
+    """The deadline has passed. It is not an Exception, so that no library catches it and retries."""
 
 
 def interrupt(_signum: int, _frame: object) -> None:
-    """The handler of the alarm."""
+    """Handle SIGALRM."""
     raise DeadlineExceeded
 
 
 def left() -> float:
-    """Seconds until the deadline; infinite when there is none."""
+    """Return the seconds until the deadline; infinity if there is none."""
     return _ends - time.monotonic()
 
 
 def start(seconds: float) -> None:
-    """Interrupt this (the main) thread with DeadlineExceeded in so many seconds, whatever it is doing then."""
+    """Raise DeadlineExceeded in the main thread after this many seconds."""
     global _ends
     if seconds == float("inf"):
         return
@@ -46,14 +46,14 @@ def shorten(seconds: float) -> None:
 
 
 def stop() -> None:
-    """No deadline any more."""
+    """Remove the deadline."""
     global _ends
     _signal.setitimer(_signal.ITIMER_REAL, 0)
     _ends = float("inf")
 
 
 class within:  # noqa: N801 - reads as a statement: with within(1):
-    """A closer deadline for one step; the outer one holds again afterwards."""
+    """A closer deadline for one step. The outer one applies again afterwards."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds

@@ -1,4 +1,4 @@
-"""The next IPAM plugin: find it, run it, give its answer back unchanged.
+"""The next IPAM plugin: find it, run it, return its result unchanged.
 
 https://www.cni.dev/docs/spec/#section-4-plugin-delegation
 """
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-# containerd takes a failed DEL for done when its text has the first of these; the other ones are what to say.
+# containerd treats a failed DEL as done if its text contains the first of a pair; the second replaces it.
 _DONE_WORDS = (("not found", "missing"), ("no such file or directory", "missing file"))
 _EXHAUSTED = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
-# Codes by which a plugin says that it does not know a command, or not in this version.
+# Codes of a plugin that does not support a command, or not in this version.
 _UNSUPPORTED = (INCOMPATIBLE_VERSION, 3, INVALID_ENVIRONMENT)
 
 
 class Refused(Exception):
-    """The next plugin answered with an error of its own: its exit status and its words, for the caller."""
+    """The next plugin returned an error: its exit status and its error object, for the caller."""
 
     def __init__(self, status: int, answer: bytes, error: dict[str, Any]) -> None:
         super().__init__(error.get("msg"))
@@ -37,7 +37,7 @@ class Refused(Exception):
 
 
 def find(name: str, directories: Sequence[str]) -> str:
-    """The path of a plugin, as libcni finds it: the first regular file of that name. Raises CniError."""
+    """Return the path of a plugin, as libcni finds it: the first regular file of that name. Raises CniError."""
     for directory in directories:
         path = os.path.join(directory, name)
         try:
@@ -54,7 +54,7 @@ def find(name: str, directories: Sequence[str]) -> str:
 
 
 def run_silent(program: str, command: str, environ: Mapping[str, str], config: bytes) -> None:
-    """Run any command but ADD and VERSION: there is no answer. Raises Refused or CniError."""
+    """Run any command but ADD and VERSION; they have no result. Raises Refused or CniError."""
     try:
         status, answer = process.run(program, [program], {**environ, "CNI_COMMAND": command}, config)
     except OSError as error:
@@ -68,7 +68,7 @@ def run_silent(program: str, command: str, environ: Mapping[str, str], config: b
 
 
 def run_if_known(program: str, command: str, environ: Mapping[str, str], config: bytes) -> None:
-    """Run a STATUS or GC. Raises Refused or CniError, but not because a plugin does not know the command."""
+    """Run a STATUS or GC. Raises Refused or CniError, but not if the plugin does not support the command."""
     try:
         run_silent(program, command, environ, config)
     except Refused as refusal:
@@ -98,7 +98,7 @@ def cannot_run(program: str, error: OSError) -> CniError:
 
 
 def _refusal(command: str, status: int, answer: bytes, documents: list[dict[str, Any]]) -> Refused:
-    """The error in this answer, as it is but for what would make a failed DEL count as done."""
+    """Return the error in this answer, without words that would make a failed DEL count as done."""
     error = dict(documents[-1])
     if command == "DEL":
         for key in ("msg", "details"):
@@ -110,7 +110,7 @@ def _refusal(command: str, status: int, answer: bytes, documents: list[dict[str,
 
 
 def _documents(answer: bytes) -> list[dict[str, Any]]:
-    """The JSON objects in this text; none when it is anything else."""
+    """Return the JSON objects in this text; none if it contains anything else."""
     decoder = json.JSONDecoder(parse_constant=cni.refuse_constant, parse_float=cni.finite)
     documents = []
     try:

@@ -20,13 +20,13 @@ _FORMAT = b"node-ipam-2"  # to be raised with what is stored: an upgrade must no
 
 
 def location(environ: Mapping[str, str]) -> str:
-    """The cache directory to use when the configuration names none."""
+    """Return the cache directory of the environment."""
     path = environ.get(DIRECTORY_VARIABLE, "")
     return path if path.startswith("/") else DIRECTORY
 
 
 def digest(data: bytes) -> str:
-    """Return a checksum; a name, too, where the bytes are stored with it and compared (else cache.name_of())."""
+    """Return a checksum. It serves as a name only where the stored bytes are compared; otherwise use name_of()."""
     return f"{int.from_bytes(data, 'big') % _MODULUS:016x}{len(data):x}"
 
 
@@ -57,7 +57,7 @@ def record_text(content: str, environ: Mapping[str, str]) -> str:
 
 
 def signature(path: str) -> str:
-    """What changes when a file does; empty when there is none."""
+    """Return what changes if the file changes; empty if there is none."""
     try:
         status = os.stat(path)
     except OSError:
@@ -66,12 +66,12 @@ def signature(path: str) -> str:
 
 
 def pack(*fields: bytes) -> bytes:
-    """Join fields so that unpack() gives them back, without importing json (8 ms)."""
+    """Join fields so that unpack() returns them. json would cost 8 ms to import."""
     return b"%s\n%s" % (b" ".join(b"%d" % len(field) for field in fields), b"".join(fields))
 
 
 def unpack(data: bytes) -> list[bytes]:
-    """The fields given to pack()."""
+    """Return the fields that were given to pack()."""
     lengths, _, rest = data.partition(b"\n")
     fields = []
     for length in map(int, lengths.split()):
@@ -81,12 +81,12 @@ def unpack(data: bytes) -> list[bytes]:
 
 
 def check(body: bytes) -> bytes:
-    """The line in front of what is stored: it does not fit any more when that is damaged, or another version's."""
+    """Return the first line of an entry. It differs if the entry is damaged or has another format."""
     return _FORMAT + b" " + digest(body).encode()
 
 
 def own_directory(path: str) -> int:
-    """Open a directory that nobody else can have put anything into. Raises OSError."""
+    """Open a directory that only this user can write to. Raises OSError."""
     directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     status = os.fstat(directory)
     if status.st_uid != os.geteuid() or status.st_mode & 0o077:
@@ -96,7 +96,7 @@ def own_directory(path: str) -> int:
 
 
 def read(name: str, directory: int) -> bytes | None:
-    """What was last stored under this name; None when that is damaged or another user's. Raises OSError."""
+    """Return what was last stored under this name; None if it is damaged or another user's. Raises OSError."""
     file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
     try:
         status = os.fstat(file)

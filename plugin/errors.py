@@ -1,4 +1,4 @@
-"""Errors as CNI knows them: a code, what is wrong, and what to do about it."""
+"""CNI errors: a code, what is wrong, and what to do about it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ DECODE_FAILURE = 6
 INVALID_CONFIG = 7
 TRY_AGAIN_LATER = 11
 NOT_AVAILABLE = 50
-# 100 and above are the plugin's own: what retrying will not mend.
+# 100 and above are the plugin's own: a retry does not help.
 PLUGIN_FAILURE = 100
 
 
@@ -29,9 +29,9 @@ class CniError(Exception):
 
 
 class Unreachable(CniError):
-    """No answer of the API server that can be relied on: what is known of the Node from before may still be true.
+    """The API server gave no usable answer. Cached facts of the Node may still be true.
 
-    late: there was none in time, so that there may be one with more patience.
+    late: it gave none in time, so a longer wait may help.
     """
 
     def __init__(self, msg: str, details: str = "", code: int = TRY_AGAIN_LATER, late: bool = False) -> None:
@@ -40,12 +40,12 @@ class Unreachable(CniError):
 
 
 class Refusal(CniError):
-    """A clear no of the API server: what is known of the Node from before is not true any more."""
+    """The API server refused the query. Cached facts of the Node are not true any more."""
 
 
 class NodeMissing(Refusal):
-    """The API server knows no Node of this name."""
+    """There is no Node of this name."""
 
 
 class Forbidden(Refusal):
-    """The API server does not let this credential do that."""
+    """The credential is not allowed to do that."""

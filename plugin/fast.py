@@ -1,4 +1,4 @@
-"""What the warm path leaves to the ordinary way: to store an answer, and to go on when the next plugin ends oddly."""
+"""What the ordinary path does for the warm path: store a result, and finish a call that did not end as expected."""
 
 from __future__ import annotations
 

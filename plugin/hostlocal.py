@@ -1,4 +1,4 @@
-"""host-local: what it has to be told, and its store on disk.
+"""host-local: its configuration, and its store on disk.
 
 https://www.cni.dev/plugins/current/ipam/host-local/
 """
@@ -29,7 +29,7 @@ _EXHAUSTED = b"no IP addresses available in range set"  # backend/allocator/allo
 
 
 class Lease:
-    """One file of the store: an address, and who has it."""
+    """One file of the store: an address and its holder."""
 
     __slots__ = ("address", "container", "interface", "reserved", "trouble")
 
@@ -47,13 +47,13 @@ class Lease:
 
 
 def translate(config: dict[str, Any]) -> tuple[dict[str, Any], bool]:
-    """The configuration in a version that every host-local knows, and whether that differs from the caller's."""
+    """Return the configuration in a version that every host-local supports, and whether it was changed."""
     version = _BRIDGED.get(config.get("cniVersion", ""))
     return ({**config, "cniVersion": version}, True) if version else (config, False)
 
 
 def release_config(request: Request, data_dir: str) -> dict[str, Any]:
-    """The least that a DEL or CHECK needs: nothing in it can be wrong today that was right at the ADD."""
+    """Return the minimum that a DEL or CHECK needs. Nothing in it can have become invalid since the ADD."""
     ipam: dict[str, Any] = {"type": NAME, "ranges": PLACEHOLDER}
     if data_dir:
         ipam["dataDir"] = data_dir
@@ -61,12 +61,12 @@ def release_config(request: Request, data_dir: str) -> dict[str, Any]:
 
 
 def release_environ(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment for a DEL or CHECK."""
+    """Return the environment for a DEL or CHECK."""
     return {**environ, "CNI_ARGS": RELEASE_ARGS}
 
 
 def store(data_dir: str, network: str) -> str:
-    """The directory in which the leases of a network are files."""
+    """Return the directory that holds the leases of a network."""
     return os.path.normpath(os.path.join(data_dir or DATA_DIR, network))
 
 
@@ -76,7 +76,7 @@ def is_exhausted(answer: bytes) -> bool:
 
 
 def leases(directory: str) -> Iterator[Lease]:
-    """Every lease in a store; other files (lock, last_reserved_ip.N, foreign ones) are passed over."""
+    """Return every lease in a store. Other files (lock, last_reserved_ip.N, foreign ones) are skipped."""
     try:
         names = sorted(os.listdir(directory))
     except OSError:
@@ -104,7 +104,7 @@ def lease(directory: str, address: str) -> Lease | None:
 
 
 def _holder(text: str) -> tuple[str, str]:
-    """Container and interface; after a power failure a file may have the right length, and nothing but zeros in it."""
+    """Return container and interface. After a power failure, a file may contain only zeros."""
     container, interface = (part.strip(" \t\r\n\0") for part in text.partition("\n")[::2])
     return container, interface if is_interface(interface) else ""
 

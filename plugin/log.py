@@ -1,4 +1,4 @@
-"""What happened, for people: warnings on stderr, and JSON lines in the file the configuration names."""
+"""The log: warnings on stderr, and JSON lines in the file that the configuration names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LEVELS = ("error", "warning", "info", "debug", "trace")
 
 
 def level(setting: object) -> str:
-    """The level a configuration asks for: debug, trace, or a number (1: debug, 2 and more: trace); else info."""
+    """Return the level that a configuration sets: debug, trace or a number (1: debug, 2 and more: trace); else info."""
     text = str(setting)[:10]
     try:
         return LEVELS[min(2 + abs(int(text)), 4)]
@@ -21,7 +21,7 @@ def level(setting: object) -> str:
 
 
 class Log:
-    """Writes what is at or above its level. No method raises: a log that cannot be written stops no pod."""
+    """Writes what is at or above its level. No method raises: a log that cannot be written must not stop a pod."""
 
     def __init__(self, file: str = "", wanted: str = "info", **context: object) -> None:
         self.file = file
@@ -33,7 +33,7 @@ class Log:
         self._write("error", msg, fields)
 
     def warning(self, msg: str, **fields: object) -> None:
-        """Something is wrong, the request goes on; also on stderr, which runtimes copy to their journal."""
+        """Something is wrong, but the request continues. Also on stderr, which runtimes copy to their journal."""
         self._write("warning", msg, fields)
         _to_stderr(f"{self.context.get('plugin', 'node-ipam')}: {msg}")
 
@@ -42,7 +42,7 @@ class Log:
         self._write("info", msg, fields)
 
     def debug(self, msg: str, **fields: object) -> None:
-        """How an answer came about."""
+        """How a result was found."""
         self._write("debug", msg, fields)
 
     def trace(self, msg: str, **fields: object) -> None:

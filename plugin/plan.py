@@ -1,4 +1,4 @@
-"""What a type of plugin decides about a request: which program gets which configuration."""
+"""What a plugin type decides about a request: which program gets which configuration."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ if TYPE_CHECKING:
     from plugin.settings import Settings
 
     class Type(Protocol):
-        """What the module of a type offers; all of it raises CniError."""
+        """The interface of a type's module. Every function raises CniError."""
 
         NAME: str
         NEEDS_RECORD: bool  # a DEL's request does not say where the lease is
 
         def setup(self, request: Request) -> Settings:
-            """How this request says to reach the Node, and where to log."""
+            """Return how to reach the Node, and where to log."""
 
         def plan(self, request: Request, settings: Settings) -> Plan:
-            """For ADD and STATUS: with the ranges of this node."""
+            """Return the plan of an ADD or STATUS, with the ranges of this node."""
 
         def release(self, request: Request, settings: Settings) -> list[Plan]:
-            """For DEL and CHECK without a record of the ADD, for each place that leases may be in. Never a server's."""
+            """Return plans for a DEL or CHECK without a record, one for each store. Never contacts a server."""
 
         def data_dir(self, request: Request) -> str:
-            """The dataDir that the request itself names, in which a DEL without a record looks."""
+            """Return the dataDir that the request itself names."""
 
         def collector(self, request: Request, settings: Settings) -> Plan | None:
-            """For GC: the next plugin where that is not host-local, which knows no GC."""
+            """Return the plan of a GC by the next plugin; None for host-local, which does not implement GC."""
 
         def data_dirs(self, request: Request, settings: Settings) -> list[str]:
-            """For GC by host-local's DEL: where leases of this network may be."""
+            """Return every dataDir that may hold leases of this network, for a GC by host-local's DEL."""
 
 
 class Plan:
-    """A program, the configuration it gets, and for how long that is the answer to the same request."""
+    """A program, its configuration, and how long the same request gets the same answer."""
 
     __slots__ = ("config", "files", "program", "until")
 
@@ -50,4 +50,4 @@ class Plan:
         self.program = program
         self.config = config
         self.until = until  # epoch seconds
-        self.files = files  # (path, cache.signature()) of what the answer rests on besides the request and the Node
+        self.files = files  # (path, cache.signature()) of each file that the answer depends on

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 STARTED = time.time() - 0.01  # epoch seconds; a file's time may be so much behind
 STDIN_LIMIT = 1 << 20  # bytes of a request
-_ANSWER_LIMIT = 8 << 20  # bytes on stdout after which a program is taken for broken, and killed
+_ANSWER_LIMIT = 8 << 20  # bytes on stdout, after which a program is killed
 _PIPE_CAPACITY = 4096  # bytes that any pipe takes without a reader: less than the usual 64 KiB past a limit, pipe(7)
 _CHUNK = 65536  # bytes of one read
 _RELAYED = 16384  # bytes of a program's stderr that are passed on
@@ -78,7 +78,7 @@ def environment() -> dict[str, str]:
 
 
 def argument(environ: Mapping[str, str], name: str) -> str:
-    """The value of one key of CNI_ARGS; empty when it is not there."""
+    """Return the value of one key of CNI_ARGS; empty if it is missing."""
     found = ""
     for pair in environ.get("CNI_ARGS", "").split(";"):
         key, _, value = pair.partition("=")
@@ -88,10 +88,10 @@ def argument(environ: Mapping[str, str], name: str) -> str:
 
 
 def undo_inherited() -> None:
-    """Mend what a careless parent leaves its children.
+    """Reset what a parent may have changed for its children.
 
-    A closed stdin, stdout or stderr (before a pipe takes its number), an ignored SIGCHLD (which lets no program's end
-    be waited for), a blocked SIGALRM (which lets no deadline be).
+    A closed stdin, stdout or stderr becomes /dev/null before a pipe gets its number. SIGCHLD is not ignored, so that
+    the end of a program can be waited for. SIGALRM is not blocked, so that the deadline works.
     """
     _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
     _signal.pthread_sigmask(_signal.SIG_UNBLOCK, (_signal.SIGALRM,))
@@ -105,7 +105,7 @@ def undo_inherited() -> None:
 
 
 def read_stdin() -> bytes:
-    """Standard input up to its end, or up to more than STDIN_LIMIT bytes. Raises CniError."""
+    """Return standard input up to its end, or a little more than STDIN_LIMIT bytes. Raises CniError."""
     data = b""
     try:
         while len(data) <= STDIN_LIMIT and (chunk := os.read(0, _CHUNK)):
@@ -124,7 +124,7 @@ def _relay(messages: int) -> None:
 
 
 def _readable(data: bytes) -> int:
-    """A descriptor from which the data can be read without anyone writing."""
+    """Return a descriptor from which a child reads the data. Nothing has to write meanwhile."""
     if len(data) > _PIPE_CAPACITY:
         source = os.memfd_create("stdin")
         while data:

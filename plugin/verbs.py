@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def answer(program: str, command: str, environ: Mapping[str, str], raw: bytes | None) -> tuple[int, bytes]:
-    """Do one CNI command; (exit status, what to print). raw is standard input where it has been read already."""
+    """Run one CNI command; return (exit status, what to print). raw: standard input, if it was read before."""
     log, version, chosen = Log(), "", None
     try:
         cni.check_environment(command, environ)
@@ -50,7 +50,7 @@ def answer(program: str, command: str, environ: Mapping[str, str], raw: bytes | 
 
 
 def type_of(request: Request) -> Type:
-    """The plugin type by the name of the program; under any other name, by the type in the request. Raises CniError."""
+    """Return the plugin type by the name of the program; for any other name, by ipam.type. Raises CniError."""
     name = os.path.basename(request.program)
     if name not in TYPES:
         name = str(request.ipam().get("type"))
@@ -63,7 +63,7 @@ def type_of(request: Request) -> Type:
 
         return node_annotation
     details = f"link it to one of {', '.join(TYPES)}, and write that as the type"
-    raise CniError(INVALID_CONFIG, f"ipam.type {name[:80]!r} is none of this program's", details)
+    raise CniError(INVALID_CONFIG, f"ipam.type {name[:80]!r} is not a type of this program", details)
 
 
 def _add(plugin: Type, request: Request, chosen: Settings) -> tuple[int, bytes]:
@@ -107,7 +107,7 @@ def _check(plugin: Type, request: Request, chosen: Settings) -> tuple[int, bytes
 
 
 def _release(plan: Plan, request: Request, chosen: Settings) -> CniError | delegate.Refused | None:
-    """Run a DEL or CHECK; why it failed."""
+    """Run a DEL or CHECK; return why it failed, None if it did not."""
     config, _ = _translated(plan.program, plan.config)
     environ = request.environ
     if _is_host_local(plan.program):
@@ -155,9 +155,7 @@ def _is_host_local(program: str) -> bool:
 
 
 def _is_memorable(request: Request, chosen: Settings, plan: Plan) -> bool:
-    """Not what the warm path would do otherwise: it writes no log, looks into one cache directory, and for a word where
-    this looks for a key to know that the namespace matters.
-    """
+    """Return whether the warm path would do the same: it has no log, one cache directory, and no JSON parser."""
     is_usual = not chosen.log.file and chosen.cache.path == location(request.environ)
     named, mentioned = "ipv4-namespaces" in request.ipam(), b"ipv4-namespaces" in request.raw
     return is_usual and named == mentioned and plan.until > time.time()

@@ -56,7 +56,7 @@ class Entry:
         self.others = unpack(others) if others else []  # stores in which no attachment may have the same address
 
     def is_current(self) -> bool:
-        """Whether its time is not over, the clock was not set back, and the files it rests on are unchanged."""
+        """Return whether it has not expired, the clock was not set back, and its guard files are unchanged."""
         pairs = zip(self._guards[::2], self._guards[1::2])
         return self._made <= time.time() < self._until and all(
             signature(to_text(path)).encode() == seen for path, seen in pairs
@@ -120,7 +120,7 @@ def add(request: Request) -> bool:
 
 
 def find(request: Request) -> Entry | None:
-    """The entry that answers this request; None when the ordinary way has to be gone."""
+    """Return the entry for this request; None if there is none that is current."""
     known = key(request.argv[0], request.environ, request.raw or b"")
     try:
         directory = entries.own_directory(entries.location(request.environ))
@@ -143,14 +143,14 @@ def find(request: Request) -> Entry | None:
 
 
 def key(plugin: str, environ: Mapping[str, str], raw: bytes) -> bytes:
-    """All that the answer to a request depends on."""
+    """Return all that the result of a request depends on."""
     values = [plugin, os.uname().nodename, *(environ.get(name, "") for name in _VARIABLES)]
     values.append(process.argument(environ, "K8S_POD_NAMESPACE") if b"ipv4-namespaces" in raw else "")
     return pack(*map(to_bytes, values), raw)
 
 
 def is_alike(answer: bytes, last: bytes) -> bool:
-    """Whether two results are the same but for the addresses, line by line."""
+    """Return whether two results differ only in their addresses, line by line."""
     lines, others = answer.split(b"\n"), last.split(b"\n")
     return len(lines) == len(others) and all(
         line == other or _same_but_address(line.split(b'"'), other.split(b'"')) for line, other in zip(lines, others)
