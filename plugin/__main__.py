@@ -45,9 +45,10 @@ def main(argv: list[str], request: Request | None = None) -> None:
 
 def _answer(request: Request) -> tuple[int, bytes]:
     if request.entry:
-        from plugin import fast, hostlocal
+        from plugin.leases import hostlocal
+        from plugin.start import ordinary
 
-        status, answer = fast.conclude(request)
+        status, answer = ordinary.conclude(request)
         if not (status and hostlocal.is_exhausted(answer)):
             return status, answer
     if request.error:

@@ -52,7 +52,7 @@ def attachment(environ: Mapping[str, str], network: str) -> str:
 
 
 def record_text(content: str, environ: Mapping[str, str]) -> str:
-    """Return what the record of an attachment says: see plugin/records.py."""
+    """Return what the record of an attachment says: see plugin/leases/records.py."""
     return f"{content} {time.clock_gettime(_BOOTTIME):.0f} {environ.get('CNI_NETNS', '')[:1000]}"
 
 

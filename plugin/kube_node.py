@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import time
 
-from plugin import delegate, hostlocal, keys, process, settings, trust, values
+from plugin import process
 from plugin.cache import signature
 from plugin.cni import decode
+from plugin.config import keys, settings, trust, values
 from plugin.errors import INVALID_CONFIG, PLUGIN_FAILURE, CniError
+from plugin.leases import delegate, hostlocal
 from plugin.plan import Plan
 
 TYPE_CHECKING = False
@@ -16,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from plugin.addresses.ranges import Ranges
     from plugin.cni import Request
-    from plugin.ranges import Ranges
 
 NAME = "kube-node"
 NEEDS_RECORD = False
@@ -84,7 +86,7 @@ def plan(request: Request, chosen: settings.Settings) -> Plan:
             raise CniError(INVALID_CONFIG, f"'{_WHERE}exclude' does not apply to the ranges in {file}", details)
         made, until, source = {**kept, **pinned}, time.time() + chosen.cache_seconds, file
     else:
-        from plugin import node_ranges
+        from plugin.addresses import node_ranges
         from plugin.node import freshness
 
         facts, listed = node_ranges.find(found, chosen)
@@ -94,7 +96,7 @@ def plan(request: Request, chosen: settings.Settings) -> Plan:
     made["type"] = hostlocal.NAME
     made["ranges"] = _limit_ipv4(request, found["ipv4-namespaces"], made["ranges"], source)
     config = {**request.config, "ipam": made}
-    from plugin import hostpaths
+    from plugin.leases import hostpaths
 
     files += hostpaths.check(config)
     return Plan(delegate.find(hostlocal.NAME, request.directories()), config, until, files)
@@ -131,7 +133,7 @@ def _limit_ipv4(request: Request, allowed: list[str] | None, found: Ranges, sour
     """Return the ranges without IPv4 if the pod's namespace is not allowed to have it; None allows all."""
     if allowed is None:
         return found
-    from plugin import ranges
+    from plugin.addresses import ranges
 
     ipv6 = ranges.ipv6_only(found)
     namespace = process.argument(request.environ, "K8S_POD_NAMESPACE")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 
-from plugin import annotation, delegate, hostlocal, keys, settings, trust, values
+from plugin.addresses import annotation
 from plugin.cache import signature
 from plugin.cni import decode
+from plugin.config import keys, settings, trust, values
 from plugin.errors import INVALID_CONFIG, CniError
+from plugin.leases import delegate, hostlocal
 from plugin.node import freshness
 from plugin.plan import Plan
 
@@ -53,7 +55,7 @@ def plan(request: Request, chosen: settings.Settings) -> Plan:
     program = next_plugin(request.environ, _config(request), request.program)
     facts, found = freshness.parsed(chosen, name, lambda known: _content(request, program, name, known))
     ipam = {"type": os.path.basename(program), **found}
-    from plugin import hostpaths
+    from plugin.leases import hostpaths
 
     files += hostpaths.check({**request.config, "ipam": ipam})
     until = facts.asked + chosen.cache_seconds
@@ -66,7 +68,7 @@ def _content(request: Request, program: str, name: str, known: Facts) -> dict[st
     text = known.annotations[name]
     if os.path.basename(program) != hostlocal.NAME:
         return annotation.parse(text, name)
-    from plugin import annotated
+    from plugin.addresses import annotated
 
     where = f"annotation {name} of node {known.name}"
     annotated.refuse_cidrs(text, where)

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from typing import Any, Protocol
 
     from plugin.cni import Request
-    from plugin.settings import Settings
+    from plugin.config.settings import Settings
 
     class Type(Protocol):
         """The interface of a type's module. Every function raises CniError."""

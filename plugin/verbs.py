@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import time
 
-from plugin import TYPES, cni, deadline, delegate, hostlocal, process, records, release, values
+from plugin import TYPES, cni, deadline, process
 from plugin.cache import Cache, location, name_of
+from plugin.config import values
 from plugin.errors import INVALID_CONFIG, NOT_AVAILABLE, CniError
+from plugin.leases import delegate, hostlocal, records, release
 from plugin.log import Log
 from plugin.start import warm
 
@@ -17,8 +19,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from plugin.cni import Request
+    from plugin.config.settings import Settings
     from plugin.plan import Plan, Type
-    from plugin.settings import Settings
 
 
 def answer(program: str, command: str, environ: Mapping[str, str], raw: bytes | None) -> tuple[int, bytes]:
@@ -67,7 +69,8 @@ def type_of(request: Request) -> Type:
 
 
 def _add(plugin: Type, request: Request, chosen: Settings) -> tuple[int, bytes]:
-    from plugin import allocation, fast
+    from plugin.leases import allocation
+    from plugin.start import ordinary
 
     plan = plugin.plan(request, chosen)
     config, translated = _translated(plan.program, plan.config)
@@ -76,7 +79,7 @@ def _add(plugin: Type, request: Request, chosen: Settings) -> tuple[int, bytes]:
     attempt = allocation.Attempt(plan.program, request.environ, cni.encode(config), translated, recorded.others)
     status, answer = allocation.add(attempt)
     if status and chosen.reclaim and _is_host_local(plan.program) and hostlocal.is_exhausted(answer):
-        from plugin import reclaim
+        from plugin.leases import reclaim
 
         reclaim.make_room(config, chosen)
         status, answer = allocation.add(attempt)  # in any case: another process may have made room at the same time
@@ -84,7 +87,7 @@ def _add(plugin: Type, request: Request, chosen: Settings) -> tuple[int, bytes]:
         deadline.shorten(deadline.UNDO)
         if _is_memorable(request, chosen, plan):
             known = warm.key(request.program, request.environ, request.raw)
-            fast.remember(chosen.cache, known, plan, request.name, recorded, attempt, answer)
+            ordinary.remember(chosen.cache, known, plan, request.name, recorded, attempt, answer)
     return status, answer
 
 
@@ -128,7 +131,7 @@ def _status(plugin: Type, request: Request, chosen: Settings) -> tuple[int, byte
     if not _is_host_local(plan.program):  # whose STATUS does nothing, where it knows the command at all
         delegate.run_if_known(plan.program, "STATUS", request.environ, cni.encode(plan.config))
         return 0, b""
-    from plugin import fullness
+    from plugin.leases import fullness
 
     fullness.warn(plan.config, chosen)
     return 0, b""
@@ -139,7 +142,7 @@ def _collect(plugin: Type, request: Request, chosen: Settings) -> tuple[int, byt
     if plan:
         delegate.run_if_known(plan.program, "GC", request.environ, cni.encode(plan.config))
     else:
-        from plugin import garbage
+        from plugin.leases import garbage
 
         data_dirs = {*plugin.data_dirs(request, chosen), *release.recorded_data_dirs(request)}
         garbage.collect(request, sorted(data_dirs), chosen.log)

@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 
-from plugin import hostlocal
+from plugin.leases import hostlocal
 from plugin.node.identity import machine_id
 from tests.support.apiserver import ApiServer, make_node, node_authorizer
 from tests.support.demo_pki import NODE, DemoAuthority

@@ -103,7 +103,7 @@ def test_code_layout() -> None:
     plugin = Path(build.ROOT, "plugin")
     there = {path.name + ("/" if path.is_dir() else "") for path in plugin.iterdir() if path.name[:3] != "__p"}
 
-    assert named - {"main.py", "output.py", "warm.py"} == there
+    assert named - {"main.py", "output.py", "warm.py", "ordinary.py", "evidence/"} == there
 
 
 def test_path_of_a_request() -> None:

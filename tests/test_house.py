@@ -10,6 +10,21 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 SOURCES = [path for path in sorted((ROOT / "plugin").rglob("*.py")) if "shims" not in path.parts]
+# From the top down. A module imports from its own layer and from those below; the ground is everything not named here.
+LAYERS = (
+    ("__main__", "vendor"),  # the latter is a part of build.py
+    ("ops",),
+    ("verbs",),
+    ("kube_node", "node_annotation"),
+    ("start",),
+    ("leases",),
+    ("addresses",),
+    ("node",),
+    ("kube",),
+    ("config",),
+)
+# What runs first calls __main__; the warm path is ground that the ordinary way stands on.
+TOP, BOTTOM = "plugin.start.launch", {"plugin.start.warm"}
 MODULE_LINES = 250
 FUNCTION_LINES = 60
 
@@ -49,6 +64,23 @@ def test_no_circle() -> None:
         done = {name for name, needs in graph.items() if not needs & graph.keys()}
         assert done, f"in or behind a circle: {sorted(graph)}"
         graph = {name: needs for name, needs in graph.items() if name not in done}
+
+
+def layer(name: str) -> int:
+    """The number of the layer that a module is in: the ground has the highest."""
+    room = name.split(".")[1]
+    return next((number for number, rooms in enumerate(LAYERS) if room in rooms), len(LAYERS))
+
+
+def test_layers() -> None:
+    """No module imports from a layer above its own."""
+    upward = {
+        f"{name} -> {needed}"
+        for name, path in NAMES.items()
+        for needed in imported(path) - BOTTOM - {"plugin"}
+        if name not in ("plugin", TOP) and layer(needed) < layer(name)
+    }
+    assert upward == set()
 
 
 @pytest.mark.parametrize("path", [*SOURCES, ROOT / "build.py"], ids=lambda path: str(path.relative_to(ROOT)))

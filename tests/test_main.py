@@ -203,7 +203,7 @@ def test_deadline_after_the_answer(node: Node) -> None:
 
 
 @pytest.mark.parametrize("kind", ["ImportError", "SyntaxError", "ValueError", "EOFError", "OSError", "KeyError"])
-@pytest.mark.parametrize("module", ["verbs", "cni", "delegate", "hostlocal", "settings"])
+@pytest.mark.parametrize("module", ["verbs", "cni", "leases.delegate", "leases.hostlocal", "config.settings"])
 def test_archive_replaced_under_us(node: Node, kind: str, module: str) -> None:
     """A module that cannot be imported, for whatever reason, is code 11: the file is another one by now."""
     document = error(add(node, _unimportable(f"plugin.{module}", kind)))
@@ -211,7 +211,7 @@ def test_archive_replaced_under_us(node: Node, kind: str, module: str) -> None:
     assert "replaced" in document["msg"] and kind in document["msg"]
 
 
-@pytest.mark.parametrize("module", ["kube_node", "plan", "fast", "cache"])
+@pytest.mark.parametrize("module", ["kube_node", "plan", "start.ordinary", "cache"])
 def test_archive_replaced_under_us_later(node: Node, module: str) -> None:
     """The same for what is imported on the way."""
     document = error(add(node, _unimportable(f"plugin.{module}", "SyntaxError")))

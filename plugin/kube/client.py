@@ -7,12 +7,12 @@ import time
 
 import plugin
 from plugin import deadline
+from plugin.config.values import is_node_name
 from plugin.deadline import DeadlineExceeded
 from plugin.errors import INVALID_CONFIG, CniError, NodeMissing
 from plugin.facts import CERTIFICATE_NAME, REVIEW, member, name_of
 from plugin.kube import answers, credentials, files, kubeconfig
 from plugin.kube.answers import Expired, Transient, Unauthorized
-from plugin.values import is_node_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

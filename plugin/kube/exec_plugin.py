@@ -11,7 +11,8 @@ import os
 import re
 import time
 
-from plugin import deadline, process, stdout, trust
+from plugin import deadline, process, stdout
+from plugin.config import trust
 from plugin.errors import PLUGIN_FAILURE, CniError, Unreachable
 from plugin.kube import der, document, redaction
 

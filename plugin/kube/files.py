@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import time
 
-from plugin import deadline, trust
+from plugin import deadline
 from plugin.cache import signature
+from plugin.config import trust
 from plugin.errors import INVALID_CONFIG, IO_FAILURE, CniError
 
 TYPE_CHECKING = False

@@ -6,21 +6,21 @@ import time
 
 from plugin import deadline
 from plugin.cache import signature
+from plugin.config.values import CACHE_SECONDS
 from plugin.errors import PLUGIN_FAILURE, TRY_AGAIN_LATER, CniError, Refusal, Unreachable
 from plugin.facts import POD_CIDRS, from_node
 from plugin.node import identity
 from plugin.node.memory import Memory, host_name
-from plugin.values import CACHE_SECONDS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, TypeVar
 
+    from plugin.config.settings import Settings
     from plugin.facts import Facts
     from plugin.lock import Lock
     from plugin.node.memory import Failure
-    from plugin.settings import Settings
 
     T = TypeVar("T")
 

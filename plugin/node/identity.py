@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 
+from plugin.config.values import is_node_name
 from plugin.errors import PLUGIN_FAILURE, CniError, Forbidden, NodeMissing, Refusal
 from plugin.facts import machine_id_of, name_of, valid_machine_id
-from plugin.values import is_node_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from plugin.config.settings import Settings
     from plugin.facts import Facts
     from plugin.kube.client import Client
-    from plugin.settings import Settings
 
 MACHINE_ID_FILES = ("/etc/machine-id", "/var/lib/dbus/machine-id")
 BY_LIST = "machine-id"

@@ -15,8 +15,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from plugin.config.settings import Settings
     from plugin.lock import Lock
-    from plugin.settings import Settings
 
 PREFIX = "node-"  # of the cache's names for facts
 _FAILURE = "away-"

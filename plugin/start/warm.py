@@ -43,7 +43,7 @@ class Request:
 
 
 class Entry:
-    """A request that was answered, as plugin.fast.remember() stores it."""
+    """A request that was answered, as plugin.start.ordinary.remember() stores it."""
 
     def __init__(self, body: bytes) -> None:
         made, until, program, translated, used, network, others, self.key, *rest = unpack(body)
@@ -98,7 +98,7 @@ def add(request: Request) -> bool:
     """Call the next plugin for an ADD that is known; return whether its result was delivered.
 
     It is if it is like the last one but for the addresses. Otherwise request.entry says whether the next plugin was
-    called at all: then plugin.fast.conclude() is to go on.
+    called at all: then plugin.start.ordinary.conclude() is to go on.
     """
     request.raw = process.read_stdin() if request.raw is None else request.raw
     entry = find(request)

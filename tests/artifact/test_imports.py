@@ -26,20 +26,21 @@ JSON = {
 }
 # Those of the warm path are loaded as one block, which is no import.
 START = {"gc", "plugin.__main__", "plugin.start"}
-VERBS = {"plugin.cni", "plugin.delegate", "plugin.errors", "plugin.hostlocal", "plugin.log", "plugin.settings"}
-VERBS |= START | {"plugin.cache", "plugin.plan", "plugin.records", "plugin.release", "plugin.values", "plugin.verbs"}
-RELEASE = VERBS | {"plugin.keys", "plugin.kube_node", "plugin.trust"}
+LEASES = {f"plugin.leases{name}" for name in ("", ".delegate", ".hostlocal", ".records", ".release")}
+CONFIG = {f"plugin.config{name}" for name in ("", ".settings", ".values")}
+VERBS = START | LEASES | CONFIG | {f"plugin.{name}" for name in ("cache", "cni", "errors", "log", "plan", "verbs")}
+RELEASE = VERBS | {"plugin.config.keys", "plugin.kube_node", "plugin.config.trust"}
 # What is about to be given to host-local is checked.
-PATHS = {"plugin.directories", "plugin.hostpaths"}
+PATHS = {"plugin.config.directories", "plugin.leases.hostpaths"}
 
 ALLOWED = {
     "VERSION": BASE | JSON | VERBS,
-    "ADD": BASE | JSON | RELEASE | PATHS | {"_blake2", "plugin.allocation", "plugin.fast", "select"},
+    "ADD": BASE | JSON | RELEASE | PATHS | {"_blake2", "plugin.leases.allocation", "plugin.start.ordinary", "select"},
     "short ADD": set(),
     "DEL": BASE | JSON | RELEASE,
     "CHECK": BASE | JSON | RELEASE,
-    "STATUS": BASE | JSON | RELEASE | {"plugin.fullness"} | PATHS,
-    "GC": BASE | JSON | RELEASE | {"plugin.garbage"},
+    "STATUS": BASE | JSON | RELEASE | {"plugin.leases.fullness"} | PATHS,
+    "GC": BASE | JSON | RELEASE | {"plugin.leases.garbage"},
     "error": BASE | JSON | VERBS,
 }
 

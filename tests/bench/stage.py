@@ -9,7 +9,7 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 
-from plugin import hostlocal
+from plugin.leases import hostlocal
 from plugin.ops.install import archive
 from tests.bench.measure import Failed, Meter, Sample, Server, checked
 from tests.bench.server import ANNOTATION, POD_CIDRS

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from plugin import exclusion, ranges
+from plugin.addresses import exclusion, ranges
 from plugin.errors import CniError
 from tests.e2e.test_ranges_host_local import add
 from tests.support.world import World

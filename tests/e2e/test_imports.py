@@ -47,4 +47,6 @@ def test_known(world: World) -> None:
 
     assert unseen & (NETWORK | HEAVY | {"plugin.kube"}) == set()
     assert "plugin.node.freshness" in unseen
-    assert seen & {"json", "os", "re", "plugin.__main__", "plugin.cni", "plugin.fast", "plugin.verbs"} == set()
+    assert (
+        seen & {"json", "os", "re", "plugin.__main__", "plugin.cni", "plugin.start.ordinary", "plugin.verbs"} == set()
+    )

@@ -1,4 +1,4 @@
-"""plugin/ranges.py and plugin/spans.py agree with the real host-local."""
+"""plugin/addresses/ranges.py and plugin/addresses/spans.py agree with the real host-local."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from plugin import ranges, spans
+from plugin.addresses import ranges, spans
 from plugin.errors import CniError
 from tests.support import parts
 from tests.support.budget import examples

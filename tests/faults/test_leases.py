@@ -257,13 +257,13 @@ def test_log_that_hangs_after_success(world: World) -> None:
     assert len(world.leases("faults-net")) == 2
 
 
-@pytest.mark.parametrize("what", ["fast.remember", "log.Log.info"])
+@pytest.mark.parametrize("what", ["ordinary.remember", "log.Log.info"])
 def test_disk_that_hangs_after_success(tmp_path: Path, what: str) -> None:
     """A2: the cache's or the log's disk hangs past the deadline: the result is out, alone, and no error follows."""
     node = recorder.make(tmp_path)
     module, _, name = what.rpartition(".")
-    hang = "import time, plugin.deadline, plugin.fast as fast, plugin.log as log; plugin.deadline.REQUEST = 2.0; "
-    hang += f"{module}.{name} = lambda *_args, **_more: time.sleep(60)"
+    hang = "import time, plugin.deadline, plugin.start.ordinary as ordinary, plugin.log as log; "
+    hang += f"plugin.deadline.REQUEST = 2.0; {module}.{name} = lambda *_args, **_more: time.sleep(60)"
     answer = node.runtime(hang).run("ADD", node.config(), POD)
     assert (answer.status, answer.document()["ips"]) == (0, json.loads(recorder.RESULT)["ips"])
     assert node.next.commands() == ["ADD"]

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plugin import annotated
+from plugin.addresses import annotated
 from plugin.errors import CniError
 from plugin.kube import answers
+from tests.addresses.test_annotation import reference
 from tests.fuzz.anything import JSON, damaged, mangled
 from tests.fuzz.inside import Inside
 from tests.support.budget import examples
 from tests.support.nodes import make_node
-from tests.test_annotation import reference
 
 NAME = "vm-002"
 ANNOTATION = "example.com/ranges"

@@ -11,13 +11,13 @@ import pytest
 
 from plugin import deadline
 from plugin.cache import Cache, signature
+from plugin.config.settings import Settings
 from plugin.errors import PLUGIN_FAILURE, CniError, NodeMissing, Refusal, Unreachable
 from plugin.facts import POD_CIDRS
 from plugin.log import Log
 from plugin.node import freshness, identity
 from plugin.node.identity import Identified
 from plugin.node.memory import Memory
-from plugin.settings import Settings
 from tests.support.nodes import make_node
 
 LATE = Unreachable("no answer in time", late=True)

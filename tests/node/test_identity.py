@@ -14,11 +14,11 @@ import pytest
 
 from plugin import deadline
 from plugin.cache import Cache
+from plugin.config.settings import Settings
 from plugin.errors import CniError, Unreachable
 from plugin.facts import Facts, from_node
 from plugin.log import Log
 from plugin.node import identity
-from plugin.settings import Settings
 from tests.support.apiserver import ApiServer, Handler
 from tests.support.makeconfig import as_yaml
 from tests.support.nodes import make_node

@@ -1,4 +1,4 @@
-"""A /proc and a directory of network namespaces made of plain files, for plugin.evidence."""
+"""A /proc and a directory of network namespaces made of plain files, for plugin.leases.evidence."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from plugin.evidence import namespaces
+from plugin.leases.evidence import namespaces
 
 FIRST_PID_NAMESPACE = 0xEFFFFFFC
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from plugin import hostlocal
-from plugin.evidence import results
 from plugin.kube import places
+from plugin.leases import hostlocal
+from plugin.leases.evidence import results
 from plugin.node import identity
 from plugin.ops import main
 from plugin.ops.doctor import environment, state

@@ -19,13 +19,13 @@ import io
 import re
 import zipfile
 
+from plugin.config.values import is_node_name
 from plugin.errors import INVALID_CONFIG, PLUGIN_FAILURE, CniError
 from plugin.ops import output
 from plugin.ops.deploy import assigning, manifests, yamltext
 from plugin.ops.install import archive, bindir, install, interpreter
 from plugin.ops.ranges import options
 from plugin.ops.ranges.selector import Selector
-from plugin.values import is_node_name
 
 EXAMPLE = """
 node-ipam.pyz deploy | kubectl apply --server-side -f -

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 
-from plugin import hostlocal, kube_node, node_ranges, spans
+from plugin import kube_node
+from plugin.addresses import node_ranges, spans
+from plugin.leases import hostlocal
 from plugin.node import freshness
 from plugin.ops import output
 from plugin.ops.doctor.context import configured_data_dir

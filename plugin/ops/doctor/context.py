@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 
-from plugin import TYPES, hostlocal, kube_node, verbs
+from plugin import TYPES, kube_node, verbs
+from plugin.leases import hostlocal
 from plugin.log import Log
 from plugin.node import memory
 from plugin.ops.install import archive
@@ -16,16 +17,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from plugin.addresses.spans import Span
     from plugin.cni import Request
+    from plugin.config.settings import Settings
     from plugin.errors import CniError
-    from plugin.evidence.verdict import Evidence
     from plugin.facts import Facts
     from plugin.kube.client import Client
     from plugin.kube.kubeconfig import Kubeconfig
+    from plugin.leases.evidence.verdict import Evidence
     from plugin.ops.networks.networks import Network
     from plugin.plan import Plan, Type
-    from plugin.settings import Settings
-    from plugin.spans import Span
 
 
 @dataclass

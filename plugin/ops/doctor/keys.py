@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from plugin import keys, kube_node, node_annotation
+from plugin import kube_node, node_annotation
+from plugin.config import keys
 from plugin.ops.doctor.finding import ok, warn
 
 TYPE_CHECKING = False

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import stat
 
-from plugin import hostlocal, node_annotation
+from plugin import node_annotation
+from plugin.leases import hostlocal
 from plugin.node import memory
 from plugin.ops import output
 from plugin.ops.doctor.finding import fail, ok, skip, warn

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 
-from plugin import hostlocal, kube_node, records
+from plugin import kube_node
 from plugin.cache import Cache, location
+from plugin.leases import hostlocal, records
 from plugin.ops.networks import networks
 
 TYPE_CHECKING = False

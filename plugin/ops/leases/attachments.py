@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 
-from plugin.evidence import results, verdict
-from plugin.evidence.results import Results
+from plugin.leases.evidence import results, verdict
+from plugin.leases.evidence.results import Results
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from plugin.evidence.verdict import Evidence
+    from plugin.leases.evidence.verdict import Evidence
 
 
 def add_results_dir(parser: argparse.ArgumentParser) -> None:

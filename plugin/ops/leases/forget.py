@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 
-from plugin import records
 from plugin.cache import Cache, location
 from plugin.errors import PLUGIN_FAILURE, CniError
+from plugin.leases import records
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from plugin.evidence.verdict import Evidence
-    from plugin.hostlocal import Lease
+    from plugin.leases.evidence.verdict import Evidence
+    from plugin.leases.hostlocal import Lease
 
 
 def record(lease: Lease, network: str) -> None:

@@ -11,7 +11,7 @@ import os
 from dataclasses import dataclass
 
 from plugin.errors import PLUGIN_FAILURE, CniError
-from plugin.evidence import leftover, verdict
+from plugin.leases.evidence import leftover, verdict
 from plugin.ops import output
 from plugin.ops.leases import attachments, forget, stores, usage
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from plugin.evidence.verdict import Evidence, Verdict
-    from plugin.hostlocal import Lease
+    from plugin.leases.evidence.verdict import Evidence, Verdict
+    from plugin.leases.hostlocal import Lease
     from plugin.ops.leases.stores import Store
     from plugin.ops.leases.usage import Usage
 

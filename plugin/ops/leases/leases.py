@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Any
 
-    from plugin.evidence.verdict import Evidence
+    from plugin.leases.evidence.verdict import Evidence
     from plugin.ops.leases.usage import Usage
 
 EXAMPLE = """\

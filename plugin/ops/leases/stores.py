@@ -8,17 +8,17 @@ import os
 import time
 from dataclasses import dataclass
 
-from plugin import hostlocal, storelock
+from plugin.config.settings import read_file
 from plugin.errors import IO_FAILURE, CniError
-from plugin.evidence.verdict import EMPTY, GRACE, NEW, STALE, STATES, UNKNOWN, USED
+from plugin.leases import hostlocal, storelock
+from plugin.leases.evidence.verdict import EMPTY, GRACE, NEW, STALE, STATES, UNKNOWN, USED
 from plugin.ops.networks import networks
-from plugin.settings import read_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from plugin.hostlocal import Lease
+    from plugin.leases.hostlocal import Lease
     from plugin.ops.networks.networks import Network
 
 __all__ = ["EMPTY", "GRACE", "NEW", "STALE", "STATES", "UNKNOWN", "USED", "Store", "age", "find", "locked"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ipaddress
 import os
 
-from plugin import hostlocal
 from plugin.errors import IO_FAILURE, PLUGIN_FAILURE, CniError
+from plugin.leases import hostlocal
 from plugin.ops.leases import attachments, stores
 from plugin.ops.networks import known_ranges, networks
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Mapping
 
-    from plugin.evidence.verdict import Evidence, Verdict
-    from plugin.hostlocal import Lease
+    from plugin.addresses.spans import Span
+    from plugin.leases.evidence.verdict import Evidence, Verdict
+    from plugin.leases.hostlocal import Lease
     from plugin.ops.leases.stores import Store
     from plugin.ops.networks.known_ranges import Known
-    from plugin.spans import Span
 
 
 class Usage:

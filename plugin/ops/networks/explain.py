@@ -8,10 +8,13 @@ from __future__ import annotations
 import os
 import sys
 
-from plugin import deadline, hostlocal, keys, kube_node, node_annotation, node_ranges, verbs
+from plugin import deadline, kube_node, node_annotation, verbs
+from plugin.addresses import node_ranges
+from plugin.config import keys
 from plugin.deadline import DeadlineExceeded
 from plugin.errors import INVALID_CONFIG, PLUGIN_FAILURE, CniError
 from plugin.kube import kubeconfig
+from plugin.leases import hostlocal
 from plugin.node import freshness, memory
 from plugin.ops import output
 from plugin.ops.networks import environment, known_ranges, networks
@@ -23,8 +26,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from plugin.cni import Request
+    from plugin.config.settings import Settings
     from plugin.ops.networks.networks import Network
-    from plugin.settings import Settings
 
 EXAMPLE = """\
 node-ipam.pyz explain k8snet

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from plugin import keys
+from plugin.config import keys
 
 HEADER = ("| key | in | meaning | default |", "|---|---|---|---|")
 

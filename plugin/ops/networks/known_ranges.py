@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from plugin import hostlocal, kube_node, spans, verbs
+from plugin import kube_node, verbs
+from plugin.addresses import spans
 from plugin.errors import CniError
+from plugin.leases import hostlocal
 from plugin.log import Log
 from plugin.node import memory
 from plugin.node.identity import machine_id
@@ -17,13 +19,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from plugin.addresses.spans import Span
     from plugin.cache import Cache
     from plugin.cni import Request
+    from plugin.config.settings import Settings
     from plugin.facts import Facts
     from plugin.ops.leases.stores import Store
     from plugin.ops.networks.networks import Network
-    from plugin.settings import Settings
-    from plugin.spans import Span
 
 
 @dataclass(frozen=True)

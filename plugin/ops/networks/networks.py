@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from plugin import TYPES, cni, hostlocal, records, verbs
+from plugin import TYPES, cni, verbs
 from plugin.cache import Cache, location
+from plugin.config.settings import read_file
 from plugin.errors import INVALID_CONFIG, CniError
+from plugin.leases import hostlocal, records
 from plugin.log import Log
 from plugin.ops import output
 from plugin.ops.networks import configurations
 from plugin.ops.networks.configurations import LIMIT
-from plugin.settings import read_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 
-from plugin import ranges
+from plugin.addresses import ranges
 from plugin.errors import INVALID_CONFIG, CniError
 from plugin.ops import output
 from plugin.ops.ranges import assignment, pool, values

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass
 
-from plugin import ranges
+from plugin.addresses import ranges
 from plugin.errors import INVALID_CONFIG, CniError
 from plugin.ops.ranges import values
 
@@ -13,8 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from plugin.addresses.ranges import Network
     from plugin.ops.ranges.values import Range
-    from plugin.ranges import Network
 
 SIZES = {4: 24, 6: 64}  # prefix lengths of a node's block, kube-controller-manager's defaults
 

@@ -7,7 +7,7 @@ import ipaddress
 import re
 from typing import NamedTuple
 
-from plugin import annotation, ranges, spans
+from plugin.addresses import annotation, ranges, spans
 from plugin.errors import CniError
 
 TYPE_CHECKING = False
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-    from plugin.ranges import Network
+    from plugin.addresses.ranges import Network
 
 _KEPT = 100_000  # texts whose ranges are kept, so that a change of one node does not parse those of all
 # What looks like an address, with or without a prefix length or mask, in a text that is not a list of CIDRs.

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from plugin import storelock
 from plugin.cache import Cache
+from plugin.leases import storelock
 from plugin.ops.leases import stores
 from tests.support.apiserver import ApiServer
 from tests.support.operator_node import OperatorNode

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from plugin import deadline, hostlocal, kube_node, node_annotation, storelock
+from plugin import deadline, kube_node, node_annotation
 from plugin.cache import Cache
 from plugin.errors import CniError
-from plugin.hostlocal import Lease
+from plugin.leases import hostlocal, storelock
+from plugin.leases.hostlocal import Lease
 from plugin.node import freshness as nodes
 from plugin.ops.leases import attachments, stores
 from plugin.ops.leases.stores import Store

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from plugin import keys
+from plugin.config import keys
 from plugin.ops.networks import keytable
 
 README = Path(__file__).parents[3] / "README.md"

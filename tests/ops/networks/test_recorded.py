@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from plugin import hostlocal, records
+from plugin.leases import hostlocal, records
 from plugin.log import Log
 from plugin.ops.networks import networks
 from plugin.plan import Plan

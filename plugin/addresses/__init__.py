@@ -1,0 +1,1 @@
+"""The addresses that a Node gives to a network: CIDRs and annotations in, host-local's ranges out."""

@@ -1,0 +1,107 @@
+"""The settings of both types."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from plugin.cache import Cache, location
+from plugin.config.values import CACHE_SECONDS, path
+from plugin.errors import INVALID_CONFIG, CniError
+from plugin.log import Log, level
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+
+class Settings:
+    """How to read the Node, how long its facts are fresh, and where to log."""
+
+    __slots__ = (
+        "cache",
+        "cache_seconds",
+        "environ",
+        "kubeconfig",
+        "label",
+        "log",
+        "node_name",
+        "rate_limited",
+        "reclaim",
+    )
+
+    def __init__(self, environ: Mapping[str, str], log: Log, label: str) -> None:
+        self.environ = environ
+        self.log = log
+        self.label = label  # the key that names the kubeconfig, for messages
+        self.kubeconfig = ""
+        self.node_name = ""
+        self.cache_seconds = CACHE_SECONDS
+        self.cache = Cache(location(environ))
+        self.reclaim = True  # release stale leases if a range is full
+        self.rate_limited = False  # query the server once per period, for a second at most
+
+    def warn_once(self, subject: str, text: str) -> None:
+        """Log a warning about this subject, unless its last one was the same."""
+        name, told = f"told:{subject}", text[:1000]
+        if not self.rate_limited and self.cache.target(name) != told:
+            self.cache.link(name, told)
+            self.log.warning(text)
+
+
+def read(environ: Mapping[str, str], found: Mapping[str, Any], label: str, **context: object) -> Settings:
+    """Return the settings of either type. found: what keys.read() returned. context: for each line of the log."""
+    for key in ("cacheDir", "logfile", "log"):
+        _check_written(key, found.get(key) or "")
+    log = Log(found.get("logfile") or found.get("log") or "", level(found["loglevel"]), **context)
+    settings = Settings(environ, log, label)
+    settings.kubeconfig = found["kubeconfig"]
+    settings.node_name = found["nodeName"]
+    settings.cache_seconds = found["cacheSeconds"]
+    settings.cache = Cache(found["cacheDir"] or location(environ))
+    settings.reclaim = found["reclaim"]
+    return settings
+
+
+# Of which a cache directory would take the rights of all others.
+_SHARED = ("/home", "/media", "/mnt", "/opt", "/run", "/srv", "/tmp", "/var", "/var/lib", "/var/log", "/var/run")
+
+
+def _check_written(key: str, value: str) -> None:
+    """Raise CniError if the path under this key is not one at which root may write."""
+    if not value:
+        return
+    from plugin.config import directories
+
+    fault = directories.fault(value)
+    if not fault and key == "cacheDir" and os.path.normpath(value) in _SHARED:
+        fault = "a directory that others use, too"
+    if fault:
+        details = "write a path below /run, /var/log or a directory of your own"
+        raise CniError(INVALID_CONFIG, f"'{key}' {value} is {fault}", details)
+
+
+def lenient(environ: Mapping[str, str], config: Mapping[str, Any], label: str) -> Settings:
+    """Return settings for DEL, CHECK and GC if a configuration is wrong: its cache directory, or the usual one."""
+    settings = Settings(environ, Log(), label)
+    try:
+        directory = path(config, "cacheDir", "")
+        _check_written("cacheDir", directory)
+        settings.cache = Cache(directory or location(environ))
+    except CniError:
+        pass
+    return settings
+
+
+def read_file(path: str, limit: int, flags: int = 0) -> bytes:
+    """Return at most so many bytes of a regular file. Raises OSError, also for other files, which could block."""
+    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | flags)
+    try:
+        mode = os.fstat(file).st_mode
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL, "not a regular file")
+        return os.read(file, limit)
+    finally:
+        os.close(file)

@@ -1,0 +1,66 @@
+"""STATUS: warn that a range fills up with leases of containers that are gone, before it is full."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from plugin.cache import name_of
+from plugin.leases import hostlocal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from plugin.config.settings import Settings
+
+_PREFIX = "dead-"  # of the cache's name for what was found last
+_PERIOD = 300.0  # seconds between two looks
+_SHARE = 0.5  # of a range, from which on it is looked at
+
+
+def warn(config: dict[str, Any], chosen: Settings) -> None:
+    """Log how many leases a full range would reclaim; once per period, as a warning if the number has changed."""
+    network = str(config.get("name"))
+    store = hostlocal.store(str(config["ipam"].get("dataDir") or ""), network)
+    names = _names(store)
+    if not names:
+        return
+    marker = _PREFIX + name_of(os.fsencode(store))
+    when, count = _last(chosen, marker)
+    if 0 <= time.time() - when < _PERIOD or not _is_filling(config, names):
+        return
+    if not chosen.cache.write(marker, b"%f %d" % (time.time(), count)):
+        return
+    from plugin.leases import reclaim
+    from plugin.leases.evidence import verdict
+
+    found = len(reclaim.dead(store, network, verdict.gather(chosen.environ)))
+    chosen.cache.write(marker, b"%f %d" % (time.time(), found))
+    if found:
+        record = chosen.log.debug if found == count else chosen.log.warning
+        when_full = "a full range reclaims them" if chosen.reclaim else "'reclaim' is false"
+        record(f"{found} leases in {store} are of containers that are gone: {when_full}, gc --yes releases them now")
+
+
+def _last(chosen: Settings, marker: str) -> tuple[float, int]:
+    """When this store was looked at last (epoch seconds), and how many leases of dead containers there were."""
+    when, _, count = (chosen.cache.read(marker) or b"0 0").partition(b" ")
+    return float(when), int(count)
+
+
+def _names(store: str) -> list[str]:
+    """The files that may be leases."""
+    try:
+        return [name for name in os.listdir(store) if ("." in name or ":" in name) and "_" not in name]
+    except OSError:
+        return []
+
+
+def _is_filling(config: dict[str, Any], names: list[str]) -> bool:
+    import ipaddress
+
+    from plugin.addresses import spans
+
+    used = [ipaddress.ip_address(name) for name in names if hostlocal.is_address(name)]
+    return any(sum(each in span for each in used) >= _SHARE * span.total for span in spans.of_ipam(config["ipam"]))

@@ -1,0 +1,120 @@
+"""host-local: its configuration, and its store on disk.
+
+https://www.cni.dev/plugins/current/ipam/host-local/
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from plugin.cni import is_interface
+from plugin.config.settings import read_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import Any
+
+    from plugin.cni import Request
+
+NAME = "host-local"
+DATA_DIR = "/var/lib/cni/networks"
+# DEL and CHECK find a lease by container and interface; the range only has to be a valid one. TEST-NET-1, RFC 5737.
+PLACEHOLDER = [[{"subnet": "192.0.2.0/24"}]]
+# What a release says in place of the caller's CNI_ARGS, so that a bad one cannot keep a lease alive.
+RELEASE_ARGS = "IgnoreUnknown=1"
+_BRIDGED = {"1.1.0": "1.0.0"}  # before 1.6 host-local knows nothing newer; the answers to both are the same
+_EXHAUSTED = b"no IP addresses available in range set"  # backend/allocator/allocator.go
+
+
+class Lease:
+    """One file of the store: an address and its holder."""
+
+    __slots__ = ("address", "container", "interface", "reserved", "trouble")
+
+    def __init__(self, address: str, container: str, interface: str, reserved: float, trouble: str = "") -> None:
+        self.address = address
+        self.container = container  # empty: host-local was killed before it wrote the id, or the disk lost it
+        self.interface = interface  # empty: written by host-local before 0.8, or damaged
+        self.reserved = reserved  # epoch seconds
+        self.trouble = trouble  # why the holder is not known; empty if it is
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether the file could be read."""
+        return not self.trouble
+
+
+def translate(config: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+    """Return the configuration in a version that every host-local supports, and whether it was changed."""
+    version = _BRIDGED.get(config.get("cniVersion", ""))
+    return ({**config, "cniVersion": version}, True) if version else (config, False)
+
+
+def release_config(request: Request, data_dir: str) -> dict[str, Any]:
+    """Return the minimum that a DEL or CHECK needs. Nothing in it can have become invalid since the ADD."""
+    ipam: dict[str, Any] = {"type": NAME, "ranges": PLACEHOLDER}
+    if data_dir:
+        ipam["dataDir"] = data_dir
+    return {"cniVersion": request.version, "name": request.name, "ipam": ipam}
+
+
+def release_environ(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment for a DEL or CHECK."""
+    return {**environ, "CNI_ARGS": RELEASE_ARGS}
+
+
+def store(data_dir: str, network: str) -> str:
+    """Return the directory that holds the leases of a network."""
+    return os.path.normpath(os.path.join(data_dir or DATA_DIR, network))
+
+
+def is_exhausted(answer: bytes) -> bool:
+    """Return whether this answer to an ADD says that a range is full."""
+    return _EXHAUSTED in answer
+
+
+def leases(directory: str) -> Iterator[Lease]:
+    """Return every lease in a store. Other files (lock, last_reserved_ip.N, foreign ones) are skipped."""
+    try:
+        names = sorted(os.listdir(directory))
+    except OSError:
+        return
+    for name in names:
+        found = lease(directory, name) if is_address(name) else None
+        if found:
+            yield found
+
+
+def lease(directory: str, address: str) -> Lease | None:
+    """Return the lease of this address in a store; None if there is none."""
+    path, reserved = os.path.join(directory, address), 0.0
+    try:
+        status = os.lstat(path)
+        reserved = status.st_mtime
+        if stat.S_ISLNK(status.st_mode):  # to host-local the address is taken
+            return Lease(address, "", "", reserved, f"{path} is a symbolic link, which is not followed")
+        text = read_file(path, 4096, os.O_NOFOLLOW).decode(errors="replace")
+    except PermissionError as error:
+        return Lease(address, "", "", reserved, f"{path} cannot be read: {error.strerror}")
+    except OSError:
+        return None
+    return Lease(address, *_holder(text), reserved)
+
+
+def _holder(text: str) -> tuple[str, str]:
+    """Return container and interface. After a power failure, a file may contain only zeros."""
+    container, interface = (part.strip(" \t\r\n\0") for part in text.partition("\n")[::2])
+    return container, interface if is_interface(interface) else ""
+
+
+def is_address(name: str) -> bool:
+    """Return whether a file of this name in a store is a lease."""
+    import ipaddress
+
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,184 @@
+"""What the DEL of an attachment needs, recorded before its ADD allocates: the next plugin, and where its lease is.
+
+A file used-HASH holds a program, a network and its store (host-local) or whole configuration (other plugins); it is
+shared by all attachments that were made so. A symbolic link at:CONTAINER:INTERFACE:NETWORK for each attachment has the
+text "used-HASH SECONDS NETNS": CLOCK_BOOTTIME and the network namespace of its ADD. A link is all that the warm path
+makes. The records are in the cache directory of the environment, because a DEL may come with a configuration that
+names no other one.
+
+If the record cannot be stored, the ADD fails, unless DEL finds the lease without one: with host-local, in the store
+that the request itself names. Multus releases that strip DEL's request then leave such a lease behind.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+
+from plugin.cache import Cache, attachment, location, name_of, signature
+from plugin.entries import record_text
+from plugin.errors import IO_FAILURE, PLUGIN_FAILURE, CniError
+from plugin.leases import hostlocal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import Any
+
+    from plugin.cni import Request
+    from plugin.log import Log
+    from plugin.plan import Plan
+
+_LINK = "at:"
+_CONTENT = "used-"
+_GENERATION = "stores"  # replaced with each new store: what knows all other stores rests on it
+_UNUSED_SECONDS = 2 * 86400.0  # for which an empty store is known
+_FRESH_SECONDS = 600.0  # in which an ADD that is under way makes its link
+
+
+class Record:
+    """How an attachment was made. container and interface: empty if only the content is meant."""
+
+    __slots__ = ("container", "interface", "ipam", "made", "name", "netns", "network", "program")
+
+    def __init__(self, name: str, program: str, network: str, ipam: dict[str, Any]) -> None:
+        self.name = name  # of the content in the cache
+        self.program = program
+        self.network = network
+        self.ipam = ipam
+        self.container = self.interface = self.netns = ""
+        self.made = 0.0  # seconds of CLOCK_BOOTTIME; 0 if unknown
+
+    @property
+    def store(self) -> str:
+        """host-local's directory; empty for another plugin."""
+        is_host_local = os.path.basename(self.program) == hostlocal.NAME
+        return hostlocal.store(self.ipam.get("dataDir", ""), self.network) if is_host_local else ""
+
+
+class Recorded:
+    """What recording an ADD has given.
+
+    name: the content's, empty if it is not recorded. others: the stores of this machine that are not the ADD's.
+    guards: the files, with signatures, that stay unchanged as long as there are no more stores.
+    """
+
+    __slots__ = ("guards", "name", "others")
+
+    def __init__(self, name: str, others: list[str], guards: list[tuple[str, str]]) -> None:
+        self.name = name
+        self.others = others
+        self.guards = guards
+
+
+def record(request: Request, plan: Plan, usual_data_dir: str, log: Log) -> Recorded:
+    """Record what an ADD is about to do. Raises CniError if its DEL would not find the lease.
+
+    usual_data_dir: the dataDir that a DEL of this request names.
+    """
+    cache = Cache(location(request.environ))
+    is_host_local = os.path.basename(plan.program) == hostlocal.NAME
+    ipam = plan.config["ipam"]
+    kept = {"dataDir": ipam.get("dataDir", "")} if is_host_local else ipam
+    body = json.dumps({"program": plan.program, "network": request.name, "ipam": kept}).encode()
+    new = Record(_CONTENT + name_of(body), plan.program, request.name, kept)
+    _refuse_second_lease(cache, request, new)
+    is_new = not cache.has(new.name)
+    # Written each time: an old one without a link may be removed at any moment.
+    link = attachment(request.environ, request.name)
+    recorded = cache.write(new.name, body) and cache.link(link, record_text(new.name, request.environ))
+    if is_new and recorded:
+        cache.write(_GENERATION, new.name.encode())
+        _remove_unused(cache)
+    if not recorded and new.store != hostlocal.store(usual_data_dir, request.name):
+        msg = f"the DEL of this pod would not find its lease: {cache.trouble}"
+        raise CniError(IO_FAILURE, msg, f"make {cache.path} usable: a directory of its own, mode 0700, not full")
+    if not recorded:
+        log.info(f"where the lease of this pod is cannot be recorded: {cache.trouble}")
+    path = os.path.join(cache.path, _GENERATION)
+    guards = [(path, signature(path))]
+    return Recorded(new.name if recorded else "", _other_stores(cache, new), guards)
+
+
+def find(environ: Mapping[str, str], network: str) -> Record | None:
+    """Return the record of an attachment; None if there is none."""
+    cache = Cache(location(environ))
+    # The second is the name in version 0.1.0.
+    texts = [cache.target(name) for name in (attachment(environ, network), attachment(environ, ""))]
+    return next(filter(None, (_content(cache, text.partition(" ")[0], network) for text in texts if text)), None)
+
+
+def trouble(environ: Mapping[str, str]) -> str:
+    """Return why records cannot be read; empty if they can, and if there are none at all."""
+    return Cache(location(environ)).damage()
+
+
+def forget(cache: Cache, container: str, interface: str, network: str) -> None:
+    """Remove the record of an attachment whose lease was released, by whatever way."""
+    environ = {"CNI_CONTAINERID": container, "CNI_IFNAME": interface}
+    cache.remove(attachment(environ, network))
+    cache.remove(attachment(environ, ""))
+
+
+def everything(cache: Cache) -> Iterator[Record]:
+    """Return the records of all attachments."""
+    for name in cache.starting_with(_LINK):
+        used, _, rest = cache.target(name).partition(" ")
+        found = _content(cache, used, "")
+        if found:
+            _, found.container, found.interface, *_network = [*name.split(":"), ""]
+            made, _, found.netns = rest.partition(" ")
+            found.made = float(made or 0)
+            yield found
+
+
+def data_dirs(cache: Cache, network: str) -> list[str]:
+    """Return every dataDir that an ADD of this network is known to have used."""
+    found = [each for each in _contents(cache) if each.store and each.network == network]
+    return sorted({each.ipam.get("dataDir", "") for each in found})
+
+
+def _contents(cache: Cache) -> Iterator[Record]:
+    for name in cache.starting_with(_CONTENT):
+        found = _content(cache, name, "")
+        if found:
+            yield found
+
+
+def _content(cache: Cache, name: str, network: str) -> Record | None:
+    """Return what is stored under this name. network: what version 0.1.0 did not say."""
+    body = cache.read(name) if name.startswith(_CONTENT) else None
+    stored = json.loads(body) if body else None
+    return Record(name, stored["program"], stored.get("network") or network, stored["ipam"]) if stored else None
+
+
+def _other_stores(cache: Cache, new: Record) -> list[str]:
+    """Return the stores of this machine in which an attachment may have an address that the new one gets."""
+    if not new.store:
+        return []
+    known = {each.store for each in _contents(cache)} | {hostlocal.store("", new.network)}
+    return sorted(known - {new.store, ""})
+
+
+def _refuse_second_lease(cache: Cache, request: Request, new: Record) -> None:
+    """Raise CniError if the attachment has a lease in another store, which its DEL would not find any more."""
+    old = find(request.environ, request.name)
+    if not old or not old.store or not new.store or old.store == new.store:
+        return
+    container, interface = request.environ["CNI_CONTAINERID"], request.environ["CNI_IFNAME"]
+    for lease in hostlocal.leases(old.store):
+        if (lease.container, lease.interface or interface) == (container, interface):
+            msg = f"{interface} of container {container} has {lease.address} in {old.store}: duplicate allocation"
+            details = f"a DEL comes first: an ADD would now allocate in {new.store}"
+            raise CniError(PLUGIN_FAILURE, msg, details)
+
+
+def _remove_unused(cache: Cache) -> None:
+    """Remove the contents that no attachment was made by for long, unless their store holds leases."""
+    linked = {cache.target(name).partition(" ")[0] for name in cache.starting_with(_LINK)}
+    for name, age in list(cache.names()):
+        if name.startswith(_CONTENT) and name not in linked and age > _FRESH_SECONDS:
+            content = _content(cache, name, "")
+            store = content.store if content else ""
+            if not store or (age > _UNUSED_SECONDS and not any(hostlocal.leases(store))):
+                cache.remove(name)

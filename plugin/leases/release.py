@@ -1,0 +1,65 @@
+"""Where the lease of an attachment is, for its DEL and CHECK: on record, or in one of the places that are known."""
+
+from __future__ import annotations
+
+import os
+
+from plugin.cache import Cache, location
+from plugin.errors import IO_FAILURE, CniError
+from plugin.leases import delegate, hostlocal, records
+from plugin.plan import Plan
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from plugin.cni import Request
+    from plugin.config.settings import Settings
+    from plugin.leases.records import Record
+    from plugin.plan import Type
+
+
+def plans(plugin: Type, request: Request, chosen: Settings) -> list[Plan]:
+    """Return what frees or checks the lease. Raises CniError if it may be where nothing looks."""
+    record = records.find(request.environ, request.name)
+    if record is None:
+        return _without_record(plugin, request, chosen)
+    program = record.program if os.path.isfile(record.program) else _moved(plugin, request, chosen, record)
+    if record.store:
+        return [Plan(program, hostlocal.release_config(request, record.ipam.get("dataDir", "")))]
+    ipam = {"type": os.path.basename(program), **record.ipam}
+    return [Plan(program, {**request.config, "ipam": ipam})]
+
+
+def recorded_data_dirs(request: Request) -> list[str]:
+    """Return the dataDirs of earlier ADDs of this network that are still there."""
+    found = records.data_dirs(Cache(location(request.environ)), request.name)
+    return [each for each in found if os.path.isdir(hostlocal.store(each, request.name))]
+
+
+def _moved(plugin: Type, request: Request, chosen: Settings, record: Record) -> str:
+    """Return where the plugin of the ADD is now. Raises CniError."""
+    name = os.path.basename(record.program)
+    try:
+        today = plugin.release(request, chosen)[0].program
+    except CniError:
+        today = ""
+    return today if os.path.basename(today) == name else delegate.find(name, request.directories())
+
+
+def _without_record(plugin: Type, request: Request, chosen: Settings) -> list[Plan]:
+    found = plugin.release(request, chosen)
+    program = found[0].program
+    if os.path.basename(program) != hostlocal.NAME:
+        return found
+    known = {each.config["ipam"].get("dataDir", "") for each in found}
+    more = [each for each in recorded_data_dirs(request) if each not in known]
+    trouble = records.trouble(request.environ) if plugin.NEEDS_RECORD else ""
+    if trouble and not any(_has_lease(request, each) for each in known):
+        msg = f"where the lease of this pod is cannot be read: {trouble}"
+        raise CniError(IO_FAILURE, msg, "make it a directory of its own, mode 0700, or remove it")
+    return found + [Plan(program, hostlocal.release_config(request, each)) for each in more]
+
+
+def _has_lease(request: Request, data_dir: str) -> bool:
+    container, interface = request.environ["CNI_CONTAINERID"], request.environ["CNI_IFNAME"]
+    leases = hostlocal.leases(hostlocal.store(data_dir, request.name))
+    return any((lease.container, lease.interface or interface) == (container, interface) for lease in leases)

@@ -1,0 +1,61 @@
+"""The settings of both types, from the keys of a configuration."""
+
+from __future__ import annotations
+
+import pytest
+
+from plugin.cache import DIRECTORY, DIRECTORY_VARIABLE
+from plugin.config import keys, settings
+from plugin.errors import CniError
+
+
+def read(environ: dict[str, str], **config: object) -> settings.Settings:
+    """What these keys of an ipam say."""
+    found = keys.read(config, keys.KUBE_NODE, "ipam.")
+    return settings.read(environ, found, "ipam.kubeconfig", plugin="x")
+
+
+def test_settings_to_begin_with() -> None:
+    """Nothing configured: 30 s, the usual cache, no log."""
+    found = read({})
+
+    assert (found.cache.path, found.cache_seconds, found.rate_limited, found.log.file) == (DIRECTORY, 30.0, False, "")
+    assert found.reclaim
+    assert (found.kubeconfig, found.node_name, found.label) == ("", "", "ipam.kubeconfig")
+
+
+def test_every_setting() -> None:
+    """Each key is where it belongs; a cache directory in the configuration comes before that of the environment."""
+    keys = {
+        "kubeconfig": "/k",
+        "nodeName": "a.b",
+        "cacheSeconds": 5,
+        "cacheDir": "/here",
+        "logfile": "/l",
+        "reclaim": False,
+    }
+    found = read({DIRECTORY_VARIABLE: "/elsewhere"}, loglevel="trace", **keys)
+
+    assert (found.kubeconfig, found.node_name, found.cache_seconds) == ("/k", "a.b", 5.0)
+    assert (found.cache.path, found.reclaim) == ("/here", False)
+    assert (found.log.file, found.log.limit, found.log.context) == ("/l", 4, {"plugin": "x"})
+
+
+def test_cache_directory_of_the_environment() -> None:
+    """The environment can name another cache directory."""
+    assert read({DIRECTORY_VARIABLE: "/elsewhere"}).cache.path == "/elsewhere"
+
+
+@pytest.mark.parametrize(("cache_dir", "expected"), [("/here", "/here"), (None, DIRECTORY), ("relative", DIRECTORY)])
+def test_lenient(cache_dir: str | None, expected: str) -> None:
+    """For a DEL only the cache directory matters, and a bad one is as good as none."""
+    found = settings.lenient({}, {"cacheDir": cache_dir, "kubeconfig": 5, "cacheSeconds": "soon"}, "ipam.kubeconfig")
+
+    assert (found.cache.path, found.kubeconfig, found.log.file) == (expected, "", "")
+
+
+@pytest.mark.parametrize("key", ["kubeconfig", "cacheDir", "logfile"])
+def test_paths_are_absolute(key: str) -> None:
+    """The directory a plugin runs in is the runtime's: a relative path is refused."""
+    with pytest.raises(CniError, match=f"'ipam.{key}' is not an absolute path"):
+        read({}, **{key: "relative"})
