@@ -8,9 +8,11 @@ modules in the index, each with a hash of its own.
 from __future__ import annotations
 
 import marshal
+import time
 from _imp import source_hash
 
 from plugin.cache import Cache
+from plugin.process import STARTED
 from plugin.start.importer import IMPORTER, LAUNCH, WARM, Importer
 
 PREFIX = "code-"
@@ -21,6 +23,9 @@ _LEFT_SECONDS = 60.0
 
 def keep(importer: Importer, cache: Cache, everything: bool) -> None:
     """Add what this process has compiled to the file. everything: compile all that requests need first."""
+    ages = dict(cache.names())
+    if not everything and ages.get(importer.name, 1e9) < time.time() - STARTED:
+        return  # of many that began at the same time the first one stores; what it lacks a later one adds
     for file in sorted(importer.entries()) if everything else ():
         if _serves(file):
             importer.code(file)

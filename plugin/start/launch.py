@@ -61,9 +61,10 @@ def launch(f, folder, name, code, size, block, rest):
             importer, index = sys.modules["marshal"].loads(rest)
         run("plugin.start.importer", importer).install(archive, name, code, size, index)
         from plugin.__main__ import main
+
+        main(argv, request)
     except (MemoryError, OSError) as error:
         details = "raise the limits of the container runtime's service, or free some; see ulimit -a and free -m"
         fail(11, "too little memory or too few open files to start (%s)" % type(error).__name__, details)
     except Exception as error:
         fail(11, "the plugin file is damaged (%s)" % type(error).__name__, "install it again: node-ipam.pyz install")
-    main(argv, request)

@@ -130,8 +130,11 @@ def test_damaged(built: Built) -> None:
         for damaged in (whole[:place], whole[:place] + bytes([whole[place] ^ 0x10]) + whole[place + 1 :]):
             path.write_bytes(damaged)
             os.chmod(path, 0o600)
+            os.utime(path, (1, 1))
             assert json.loads(version(built))["cniVersion"] == "1.1.0"
             add(built)
+    add(built)
+    assert path.stat().st_mtime > 1
     assert len(files(built)) == 1
 
 
