@@ -13,6 +13,7 @@ from plugin.errors import INVALID_CONFIG, CniError, NodeMissing
 from plugin.facts import CERTIFICATE_NAME, REVIEW, member, name_of
 from plugin.kube import answers, credentials, files, kubeconfig
 from plugin.kube.answers import Expired, Transient, Unauthorized
+from plugin.kube.redaction import redact
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -115,7 +116,8 @@ class Client:
             except CniError:  # before Kubernetes 1.28, or something in between that lets nothing be created
                 return None
             user = member(member(review, "status"), "userInfo")
-            self._reviewed = credentials.node_of_user(user.get("username"), user.get("groups"))
+            name = credentials.node_of_user(user.get("username"), user.get("groups"))
+            self._reviewed = redact(name, least=16)  # a name may have a word in it that a token has, too
         return (REVIEW, self._reviewed) if self._reviewed else None
 
     @property

@@ -30,6 +30,7 @@ _KIND = "ExecCredential"
 _EXTENSION = "client.authentication.k8s.io/exec"
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])")  # ECMA-48
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
+_WORD = re.compile(r"[\w.~+/=-]{16,}")
 _LONGEST_STDERR = 16384  # bytes
 _LONGEST = 500  # characters
 _RFC_3339 = re.compile(
@@ -118,6 +119,7 @@ def _run(config: Kubeconfig, environ: Mapping[str, str], info: str, said: list[b
     except ValueError:  # such as = in the name of a variable
         raise _refused(f"exec: fork/exec {path}: malformed args or env", config) from None
     if status:
+        _register_words(out)
         how = f"failed with exit code {status}" if status > 0 else f"was ended by signal {-status}"
         raise _failed(f"exec: executable {command} {how}", config)
     return out
@@ -142,8 +144,10 @@ def _answer(config: Kubeconfig, out: bytes) -> Answer:
     try:
         answer = document.decode(out)
     except document.Undecodable as error:
+        _register_words(out)
         raise _refused(f"decoding stdout: {error}", config) from None
     if not isinstance(answer, dict) or answer.get("kind") != _KIND:
+        _register_words(out)
         raise _refused(f"decoding stdout: not an {_KIND}", config)
     status = answer.get("status")
     handed_out = [each for each in status.values() if isinstance(each, str)] if isinstance(status, dict) else []
@@ -167,6 +171,13 @@ def _answer(config: Kubeconfig, out: bytes) -> Answer:
     if certificate and not (der.pem_block(pair[0], "CERTIFICATE") and der.pem_block(pair[1], "PRIVATE KEY")):
         raise _refused("failed parsing client key/certificate: failed to find any PEM data", config)
     return Answer(token, *pair, _epoch(status.get("expirationTimestamp")))
+
+
+def _register_words(out: bytes) -> None:
+    """Keep what may be a token in a useless answer out of the plugin's stderr, too."""
+    for word in _WORD.findall(out.decode(errors="replace")):
+        if "k8s.io/" not in word:
+            redaction.register(word)
 
 
 def _text(status: dict[str, object], name: str, config: Kubeconfig) -> str:

@@ -58,14 +58,15 @@ def _checked(proxy: str, origin: str) -> str:
 
 
 def _register_password(parts: SplitResult) -> None:
-    """Keep the password, and the header in which it is sent, out of what the proxy says."""
+    """Keep the password (without one, the user), and the header in which it is sent, out of what the proxy says."""
     from base64 import b64encode
     from urllib.parse import unquote
 
-    if parts.password:
-        redaction.register(parts.password)
-        redaction.register(unquote(parts.password))
-        pair = f"{unquote(parts.username or '')}:{unquote(parts.password)}"
+    if parts.username:
+        secret = parts.password or parts.username  # some proxies take a token for a user without a password
+        redaction.register(secret)
+        redaction.register(unquote(secret))
+        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         redaction.register(b64encode(pair.encode()).decode())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 
 _PART = 8  # characters: as many of a secret must not be shown together
 _SHORTEST = 4  # characters; a shorter secret is in any text by chance
@@ -10,6 +11,13 @@ _MARK = "[redacted]"
 # Every part of a form of a secret has one of its probes in it, wherever it begins.
 _PROBE = 4
 _STEP = _PART - _PROBE + 1
+# One character as URLs, HTML, JSON and Go's %q write it.
+_ESCAPE = re.compile(
+    r"(?:%|\\x)([0-9A-Fa-f]{2})|&#[xX]([0-9A-Fa-f]{1,5});|\\u([0-9A-Fa-f]{4})|&#([0-9]{1,6});"
+    r"|&(amp|lt|gt|quot|apos);|\\(.)"
+)
+_NAMED = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
+_LEVELS = 3  # of escapes within escapes
 
 _forms: set[str] = set()
 _probes: dict[str, list[tuple[str, int]]] = {}  # a probe -> the forms that have it, and where
@@ -17,7 +25,8 @@ _probes: dict[str, list[tuple[str, int]]] = {}  # a probe -> the forms that have
 
 def register(secret: str, *, is_base64: bool = False) -> None:
     """Remember a secret for redact(), as it is and, unless it is so already, in base64."""
-    for text in {secret, "".join(secret.split())}:
+    as_bytes = secret.encode(errors="replace").decode("latin-1")  # as HTTP headers and URLs have it
+    for text in {secret, "".join(secret.split()), as_bytes}:
         for form in (text, *(() if is_base64 else _in_base64(text.encode(errors="replace")))):
             if len(form) >= _SHORTEST and form not in _forms:
                 _forms.add(form)
@@ -30,6 +39,22 @@ def redact(text: str, least: int = 0) -> str:
 
     least: replace only what has so many characters; for text that must not change by chance.
     """
+    hidden = _hidden(text, least)
+    plain, starts = text, list(range(len(text) + 1))  # of each character in plain, where it starts in text
+    for _ in range(_LEVELS):
+        length = len(plain)
+        plain, starts = _unescaped(plain, starts)
+        if len(plain) == length:
+            break
+        for at, is_hidden in enumerate(_hidden(plain, least)[:-1]):
+            if is_hidden:
+                hidden[starts[at] : starts[at + 1]] = b"\1" * (starts[at + 1] - starts[at])
+    found = [character if not hidden[at] else "" if hidden[at - 1] else _MARK for at, character in enumerate(text)]
+    return "".join(found)
+
+
+def _hidden(text: str, least: int) -> bytearray:
+    """Return 1 for each character of the text that belongs to a secret, else 0; and a 0 after the last one."""
     hidden = bytearray(len(text) + 1)
     for at in range(len(text) - _PROBE + 1):
         for form, place in _probes.get(text[at : at + _PROBE], ()):
@@ -37,8 +62,24 @@ def redact(text: str, least: int = 0) -> str:
                 start, end = _common(text, at, form, place)
                 if end - start >= (least or min(_PART, len(form))):
                     hidden[start:end] = b"\1" * (end - start)
-    found = [character if not hidden[at] else "" if hidden[at - 1] else _MARK for at, character in enumerate(text)]
-    return "".join(found)
+    return hidden
+
+
+def _unescaped(text: str, starts: list[int]) -> tuple[str, list[int]]:
+    """Return the text without one level of escapes, and the starts of its characters."""
+    characters, places, last = [], [], 0
+    for match in _ESCAPE.finditer(text):
+        characters += [text[last : match.start()], _character(match)]
+        places += starts[last : match.start()] + [starts[match.start()]]
+        last = match.end()
+    return "".join([*characters, text[last:]]), places + starts[last:]
+
+
+def _character(escape: re.Match[str]) -> str:
+    byte, entity, code, decimal, name, quoted = escape.groups()
+    if name or quoted:
+        return _NAMED[name] if name else quoted
+    return chr(int(decimal) if decimal else int(byte or entity or code, 16))
 
 
 def _common(text: str, at: int, form: str, place: int) -> tuple[int, int]:

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 import pytest
 
@@ -31,6 +32,7 @@ FORMS: dict[str, Repeat] = {
     "its last part": lambda header: f"…{header[-20:]}",
     "in base64": lambda header: base64.b64encode(header.encode()).decode(),
     "in base64 for URLs": lambda header: base64.urlsafe_b64encode(f"xy{header}".encode()).decode(),
+    "in a URL": lambda header: quote(header, safe=""),
     "over several lines": lambda header: f"\r\n\t{header}\r\n",
 }
 
@@ -95,26 +97,71 @@ def test_no_secret_comes_back(user: str, place: str, form: str, built: Built, tm
             return True
 
         server.fault = fault
-        document = {
-            "clusters": [{"name": "c", "cluster": {"server": server.url, "certificate-authority": "ca.crt"}}],
-            "users": [{"name": "u", "user": USERS[user]}],
-            "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
-            "current-context": "x",
-        }
-        (tmp_path / "ca.crt").write_bytes(server.authority.ca_pem)
-        (tmp_path / "kubeconfig").write_text(json.dumps(document))
+        config = write_kubeconfig(server, USERS[user], tmp_path)
         log = tmp_path / "log"
-        ipam = {"type": "kube-node", "kubeconfig": str(tmp_path / "kubeconfig"), "dataDir": str(tmp_path / "data")}
         seen = ""
         for more in ({}, {"annotation": "example.com/net"}):
-            keys = {**ipam, **more, "logfile": str(log), "loglevel": "trace", "nodeName": "n1"}
-            done = built.runtime().run("ADD", {"cniVersion": "1.0.0", "name": "n", "ipam": keys}, Pod("a"))
+            keys = {**config["ipam"], **more, "logfile": str(log), "loglevel": "trace", "nodeName": "n1"}
+            done = built.runtime().run("ADD", {**config, "ipam": keys}, Pod("a"))
             seen += done.stdout.decode() + done.stderr
         assert any(asked.headers.get("Authorization") for asked in server.requests)
     seen += log.read_text()
     for folder, _, names in os.walk(built.node.cache):
         seen += "".join((Path(folder) / name).read_text(errors="replace") for name in names)
     assert shown_parts(seen) == []
+
+
+REVIEWED = (TOKEN, "abcdefghij-0123456789.klmnopqrst")  # the second one can be the name of a Node
+
+
+@pytest.mark.parametrize("token", REVIEWED)
+def test_node_name_from_the_server(token: str, built: Built, tmp_path: Path) -> None:
+    """A server that says that the credential is the kubelet's of a node named like our token: it is not shown."""
+    user = {"username": f"system:node:{token}", "groups": ["system:nodes"]}
+    review = {"kind": "SelfSubjectReview", "metadata": {}, "status": {"userInfo": user}}
+    with ApiServer() as server:
+
+        def fault(handler: Handler) -> bool:
+            if handler.command == "POST":
+                handler.answer(201, json.dumps(review).encode())
+            else:
+                handler.status(404, "NotFound", "no such node")
+            return True
+
+        server.fault = fault
+        config = write_kubeconfig(server, {"token": token}, tmp_path)
+        done = built.runtime().run("ADD", config, Pod("a"))
+    assert (done.status, done.document()["code"]) == (1, 100)
+    assert token[:8] not in done.stdout.decode() + done.stderr
+
+
+@pytest.mark.parametrize("kind", ["ExecCredential", "ExecCredentials"])
+def test_failed_plugin_that_shows_its_token(kind: str, built: Built, tmp_path: Path) -> None:
+    """A credential plugin such as a shell script under set -x that prints its answer, and then fails."""
+    answer = json.dumps({**CREDENTIAL, "kind": kind})
+    script = f"echo '{answer}'; echo '+ token={TOKEN}' >&2; exit {int(kind == 'ExecCredential')}"
+    plugin = {**USERS["exec"]["exec"], "args": ["-c", script]}
+    with ApiServer() as server:
+        config = write_kubeconfig(server, {"exec": plugin}, tmp_path)
+        done = built.runtime().run("ADD", config, Pod("a"))
+    assert done.status == 1
+    assert "+ token=[redacted]" in done.stderr
+    assert shown_parts(done.stdout.decode() + done.stderr) == []
+
+
+def write_kubeconfig(server: ApiServer, user: dict[str, Any], directory: Path) -> dict[str, Any]:
+    """Write a kubeconfig with this user; return the configuration of a network that uses it."""
+    document = {
+        "clusters": [{"name": "c", "cluster": {"server": server.url, "certificate-authority": "ca.crt"}}],
+        "users": [{"name": "u", "user": user}],
+        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+        "current-context": "x",
+    }
+    (directory / "ca.crt").write_bytes(server.authority.ca_pem)
+    path = directory / "kubeconfig"
+    path.write_text(json.dumps(document))
+    ipam = {"type": "kube-node", "kubeconfig": str(path), "dataDir": str(directory / "data")}
+    return {"cniVersion": "1.0.0", "name": "n", "ipam": ipam}
 
 
 def shown_parts(seen: str) -> list[str]:
@@ -128,6 +175,6 @@ def shown_parts(seen: str) -> list[str]:
 
 
 def windows(text: str) -> set[str]:
-    """Every part of eight characters; JSON's escapes of a slash are undone."""
-    text = text.replace("\\/", "/")
-    return {text[at : at + 8] for at in range(len(text) - 7)}
+    """Every part of eight characters; JSON's escapes of a slash are undone, and those of URLs."""
+    texts = (text.replace("\\/", "/"), unquote(text))
+    return {each[at : at + 8] for each in texts for at in range(len(each) - 7)}

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import base64
+import html
+import json
 import random
+import re
+from urllib.parse import quote
 
 import pytest
 
@@ -44,6 +48,33 @@ def test_base64(before: str, after: str) -> None:
         redacted = redaction.redact(shown)
         assert len(redacted.replace("[redacted]", "")) <= len(encoded(before)) + len(encoded(after)) + 4
         assert "[redacted]" in redacted
+
+
+PASSWORD = 'pässwörter\'s horse/battery+staple&<"3">'
+ESCAPED = {
+    "URL": quote(PASSWORD, safe=""),
+    "path of a URL": quote(PASSWORD),
+    "small letters in a URL": re.sub("%..", lambda match: match[0].lower(), quote(PASSWORD, safe="")),
+    "URL in a URL": quote(quote(PASSWORD, safe=""), safe=""),
+    "HTML": html.escape(PASSWORD),
+    "HTML by numbers": "".join(f"&#{ord(each)};" for each in PASSWORD),
+    "JSON": json.dumps(PASSWORD),
+    "JSON in JSON": json.dumps(json.dumps(PASSWORD)),
+    "JSON by Go": json.dumps(PASSWORD, ensure_ascii=False).replace("&", "\\u0026").replace("<", "\\u003c"),
+    "JSON by PHP": json.dumps(PASSWORD).replace("/", "\\/"),
+    "bytes": PASSWORD.encode().decode("latin-1"),
+}
+
+
+@pytest.mark.parametrize("shown", ESCAPED.values(), ids=ESCAPED)
+def test_escaped(shown: str) -> None:
+    """A secret is also known with the escapes of URLs, HTML and JSON; text with escapes stays as it was."""
+    redaction.register(PASSWORD)
+    assert redaction.redact(f"a%20b&lt;({shown})\\n%") in {
+        "a%20b&lt;([redacted])\\n%",
+        'a%20b&lt;("[redacted]")\\n%',
+        'a%20b&lt;("\\"[redacted]\\"")\\n%',
+    }
 
 
 def test_every_part() -> None:
