@@ -24,18 +24,22 @@ _USERS, _GROUPS = "/etc/passwd", "/etc/group"
 _ACCESS_LIST = "system.posix_acl_access"
 # Directories in which an account other than root counts as root, because it controls the kubelet or the CNI plugins:
 # Kubespray's kube_owner (roles/kubernetes/preinstall/tasks/0050-create_directories.yml), and the group to which
-# MicroK8s gives its credentials (microk8s-resources/actions/common/utils.sh).
+# MicroK8s gives its credentials (microk8s-resources/actions/common/utils.sh). And Debian's group of those who install
+# programs (Debian Policy 9.1.2).
 _ACCOUNTS = (
     ("/etc/kubernetes", _USERS, "kube"),
     ("/etc/cni", _USERS, "kube"),
     ("/opt/cni", _USERS, "kube"),
     ("/var/snap/microk8s", _GROUPS, "microk8s"),
+    ("/usr/local", _GROUPS, "staff"),
 )
 # Directories into which pods write, as root or as any user: volumes, containers' root directories, shared memory.
 _PODS = re.compile(
     r"/proc/|/dev/(?:shm|mqueue)/|.*/kubelet/(?:pods|plugins)/|.*/pods/[^/]+/volume|.*/kubernetes\.io~"
     r"|/(?:var|run)/(?:.*/)?containerd/|.*/agent/containerd/|.*/io\.containerd\.|.*/overlay2?/|.*/overlay-containers/"
     r"|/(?:var/lib|run)/(?:containers|crio|docker)/"
+    # Volumes that are directories of the node, as local-path of k3s, OpenEBS, MicroK8s and minikube make them.
+    r"|.*/(?:[^/]*-)?pvc-[0-9a-f]{8}-|/var/lib/rancher/k3s/storage/|.*/local-path-provisioner/|/tmp/hostpath[-_]"
 )
 _ELSEWHERE = "move the file to a directory of root, such as /etc/cni"
 
