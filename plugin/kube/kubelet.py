@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import time
 
 TYPE_CHECKING = False
@@ -50,8 +51,9 @@ def _command_line(proc: str, pid: str) -> bytes:
         if name != b"kubelet" and not (name == b"hyperkube" and rest.startswith(b"kubelet\0")):
             return b""
         is_roots = os.stat(f"{proc}/{pid}").st_uid == 0
+        is_setuid = os.stat(f"{proc}/{pid}/exe").st_mode & stat.S_ISUID  # such as su, whose arguments are a user's
         sees_the_same = os.stat(f"{proc}/{pid}/ns/mnt").st_ino == os.stat(f"{proc}/self/ns/mnt").st_ino
-        return line if is_roots and sees_the_same else b""
+        return line if is_roots and not is_setuid and sees_the_same else b""
     except OSError:  # it ended meanwhile, or is another user's
         return b""
 

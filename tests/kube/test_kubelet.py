@@ -40,11 +40,14 @@ class Proc:
         self.process("self", [])
         self.read = 0
 
-    def process(self, pid: str, line: list[str], namespace: str = "/proc/self/ns/mnt", user: int = 0) -> None:
+    def process(
+        self, pid: str, line: list[str], namespace: str = "/proc/self/ns/mnt", user: int = 0, exe: str = ""
+    ) -> None:
         """Let there be this process."""
         (self.path / pid / "ns").mkdir(parents=True)
         (self.path / pid / "cmdline").write_text("".join(f"{each}\0" for each in line))
         (self.path / pid / "ns/mnt").symlink_to(namespace)
+        (self.path / pid / "exe").symlink_to(exe or sys.executable)
         os.chown(self.path / pid, user, user)
 
 
@@ -76,9 +79,13 @@ def test_command_lines(line: list[str], expected: str, proc: Proc) -> None:
 
 @as_root
 def test_whose_process_counts(proc: Proc) -> None:
-    """A process of another user or in a container does not count, whatever its name is."""
+    """A process of another user, in a container or of a setuid program does not count, whatever its name is."""
     proc.process("17", LINES["kubeadm"][0], user=1234)
     proc.process("18", LINES["kubeadm"][0], namespace="/proc/self/ns/uts")
+    program = proc.path / "su"
+    program.touch()
+    program.chmod(0o4755)
+    proc.process("19", LINES["kubeadm"][0], exe=str(program))
     assert look(proc) == ""
 
 
