@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from plugin.config.keys import Key
 
 _COMMENTS = ("_", "//", "#", "$")  # how people write a comment, or disable a key, in JSON
+_SHORTEST = 5  # letters of a name, abbreviated
 
 
 def check(unknown: Iterable[str], ours: Sequence[Key], host_locals: Iterable[str], where: str) -> None:
@@ -29,18 +30,28 @@ def check(unknown: Iterable[str], ours: Sequence[Key], host_locals: Iterable[str
 
 
 def meant(key: str, names: Iterable[str], parts: Iterable[str] = ()) -> str:
-    """Return the name that this key is a misspelling of, or the one of parts that it contains; "" if there is none."""
+    """Return the name that this key is a misspelling of; "" if there is none.
+
+    parts: names that a key is a misspelling of also if it contains them, or is how they begin.
+    """
     if is_comment(key):
         return ""
     letters = _letters(key)
     found = [(edits, name) for name in names if (edits := _distance(letters, _letters(name))) is not None]
-    found = found or [(0, name) for name in parts if _letters(name) in letters]
+    found = found or [
+        (0, name) for name in parts if _letters(name) in letters or _is_beginning(letters, _letters(name))
+    ]
     return min(found)[1] if found else ""
 
 
 def is_comment(key: str) -> bool:
     """Return whether a key is a comment by its first character."""
     return key.startswith(_COMMENTS)
+
+
+def _is_beginning(key: str, name: str) -> bool:
+    """Return whether a key abbreviates a name, as 'annot' does."""
+    return len(key) >= _SHORTEST and name.startswith(key)
 
 
 def _letters(key: str) -> str:

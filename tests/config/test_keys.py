@@ -64,6 +64,8 @@ def test_misspelt(place: str, name: str) -> None:
     [
         ("annotaton", "annotation"),
         ("annotations", "annotation"),
+        ("annot", "annotation"),
+        ("exclu", "exclude"),
         ("nodeAnnotation", "annotation"),
         ("annotation-name", "annotation"),
         ("\u0430nnotation", "annotation"),  # Cyrillic
