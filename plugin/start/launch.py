@@ -5,10 +5,15 @@ This must parse on any Python 3: an old one gets a CNI error, not a traceback.
 
 import posix
 import sys
+import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any  # noqa: F401 - in comments, which any Python 3 can read
+
+LENGTH = 1536  # bytes of the bootstrap
+LOCK = "code.lock"  # in the cache directory
+WAIT, WAITS = 0.02, 50  # seconds, and how many times
 
 
 def move(number):
@@ -39,6 +44,39 @@ def run(name, code):
     return module
 
 
+def wait(name):
+    # type: (str) -> bool
+    """Wait while another process compiles for its first ADD, a second at most; whether there is its byte code then.
+
+    Many pods start at once after boot: compiling the same in each of them would take all of the processor.
+    """
+    place = posix.environ.get(b"NODE_IPAM_CACHE", b"")
+    place = place if place[:1] == b"/" else b"/run/node-ipam"
+    try:
+        from fcntl import LOCK_EX, LOCK_NB, flock
+
+        try:
+            posix.mkdir(place, 0o700)
+        except FileExistsError:
+            pass
+        folder = posix.open(place, posix.O_DIRECTORY | posix.O_NOFOLLOW)
+        status = posix.fstat(folder)
+        if status.st_uid != posix.geteuid() or status.st_mode & 63:
+            return False
+        lock = posix.open(LOCK, posix.O_RDWR | posix.O_CREAT | posix.O_NOFOLLOW, 0o600, dir_fd=folder)
+        for _ in range(WAITS):
+            if name in posix.listdir(folder):
+                return True
+            try:
+                flock(lock, LOCK_EX | LOCK_NB)  # held until this process ends
+                return False
+            except BlockingIOError:
+                time.sleep(WAIT)
+    except (ImportError, OSError):
+        pass
+    return False
+
+
 def launch(f, folder, name, code, size, block, rest):
     # type: (Any, int, str, int, int, Any, Any) -> None
     """Start the program. block, rest: the warm path and (importer.py, index) as byte code; name, code: their file."""
@@ -46,6 +84,13 @@ def launch(f, folder, name, code, size, block, rest):
         msg = "node-ipam needs Python 3.9 or later, %s is Python %d.%d" % ((sys.executable,) + sys.version_info[:2])
         fail(100, msg, "run node-ipam.pyz install with a newer interpreter: it puts that one into the first line")
     argv = sys.argv[sys.argv[0] == "-c" :]
+    is_first_add = posix.environ.get(b"CNI_COMMAND") == b"ADD" and len(argv) == 1 and code < 0
+    if is_first_add and f.fileno() > 2 and not getattr(f, "waited", False) and wait(name):
+        f.waited = True
+        f.seek(0)
+        f.readline()
+        exec(f.read(LENGTH), globals())
+        return
     request = index = importer = None
     try:
         if not block:

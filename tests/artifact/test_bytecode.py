@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import random
 import shutil
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -221,6 +223,25 @@ def test_killed_while_it_is_written(built: Built) -> None:
         assert json.loads(version(built))["cniVersion"] == "1.1.0"
         add(built)
         assert before.items() <= files(built).items() or len(files(built)) == 1
+
+
+def test_many_at_once_after_boot(built: Built) -> None:
+    """The first of many compiles, the others wait for that; all are answered."""
+    runtime, config = built.runtime(*built.by_first_line(SYSTEM)), built.node.config()
+    calls = [runtime.call("ADD", config, Pod(f"web-{number}")) for number in range(16)]
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(run, calls))
+    assert [(answer.status, answer.stderr) for answer in answers] == [(0, "")] * 16
+    assert len(files(built)) == 1
+
+
+def test_first_one_is_stopped(built: Built) -> None:
+    """A process that was stopped while it compiles is waited for a second, not for ever."""
+    os.mkdir(built.node.cache, 0o700)
+    with open(Path(built.node.cache, "code.lock"), "w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        add(built)
+    assert len(files(built)) == 1
 
 
 def test_left_overs_are_removed(built: Built) -> None:
