@@ -76,7 +76,7 @@ def _add(plugin: Type, request: Request, chosen: Settings) -> tuple[int, bytes]:
     config, translated = _translated(plan.program, plan.config)
     chosen.log.trace("configuration for the next plugin", program=plan.program, config=config)
     recorded = records.record(request, plan, plugin.data_dir(request), chosen.log)
-    attempt = allocation.Attempt(plan.program, request.environ, cni.encode(config), translated, recorded.others)
+    attempt = allocation.Attempt(plan.program, request.environ, cni.encode(config), translated)
     status, answer = allocation.add(attempt)
     if status and chosen.reclaim and _is_host_local(plan.program) and hostlocal.is_exhausted(answer):
         from plugin.leases import reclaim

@@ -10,13 +10,14 @@ import os
 import time
 
 from plugin import cni, deadline, process, stdout
+from plugin.cache import Cache, location
 from plugin.errors import IO_FAILURE, TRY_AGAIN_LATER, CniError
-from plugin.leases import delegate, hostlocal
+from plugin.leases import delegate, hostlocal, records
 from plugin.start.warm import NEWEST, OLDER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping
 
     from plugin.leases.hostlocal import Lease
 
@@ -26,25 +27,16 @@ _DUPLICATE = b"duplicate allocation"  # host-local: the attachment has a lease, 
 class Attempt:
     """One call of the next plugin.
 
-    translated: config is in an older version than the caller's, and so is the answer. others: the other stores of this
-    machine, in which no attachment may have the same address.
+    translated: config is in an older version than the caller's, and so is the answer.
     """
 
-    __slots__ = ("config", "environ", "others", "program", "translated")
+    __slots__ = ("config", "environ", "program", "translated")
 
-    def __init__(
-        self,
-        program: str,
-        environ: Mapping[str, str],
-        config: bytes,
-        translated: bool = False,
-        others: Sequence[str] = (),
-    ) -> None:
+    def __init__(self, program: str, environ: Mapping[str, str], config: bytes, translated: bool = False) -> None:
         self.program = program
         self.environ = environ
         self.config = config
         self.translated = translated
-        self.others = others
 
 
 def add(attempt: Attempt) -> tuple[int, bytes]:
@@ -129,12 +121,16 @@ def _made_leases(attempt: Attempt) -> bool | None:
 
 
 def _refuse_conflict(attempt: Attempt, answer: bytes) -> None:
-    """Raise CniError if an attachment holds one of these addresses in another store of this machine."""
-    if not attempt.others:
-        return
+    """Raise CniError if an attachment holds one of these addresses in another store of this machine.
+
+    The stores are looked up now: each ADD records its own first. Of two ADDs at once, the later sees the other's lease.
+    """
     own = _store(attempt)
+    if not own:
+        return
+    others = records.other_stores(Cache(location(attempt.environ)), own, os.path.basename(own))
     for address in _addresses(answer):
-        for store in attempt.others:
+        for store in others:
             holder = hostlocal.lease(store, address)
             is_own = _is_same_file(os.path.join(own, address), os.path.join(store, address))
             if holder and holder.container and not is_own and not _is_dead(attempt, store, holder):

@@ -97,7 +97,7 @@ def record(request: Request, plan: Plan, usual_data_dir: str, log: Log) -> Recor
         log.info(f"where the lease of this pod is cannot be recorded: {cache.trouble}")
     path = os.path.join(cache.path, _GENERATION)
     guards = [(path, signature(path))]
-    return Recorded(new.name if recorded else "", _other_stores(cache, new), guards)
+    return Recorded(new.name if recorded else "", other_stores(cache, new.store, new.network), guards)
 
 
 def find(environ: Mapping[str, str], network: str) -> Record | None:
@@ -138,6 +138,14 @@ def data_dirs(cache: Cache, network: str) -> list[str]:
     return sorted({each.ipam.get("dataDir", "") for each in found})
 
 
+def other_stores(cache: Cache, store: str, network: str) -> list[str]:
+    """Return the stores of this machine in which an attachment may have an address that one in this store gets."""
+    if not store:
+        return []
+    known = {each.store for each in _contents(cache)} | {hostlocal.store("", network)}
+    return sorted(known - {store, ""})
+
+
 def _contents(cache: Cache) -> Iterator[Record]:
     for name in cache.starting_with(_CONTENT):
         found = _content(cache, name, "")
@@ -150,14 +158,6 @@ def _content(cache: Cache, name: str, network: str) -> Record | None:
     body = cache.read(name) if name.startswith(_CONTENT) else None
     stored = json.loads(body) if body else None
     return Record(name, stored["program"], stored.get("network") or network, stored["ipam"]) if stored else None
-
-
-def _other_stores(cache: Cache, new: Record) -> list[str]:
-    """Return the stores of this machine in which an attachment may have an address that the new one gets."""
-    if not new.store:
-        return []
-    known = {each.store for each in _contents(cache)} | {hostlocal.store("", new.network)}
-    return sorted(known - {new.store, ""})
 
 
 def _refuse_second_lease(cache: Cache, request: Request, new: Record) -> None:

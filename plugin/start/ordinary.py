@@ -9,7 +9,7 @@ from plugin.cache import Cache, digest, pack
 from plugin.errors import CniError
 from plugin.leases.allocation import Attempt
 from plugin.leases.allocation import conclude as conclude_attempt
-from plugin.process import to_bytes, to_text
+from plugin.process import to_bytes
 from plugin.start.warm import PREFIX
 
 TYPE_CHECKING = False
@@ -42,8 +42,7 @@ def conclude(request: Request) -> tuple[int, bytes]:
     """Return (exit status, answer) for an ADD that warm.add() has handed to the next plugin, however that ended."""
     entry = request.entry
     assert entry
-    others = [to_text(store) for store in entry.others]
-    attempt = Attempt(entry.program, request.environ, entry.config, entry.translated, others)
+    attempt = Attempt(entry.program, request.environ, entry.config, entry.translated)
 
     def run() -> tuple[int, bytes]:
         if request.error:

@@ -62,6 +62,10 @@ class Entry:
             signature(to_text(path)).encode() == seen for path, seen in pairs
         )
 
+    def is_complete(self) -> bool:
+        """Return whether others still holds all stores; the last guard file is replaced with each new one."""
+        return signature(to_text(self._guards[-2])).encode() == self._guards[-1]
+
 
 def serve(argv: Sequence[str]) -> Request:
     """Answer a known ADD and end the process. For anything else return what the ordinary way goes on with."""
@@ -113,7 +117,9 @@ def add(request: Request) -> bool:
     except BaseException as error:
         request.error = error
     named = request.answer.replace(OLDER, NEWEST) if entry.translated else request.answer
-    if request.error or request.status or not is_alike(named, entry.answer) or is_taken(named, entry.others):
+    if request.error or request.status or not is_alike(named, entry.answer):
+        return False
+    if is_taken(named, entry.others) or not entry.is_complete():  # looked at after the address was reserved
         return False
     request.answer = named
     return stdout.deliver(named)

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from tests.faults.test_leases import replace_host_local
 from tests.support.runtime import Answer, Config, Pod
 from tests.support.world import World
 
@@ -115,3 +116,27 @@ def test_dead_holder(world: World) -> None:
             os.unlink(path)
             os.symlink(f"{used} 1 {netns}", path)
     add(world, annotate(world, "second"), TWO)
+
+
+@pytest.mark.parametrize("warm", [False, True])
+def test_new_store_meanwhile(world: World, warm: bool) -> None:
+    """The first ADD of another network with the same range comes between an ADD's start and its host-local."""
+    one, two = (world.config(name, dataDir=world.path(name)) for name in ("one", "two"))
+    replace_host_local(world, 'exec "$real"')
+    if warm:
+        for _ in range(2):
+            add(world, one, Pod("before"))
+            assert world.runtime.run("DEL", one, Pod("before")).status == 0
+        shutil.rmtree(world.path("one/one"))  # start again at the first address
+    call = world.runtime.call("ADD", two, TWO)
+    request = world.write("request", call.stdin.decode())
+    first, out = world.path("first"), world.path("out")
+    variables = " ".join(f"{name}='{value}'" for name, value in call.environ.items())
+    meanwhile = f"env {variables} {call.argv[0]} < {request} > {out}"
+    replace_host_local(world, f'if mkdir {first} 2>/dev/null; then {meanwhile}; fi; exec "$real"')
+    answer = world.runtime.run("ADD", one, ONE)
+    with open(out, encoding="utf-8") as file:
+        assert "ips" in json.load(file)
+    assert (answer.status, "is in use" in answer.stdout.decode()) == (1, True), answer
+    assert world.leases("one", "one") == []
+    assert world.leases("two", "two") == ["11.0.1.2", "1100:0:0:1::2"]
