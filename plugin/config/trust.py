@@ -39,7 +39,7 @@ _PODS = re.compile(
     r"|/(?:var|run)/(?:.*/)?containerd/|.*/agent/containerd/|.*/io\.containerd\.|.*/overlay2?/|.*/overlay-containers/"
     r"|/(?:var/lib|run)/(?:containers|crio|docker)/"
     # Volumes that are directories of the node, as local-path of k3s, OpenEBS, MicroK8s and minikube make them.
-    r"|.*/(?:[^/]*-)?pvc-[0-9a-f]{8}-|/var/lib/rancher/k3s/storage/|.*/local-path-provisioner/|/tmp/hostpath[-_]"
+    r"|.*/(?:[^/]*-)?pvc-[0-9a-f]{8}-|/var/lib/rancher/k3s/storage/|.*/local-path-provisioner/|/tmp/hostpath[-_]|.*/log/pods/"
 )
 _ELSEWHERE = "move the file to a directory of root, such as /etc/cni"
 

@@ -192,6 +192,7 @@ PODS = (
     "/var/openebs/local/pvc-1f0e6b0a-58a1-4d6e-8c43-3d0fb1a8b0d1/f",
     "/var/snap/microk8s/common/default-storage/default-data-pvc-1f0e6b0a-58a1-4d6e-8c43-3d0fb1a8b0d1/f",
     "/tmp/hostpath-provisioner/default/data/f",
+    "/var/log/pods/default_web_0f4b/web/0.log",
     "/proc/1/root/f",
     "/dev/shm/f",
 )
