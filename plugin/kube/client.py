@@ -106,7 +106,8 @@ class Client:
         return name if how in (CERTIFICATE_NAME, REVIEW) else ""
 
     def _reviewed_name(self) -> tuple[str, str] | None:
-        if self._reviewed is None and credentials.may_be_kubelets(self.credentials):
+        may_be_kubelets = credentials.may_be_kubelets(self.credentials) and not self.config.impersonate
+        if self._reviewed is None and may_be_kubelets:
             self._reviewed = ""
             try:
                 review = self._fetch(_REVIEW_PATH, "SelfSubjectReview", "", _REVIEW)

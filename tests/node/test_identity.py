@@ -292,6 +292,17 @@ def test_user_that_is_no_kubelet(user: User, server: ApiServer, tmp_path: Path) 
 
 
 @pytest.mark.usefixtures("machine")
+def test_impersonated_kubelet(server: ApiServer, tmp_path: Path) -> None:
+    """Who may impersonate any kubelet is none: the machine-id must confirm the Node."""
+    made = settings(server, tmp_path)
+    kubeconfig = server.kubeconfig("token", "admin", directory=str(tmp_path))
+    kubeconfig["users"][0]["user"].update({"as": "system:node:host-2", "as-groups": ["system:nodes"]})
+    Path(made.kubeconfig).write_text(as_yaml(kubeconfig))
+    server.users = dict.fromkeys(server.users, User("system:node:host-2", ("system:nodes",)))
+    assert found(made) == ("hostname", "host-1")
+
+
+@pytest.mark.usefixtures("machine")
 @pytest.mark.parametrize("code", [400, 403, 404, 405, 501])
 def test_api_server_that_cannot_say(code: int, server: ApiServer, tmp_path: Path) -> None:
     """Before Kubernetes 1.28, or behind a proxy that lets nothing be created, the candidates are tried."""
