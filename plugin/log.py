@@ -56,7 +56,7 @@ class Log:
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1000):03d}Z"
         line = json.dumps({"ts": stamp, "level": name, "msg": msg, **self.context, **fields}, default=str)
         try:
-            file = os.open(self.file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o640)
+            file = _open(self.file)
             try:
                 os.write(file, line.encode() + b"\n")
             finally:
@@ -65,6 +65,22 @@ class Log:
             why = error.strerror if isinstance(error, OSError) else "no file can have that name"
             _to_stderr(f"log file {self.file} cannot be written: {why}")
             self.limit = -1
+
+
+def _open(path: str) -> int:
+    """Open a log file without following links. Raises OSError.
+
+    settings.read() has checked a path without links; who owns a directory in it may have put one there since.
+    """
+    here = os.open("/", os.O_PATH | os.O_DIRECTORY)
+    *directories, name = path.split("/")
+    try:
+        for each in filter(None, directories):
+            above, here = here, os.open(each, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=here)
+            os.close(above)
+        return os.open(name, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o640, dir_fd=here)
+    finally:
+        os.close(here)
 
 
 def _to_stderr(line: str) -> None:

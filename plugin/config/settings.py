@@ -53,9 +53,8 @@ class Settings:
 
 def read(environ: Mapping[str, str], found: Mapping[str, Any], label: str, **context: object) -> Settings:
     """Return the settings of either type. found: what keys.read() returned. context: for each line of the log."""
-    for key in ("cacheDir", "logfile", "log"):
-        _check_written(key, found.get(key) or "")
-    log = Log(found.get("logfile") or found.get("log") or "", level(found["loglevel"]), **context)
+    _check_written("cacheDir", found["cacheDir"])
+    log = Log(_log_file(found), level(found["loglevel"]), **context)
     settings = Settings(environ, log, label)
     settings.kubeconfig = found["kubeconfig"]
     settings.node_name = found["nodeName"]
@@ -81,6 +80,18 @@ def _check_written(key: str, value: str) -> None:
     if fault:
         details = "write a path below /run, /var/log or a directory of your own"
         raise CniError(INVALID_CONFIG, f"'{key}' {value} is {fault}", details)
+
+
+def _log_file(found: Mapping[str, Any]) -> str:
+    """Return the path of the log file, without links to directories. Raises CniError."""
+    key = "logfile" if found.get("logfile") else "log"
+    value: str = found.get(key) or ""
+    _check_written(key, value)
+    if value:
+        directory, name = os.path.split(value)
+        value = os.path.join(os.path.realpath(directory), name)
+        _check_written(key, value)
+    return value
 
 
 def lenient(environ: Mapping[str, str], config: Mapping[str, Any], label: str) -> Settings:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from plugin.cache import DIRECTORY, DIRECTORY_VARIABLE
@@ -39,6 +41,22 @@ def test_every_setting() -> None:
     assert (found.kubeconfig, found.node_name, found.cache_seconds) == ("/k", "a.b", 5.0)
     assert (found.cache.path, found.reclaim) == ("/here", False)
     assert (found.log.file, found.log.limit, found.log.context) == ("/l", 4, {"plugin": "x"})
+
+
+def test_log_directory_that_becomes_a_link(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A link to a directory is resolved and checked; one that is made after the check is not followed."""
+    for name in ("logs", "system"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "link").symlink_to("logs")
+    log = read({}, logfile=f"{tmp_path}/link/log").log
+    assert log.file == f"{tmp_path}/logs/log"
+    log.info("a line")
+    (tmp_path / "logs").rename(tmp_path / "before")
+    (tmp_path / "logs").symlink_to("system")
+    log.info("another line")
+    assert (tmp_path / "before/log").read_text().count("\n") == 1
+    assert not list((tmp_path / "system").iterdir())
+    assert "cannot be written: Not a directory" in capfd.readouterr().err
 
 
 def test_cache_directory_of_the_environment() -> None:
