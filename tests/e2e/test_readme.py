@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from tests.support import readme
 from tests.support.apiserver import ApiServer
 from tests.support.dist import DIST
-from tests.support.netns import kernel_has, require
+from tests.support.netns import kernel_has, need, require
 from tests.support.nodes import make_node
 from tests.support.readmescene import BIN, CONF, NODE, PODCIDRS, RELEASE, STATE, Scene
 from tests.support.runtime import Config, Pod
@@ -106,6 +107,33 @@ def test_ipv4_for_some_namespaces(scene: Scene) -> None:
         assert scene.call("ADD", network, Pod(scene.pod(f"pod-{number}").name, namespace)).status == 0
     given = [name for name in scene.leases(network) if ":" not in name]
     assert given == ["11.0.1.3", "11.0.1.4", "11.0.1.6"]  # 11.0.1.2 was given before, 11.0.1.5 is excluded
+
+
+def test_routes_and_masquerade(scene: Scene) -> None:
+    """With README's route a pod reaches another node's; with its rule also a machine that has no route to the pod."""
+    need("iptables")
+    route, rule = re.findall(r"`((?:ip route add|iptables) [^`]+)`", readme.section("1. The main network: podCIDRs"))
+    scene.pod("other")
+    for command in (
+        "ip link add eth0 type veth peer name eth0 netns other",
+        "ip address add 192.168.1.2/24 dev eth0",
+        "ip link set eth0 up",
+        "ip -n other address add 192.168.1.3/24 dev eth0",
+        "ip -n other address add 11.0.2.1/24 dev lo",
+        "ip -n other address add 203.0.113.1/24 dev lo",
+        "ip -n other link set eth0 up",
+        "ip -n other route add 11.0.1.0/24 via 192.168.1.2",
+    ):
+        scene.machine.run(*command.split())
+    assert scene.call("ADD", config(K8SNET), scene.pod("web-0")).status == 0
+    ping = "ip netns exec web-0 busybox ping -c 1 -W 5"
+
+    scene.machine.run(*route.split())
+    scene.machine.run(*ping.split(), "11.0.2.1")
+    scene.machine.run("ip", "-n", "other", "route", "del", "11.0.1.0/24")
+    scene.machine.run("ip", "route", "add", "203.0.113.0/24", "via", "192.168.1.3")
+    scene.machine.run(*rule.split())
+    scene.machine.run(*ping.split(), "203.0.113.1")
 
 
 def test_pod_cidrs(scene: Scene) -> None:

@@ -97,6 +97,16 @@ def no_annotation(scene: Scene, _network: Config) -> None:
     scene.server.annotate(NODE, "kube-node.nordix.org/net1", None)
 
 
+def host_bits(scene: Scene, _network: Config) -> None:
+    """The annotation holds an address in place of a network."""
+    scene.server.annotate(NODE, "kube-node.nordix.org/net1", "172.20.2.5/24")
+
+
+def no_host_local(scene: Scene, _network: Config) -> None:
+    """The reference plugins are not all there."""
+    os.unlink(scene.file(f"{BIN}/host-local"))
+
+
 def a_full_range(scene: Scene, network: Config) -> None:
     """There is one address, and a pod has it."""
     scene.server.annotate(NODE, "kube-node.nordix.org/net1", "172.20.2.0/30")
@@ -133,6 +143,8 @@ SITUATIONS = {
     "`is forbidden: User … cannot get`": Situation(K8SNET, no_permission),
     "`this machine's Node cannot be told`": Situation(K8SNET, no_node_name),
     "`Annotation not found`": Situation(NET1, no_annotation),
+    "`has host bits set`": Situation(NET1, host_bits),
+    "`the plugin host-local is in none of the directories`": Situation(K8SNET, no_host_local),
     "`no IP addresses available in range set`": Situation(NET1, a_full_range, status=False),
     "`already has an IP address different from`": Situation(K8SNET, another_range, status=False),
     "`through proxy`": Situation(K8SNET, a_proxy),

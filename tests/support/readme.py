@@ -99,11 +99,12 @@ def is_output(wanted: str, printed: str) -> bool:
 
 
 def section(title: str) -> str:
-    """Return the text of a section, without its subsections of the same level or above. Raises ValueError."""
-    found = re.search(rf"^(#+) {re.escape(title)}\n(.*?)(?=^#{{1,3}} |\Z)", TEXT, re.MULTILINE | re.DOTALL)
+    """Return the text of a section up to the next heading, without code blocks. Raises ValueError."""
+    text = _BLOCK.sub("", TEXT)
+    found = re.search(rf"^#+ {re.escape(title)}\n(.*?)(?=^#+ |\Z)", text, re.MULTILINE | re.DOTALL)
     if not found:
         raise ValueError(f"README has no section {title}")
-    return found[2]
+    return found[1]
 
 
 def table(text: str) -> list[list[str]]:
