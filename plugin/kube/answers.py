@@ -86,21 +86,22 @@ def checked(answer: Answer, kind: str, name: str, route: str) -> dict[str, Any]:
 
 
 def trimmed(node: dict[str, Any]) -> dict[str, Any]:
-    """Return the members of a Node that are used, without our secrets: a server may repeat them there, too."""
+    """Return the members of a Node that are used, without our secrets."""
     metadata, spec, status = member(node, "metadata"), member(node, "spec"), member(node, "status")
     return {
-        "metadata": _redacted({key: metadata[key] for key in ("name", "uid", "annotations") if key in metadata}),
-        "spec": _redacted({key: spec[key] for key in ("podCIDR", "podCIDRs") if key in spec}),
-        "status": {"nodeInfo": _redacted({"machineID": member(status, "nodeInfo").get("machineID")})},
+        "metadata": redacted({key: metadata[key] for key in ("name", "uid", "annotations") if key in metadata}),
+        "spec": redacted({key: spec[key] for key in ("podCIDR", "podCIDRs") if key in spec}),
+        "status": {"nodeInfo": redacted({"machineID": member(status, "nodeInfo").get("machineID")})},
     }
 
 
-def _redacted(value: Any) -> Any:
+def redacted(value: Any) -> Any:
+    """Return a part of an object without our secrets: a server may repeat them there."""
     if isinstance(value, dict):
         # A password may have a word in it that the key of an annotation has, too.
-        return {redact(key, least=16): _redacted(each) for key, each in value.items()}
+        return {redact(key, least=16): redacted(each) for key, each in value.items()}
     if isinstance(value, list):
-        return [_redacted(each) for each in value]
+        return [redacted(each) for each in value]
     return redact(value, least=8) if isinstance(value, str) else value
 
 

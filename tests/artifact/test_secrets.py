@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 
 from tests.artifact.conftest import Built
 from tests.support.apiserver import ApiServer, Handler
+from tests.support.dist import ARCHIVE
 from tests.support.nodes import make_node
 from tests.support.runtime import Pod
 
@@ -147,6 +149,26 @@ def test_failed_plugin_that_shows_its_token(kind: str, built: Built, tmp_path: P
     assert done.status == 1
     assert "+ token=[redacted]" in done.stderr
     assert shown_parts(done.stdout.decode() + done.stderr) == []
+
+
+@pytest.mark.parametrize("user", ["token", "basic"])
+def test_ranges_show(user: str, tmp_path: Path) -> None:
+    """A server that repeats the Authorization header in all Nodes: it is not shown."""
+    with ApiServer() as server:
+
+        def fault(handler: Handler) -> bool:
+            text = handler.headers["Authorization"]
+            node = make_node(text, [text])
+            node["metadata"]["annotations"] = {"kube-node.nordix.org/x": text, f"kube-node.nordix.org/{text}": "y"}
+            handler.answer(200, json.dumps({"kind": "NodeList", "metadata": {}, "items": [node]}).encode())
+            return True
+
+        server.fault = fault
+        config = write_kubeconfig(server, USERS[user], tmp_path)
+        argv = [ARCHIVE, "ranges", "show", "--kubeconfig", config["ipam"]["kubeconfig"]]
+        done = [subprocess.run([*argv, "-o", form], capture_output=True, text=True) for form in ("table", "json")]
+    assert all("[redacted]" in each.stdout for each in done)
+    assert shown_parts("".join(each.stdout + each.stderr for each in done)) == []
 
 
 def write_kubeconfig(server: ApiServer, user: dict[str, Any], directory: Path) -> dict[str, Any]:

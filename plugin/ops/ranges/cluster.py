@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from plugin import facts
 from plugin.errors import CniError
-from plugin.kube.answers import Expired
+from plugin.kube.answers import Expired, redacted
 from plugin.ops.ranges.selector import Selector
 
 TYPE_CHECKING = False
@@ -53,7 +53,8 @@ class Reader:
         labels = {key: text for key, text in facts.member(metadata, "labels").items() if isinstance(text, str)}
         kept = {key: text for key, text in found.annotations.items() if key in self._names or key.startswith(PREFIX)}
         version = str(metadata.get("resourceVersion"))
-        return Node(found.name, version, self._selector.matches(labels), found.pod_cidrs, kept)
+        name, cidrs, kept = redacted([found.name, found.pod_cidrs, kept])
+        return Node(name, version, self._selector.matches(labels), cidrs, kept)
 
     def nodes(self, session: Session, accept: str, tick: Callable[[int, int], None]) -> tuple[dict[str, Node], str]:
         """Return all Nodes by name, and the resourceVersion of this list. tick: is given Nodes read and left, per page.
@@ -99,7 +100,8 @@ def service_cidrs(session: Session) -> list[str] | None:
         listed = session.get(_SERVICE_CIDRS).get("items") or []
     except CniError:
         return None
-    return [cidr for item in listed for cidr in (item.get("spec") or {}).get("cidrs") or [] if isinstance(cidr, str)]
+    found = [cidr for item in listed for cidr in (item.get("spec") or {}).get("cidrs") or [] if isinstance(cidr, str)]
+    return [redacted(cidr) for cidr in found]
 
 
 def lean(value: dict[str, Any]) -> dict[str, Any]:
