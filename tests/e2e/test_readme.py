@@ -84,6 +84,41 @@ def test_networks(scene: Scene, path: str) -> None:
     serve(scene, config(path), ANNOTATED[path], scene.pod("web-0"))
 
 
+@pytest.mark.parametrize(("path", "has_gateway"), [(K8SNET, True), (NET1, False)])
+def test_pods_reach_each_other(scene: Scene, path: str, has_gateway: bool) -> None:
+    """Two pods of this node, in both families; the main network has a default route, the secondary one has none."""
+    addresses = [add(scene, config(path), name) for name in ("one", "two")]
+
+    for address in addresses[1]:
+        ping(scene, "one", address)
+    assert ("default" in scene.machine.run("ip", "-n", "one", "route")) is has_gateway
+
+
+def test_appended_cidr(scene: Scene) -> None:
+    """A pod of the appended CIDR and one of the first reach each other, by the route that README shows."""
+    network = config(NET1)
+    (route,) = re.findall(r'`("routes": [^`]+)`', readme.section("2. A secondary network: an annotation"))
+    network["ipam"] |= json.loads(f"{{{route}}}")
+    scene.server.annotate(NODE, "kube-node.nordix.org/net1", "172.20.2.0/30,172.20.9.0/24")
+
+    addresses = [add(scene, network, name) for name in ("one", "two")]
+
+    assert addresses == [["172.20.2.2"], ["172.20.9.2"]]
+    ping(scene, "one", "172.20.9.2")
+
+
+def add(scene: Scene, network: Config, name: str) -> list[str]:
+    """Start a pod; return its addresses."""
+    added = scene.call("ADD", network, scene.pod(name))
+    assert added.status == 0, added
+    return [each["address"].partition("/")[0] for each in added.document()["ips"]]
+
+
+def ping(scene: Scene, name: str, address: str) -> None:
+    """Get an answer from an address in a pod's network namespace. Raises OSError."""
+    scene.machine.run(*f"ip netns exec {name} busybox ping -c 1 -W 5 {address}".split())
+
+
 def test_ipvlan(scene: Scene) -> None:
     """The network with ipvlan serves a pod; its ipam does so alone if this kernel has no ipvlan."""
     network = config(MYNET)
@@ -125,15 +160,14 @@ def test_routes_and_masquerade(scene: Scene) -> None:
         "ip -n other route add 11.0.1.0/24 via 192.168.1.2",
     ):
         scene.machine.run(*command.split())
-    assert scene.call("ADD", config(K8SNET), scene.pod("web-0")).status == 0
-    ping = "ip netns exec web-0 busybox ping -c 1 -W 5"
+    add(scene, config(K8SNET), "web-0")
 
     scene.machine.run(*route.split())
-    scene.machine.run(*ping.split(), "11.0.2.1")
+    ping(scene, "web-0", "11.0.2.1")
     scene.machine.run("ip", "-n", "other", "route", "del", "11.0.1.0/24")
     scene.machine.run("ip", "route", "add", "203.0.113.0/24", "via", "192.168.1.3")
     scene.machine.run(*rule.split())
-    scene.machine.run(*ping.split(), "203.0.113.1")
+    ping(scene, "web-0", "203.0.113.1")
 
 
 def test_pod_cidrs(scene: Scene) -> None:

@@ -36,7 +36,7 @@ cp -a /etc /run/etc
 mount --bind /run/etc /etc
 rm -rf /etc/cni /etc/kubernetes
 mkdir -p {CONF} /etc/kubernetes {RELEASE} {RESULTS} /var/lib/kubelet/pki /run/opt/cni/bin
-[ -d /opt ] && mount --bind /run/opt /opt
+mount --bind /run/opt /opt
 """
 
 
