@@ -71,12 +71,14 @@ class Answer:
         self.body = body
 
 
-def checked(answer: Answer, kind: str, name: str, route: str) -> dict[str, Any]:
+def checked(answer: Answer, kind: str, name: str, route: str, expected: int = 200) -> dict[str, Any]:
     """Return the object in the answer, of this kind and name; without a name, a list. route: the server, for messages.
+
+    expected: the status of a success; 201 for a POST.
 
     Raises one of the errors above for a refusal, Transient if a retry may help, else Unreachable.
     """
-    if answer.status not in (200, 201):
+    if answer.status != expected:
         _refuse(answer, name, route)
     value = _decoded(answer)
     metadata = value.get("metadata")

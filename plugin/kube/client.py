@@ -186,7 +186,7 @@ class Client:
             self._wire = Wire(self.config, self.credentials, self._environ)
         method, headers = ("POST", {**_HEADERS, "Content-Type": "application/json"}) if body else ("GET", _HEADERS)
         answer = self._wire.ask(method, path, headers, ends, _NODE_LIMIT if name else _PAGE_LIMIT, body)
-        return answers.checked(answer, kind, name, self._wire.route)
+        return answers.checked(answer, kind, name, self._wire.route, 201 if body else 200)
 
     def _renew(self) -> bool:
         """Read kubeconfig and credentials again; False when they are as before."""

@@ -88,8 +88,9 @@ def test_bench(tmp_path: Path) -> None:
     out, err = process.communicate(timeout=300)
     found: dict[str, Any] = json.loads(out)
     rows = {(row["name"], row["variant"]): row for row in found["rows"]}
-    gets = {name: rows["kube-node ADD, " + name, "installed"]["gets"] for name in ("known", "cold", "cold, large")}
+    gets = {name: rows["kube-node ADD, " + name, "copied"]["gets"] for name in ("known", "refresh", "refresh, large")}
     assert (process.returncode, os.listdir(tmp_path)) == (0 if found["all_hold"] else 1, []), err
-    assert gets == {"known": 0, "cold": 1, "cold, large": 1}
+    assert gets == {"known": 0, "refresh": 1, "refresh, large": 1}
     assert {variant for _, variant in rows} == {"", "installed", "copied", "other"}
-    assert rows["100 ADDs, cold", "installed"]["gets"] == 1
+    assert rows["100 ADDs after boot", "copied"]["gets"] == 1
+    assert rows["first ADD after boot", "copied"]["gets"] == 1
