@@ -224,7 +224,7 @@ def main(argv: Sequence[str]) -> int:
             pods, gets = len(demo.attached), server.count()
         screen.title(
             f"{pods} attachments, {gets} GET, {time.monotonic() - started:.1f} s; all leases are released.",
-            "To install on a node: sudo ./node-ipam.pyz install",
+            "To install: copy dist/node-ipam.pyz to a node, then run its install there.",
         )
     except KeyboardInterrupt:
         print("\ninterrupted; all files are removed", file=sys.stderr)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from plugin.ops.doctor.finding import Finding
 
 _NONE = """\
-write one, see "Networks" in README; for a network defined only in a NetworkAttachmentDefinition:
+write one, see "Three networks" in README; for a network defined only in a NetworkAttachmentDefinition:
 kubectl get net-attach-def NAME -o jsonpath={.spec.config} | node-ipam.pyz doctor -"""
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from plugin.ops.networks.networks import Network
 
 EXAMPLE = "node-ipam.pyz uninstall --bin-dir /opt/cni/bin"
-_CACHED = re.compile(r"\.?[a-z]+([-:].+)?")  # a name in the cache
+_CACHED = re.compile(r"\.?[a-z]+([-:].+|\.lock)?")  # a name in the cache
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
