@@ -22,11 +22,23 @@ if TYPE_CHECKING:
 
     from plugin.lock import Lock
 
-# What write() and link() leave if they are killed. Other dot-files belong to others.
-_PREFIXES = ("warm-", "node-", "away-", "used-", "at:", "lock-", "told:", "code-", "stores")
-_LEFT = tuple(f".{prefix}" for prefix in _PREFIXES)
+# Every name in the directory: uninstall removes these, and a directory with another one is left as it is.
+PREFIXES = ("warm-", "node-", "away-", "dead-", "used-", "lock-", "code-", "at:", "told:", "status:")
+NAMES = ("stores", "kubelet", "code.lock")
 _LEFT_SECONDS = 60.0
 _STICKY = 0o1000
+
+
+def is_entry(name: str) -> bool:
+    """Return whether a cache makes files of this name."""
+    whole = _whole(name) or name
+    return whole in NAMES or whole.startswith(PREFIXES)
+
+
+def _whole(name: str) -> str:
+    """Return the name that a half-written file was to get; empty if this is the name of another file."""
+    whole, _, process = name[1:].rpartition(".")
+    return whole if name[:1] == "." and process.isdigit() else ""
 
 
 class Cache:
@@ -153,7 +165,7 @@ class Cache:
                 size -= self._size(name)
                 if age > seconds or size < 0:
                     self.remove(name)
-            elif name.startswith(_LEFT) and age > _LEFT_SECONDS:
+            elif _whole(name) and is_entry(name) and age > _LEFT_SECONDS:
                 self.remove(name)
 
     def _size(self, name: str) -> int:
@@ -197,7 +209,7 @@ def _mend(path: str) -> None:
     directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         status = os.fstat(directory)
-        is_cache = all(name.lstrip(".").startswith(_PREFIXES) for name in os.listdir(directory))
+        is_cache = all(map(is_entry, os.listdir(directory)))
         if status.st_uid == os.geteuid() and not status.st_mode & _STICKY and is_cache:
             os.fchmod(directory, 0o700)
     finally:

@@ -18,7 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plugin import cache, deadline
-from plugin.cache import Cache
+from plugin.cache import Cache, is_entry
+from plugin.node import memory
+from plugin.start import bytecode, launch, warm
 from tests.support.budget import examples
 from tests.support.recorder import ROOT
 
@@ -245,6 +247,29 @@ def test_own_directory_with_a_wrong_mode(path: Path, mode: int) -> None:
     path.chmod(mode)
     assert Cache(str(path)).read("used-1") == BODY
     assert path.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(prefix + "1" for prefix in (warm.PREFIX, memory.PREFIX, bytecode.PREFIX)),
+        *("away-1", "used-1", "lock-1", "dead-1", "told:node", "status:1", "at:c1:eth0:k8snet", "stores", "kubelet"),
+        *(launch.LOCK, ".at:c1:eth0.100:k8snet.4711", ".warm-1.4711"),
+    ],
+)
+def test_own_names(path: Path, name: str) -> None:
+    """A directory with each of the cache's own names is the cache's alone."""
+    assert is_entry(name)
+    path.mkdir(mode=0o755)
+    (path / name).touch()
+    assert Cache(str(path)).write("used-1", BODY)
+    assert path.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("name", ["passwd", "kubelet.conf", "stores-1", "code", "..", ".warm-1", "warm", ".x.1", ""])
+def test_other_names(name: str) -> None:
+    """A name that only resembles one of the cache's is another program's."""
+    assert not is_entry(name)
 
 
 @AS_ROOT

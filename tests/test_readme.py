@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 
 import pytest
 
@@ -32,6 +33,14 @@ def test_links(target: str) -> None:
         assert target[1:] in readme.anchors()
     elif not target.startswith("https://"):
         assert os.path.exists(readme.PATH.parent / target)
+
+
+def test_headings_in_messages() -> None:
+    """A heading that a message of the program names is one of README's."""
+    texts = [path.read_text() for path in (readme.PATH.parent / "plugin").rglob("*.py")]
+    named = [each for text in texts for each in re.findall(r'see "([^"]+)" in README|README, "([^"]+)"', text)]
+    assert named
+    assert {"".join(each).lower().replace(",", "").replace(" ", "-") for each in named} <= set(readme.anchors())
 
 
 def test_versions() -> None:

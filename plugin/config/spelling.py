@@ -25,7 +25,7 @@ def check(unknown: Iterable[str], ours: Sequence[Key], host_locals: Iterable[str
     for key in unknown:
         right = exact.get(key.casefold()) or meant(key, names, parts)
         if right:
-            details = f"write '{right}', or remove the key; a key that begins with _ is a comment"
+            details = f"write '{right}', or remove the key; a key that begins with _, // or # is a comment"
             raise CniError(INVALID_CONFIG, f"'{where}{key[:80]}' is not a key of this plugin, '{right}' is", details)
 
 

@@ -132,9 +132,9 @@ def everything(cache: Cache) -> Iterator[Record]:
             yield found
 
 
-def data_dirs(cache: Cache, network: str) -> list[str]:
-    """Return every dataDir that an ADD of this network is known to have used."""
-    found = [each for each in _contents(cache) if each.store and each.network == network]
+def data_dirs(cache: Cache, network: str = "") -> list[str]:
+    """Return every dataDir that an ADD of this network, or of any, is known to have used."""
+    found = [each for each in _contents(cache) if each.store and network in ("", each.network)]
     return sorted({each.ipam.get("dataDir", "") for each in found})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 
 from plugin import kube_node
 from plugin.cache import Cache, location
@@ -11,8 +12,9 @@ from plugin.ops.networks import networks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from plugin.leases.hostlocal import Lease
     from plugin.ops.install.root import Root
     from plugin.ops.networks.networks import Network
 
@@ -25,31 +27,54 @@ def configured(root: Root, conf_dir: str) -> list[Network]:
     return [each for each in found if each.is_ours]
 
 
-def with_leases(root: Root, wanted: list[Network], environ: Mapping[str, str], bin_dir: str) -> list[str]:
-    """Return a line for each store of these networks that has leases."""
-    found: dict[str, str] = {}
+@dataclass(frozen=True)
+class Held:
+    """A store with leases that only this plugin can release. origin: where the network is defined."""
+
+    data_dir: str
+    network: str
+    origin: str
+    leases: Sequence[Lease]
+
+    def __str__(self) -> str:
+        shown = ", ".join(f"{each.address} ({each.container[:12] or 'empty'})" for each in self.leases[:_SHOWN])
+        more = f", and {len(self.leases) - _SHOWN} more" if len(self.leases) > _SHOWN else ""
+        store = hostlocal.store(self.data_dir, self.network)
+        return f"network {self.network} ({self.origin}): leases in {store}: {shown}{more}"
+
+
+def with_leases(root: Root, wanted: list[Network], environ: Mapping[str, str], bin_dir: str) -> list[Held]:
+    """Return each store of these networks that has leases."""
+    found: dict[str, Held] = {}
     for network in wanted:
-        for data_dir in _data_dirs(root, network, environ, bin_dir):
-            store = root.outside(hostlocal.store(data_dir, network.name))
+        for each in _data_dirs(root, network, environ, bin_dir):
+            data_dir = root.outside(each)
+            store = hostlocal.store(data_dir, network.name)
             leases = list(hostlocal.leases(store))
             if leases:
-                shown = ", ".join(f"{each.address} ({each.container[:12] or 'empty'})" for each in leases[:_SHOWN])
-                more = f", and {len(leases) - _SHOWN} more" if len(leases) > _SHOWN else ""
-                found[store] = f"network {network.name} ({network.source}): leases in {store}: {shown}{more}"
+                found[store] = Held(data_dir, network.name, network.source, leases)
     return list(found.values())
 
 
-def attached(environ: Mapping[str, str], known: list[str]) -> list[str]:
-    """Return a line for each other network with a recorded attachment whose lease exists: Multus, or a removed file."""
-    found: dict[str, list[str]] = {}
+def attached(environ: Mapping[str, str], known: Sequence[Held]) -> list[Held]:
+    """Return each other store with the lease of a recorded attachment: Multus, or a removed file."""
+    seen = {hostlocal.store(each.data_dir, each.network) for each in known}
+    found = []
+    for store, pods in _recorded(environ).items():
+        leases = [each for each in hostlocal.leases(store) if each.container in pods]
+        if leases and store not in seen:
+            data_dir, network = os.path.split(store)
+            found.append(Held(data_dir, network, "in no CNI configuration", leases))
+    return found
+
+
+def _recorded(environ: Mapping[str, str]) -> dict[str, set[str]]:
+    """Return the containers of the recorded attachments of each store."""
+    found: dict[str, set[str]] = {}
     for record in records.everything(Cache(location(environ))):
-        holders = {each.container for each in hostlocal.leases(record.store)} if record.store else set()
-        if record.container in holders and not any(f"leases in {record.store}:" in line for line in known):
-            found.setdefault(record.network, []).append(f"{record.container[:12]} {record.interface}")
-    return [
-        f"network {network} (in no CNI configuration): attached: {', '.join(pods[:_SHOWN])}"
-        for network, pods in found.items()
-    ]
+        if record.store:
+            found.setdefault(record.store, set()).add(record.container)
+    return found
 
 
 def _data_dirs(root: Root, network: Network, environ: Mapping[str, str], bin_dir: str) -> list[str]:

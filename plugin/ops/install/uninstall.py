@@ -1,17 +1,17 @@
 """Remove the file, its two links and its cache, and restore what install kept as NAME.bak.
 
-uninstall refuses while a configured network uses the plugin and has leases: without the plugin, the runtime cannot
-delete these pods. Drain the node first; README, "Upgrade, roll back, remove", has the steps.
+uninstall refuses while containers have addresses of this plugin: without it, the runtime cannot delete their pods.
+Drain the node first; README, "Upgrade, roll back, remove", has the steps.
 """
 
 from __future__ import annotations
 
 import os
-import re
+import shlex
 import shutil
 import stat
 
-from plugin import entries
+from plugin import cache
 from plugin.errors import PLUGIN_FAILURE, CniError
 from plugin.ops import output
 from plugin.ops.install import archive, bindir, inuse
@@ -23,17 +23,18 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
+    from plugin.ops.install.inuse import Held
     from plugin.ops.networks.networks import Network
 
 EXAMPLE = "node-ipam.pyz uninstall --bin-dir /opt/cni/bin"
-_CACHED = re.compile(r"\.?[a-z]+([-:].+|\.lock)?")  # a name in the cache
+_SHOWN = 5  # names in a message
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     bindir.add_arguments(parser)
     networks.add_conf_dir(parser)
-    parser.add_argument("--force", action="store_true", help="uninstall although networks use the plugin")
+    parser.add_argument("--force", action="store_true", help="uninstall although containers have addresses")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -44,16 +45,24 @@ def run(arguments: argparse.Namespace) -> int:
     used = inuse.with_leases(root, wanted, os.environ, folder)
     used += inuse.attached(os.environ, used) if root.is_own() else []
     if used and not arguments.force:
-        details = "\n".join((*used, "drain the node, or use --force and remove these leases by hand"))
-        raise CniError(PLUGIN_FAILURE, "networks use this plugin and have leases; nothing was removed", details)
+        details = "\n".join((*map(str, used), _remedy(root, used)))
+        raise CniError(PLUGIN_FAILURE, "containers have addresses of this plugin; nothing was removed", details)
     with bindir.changing(folder):
         names = (*archive.LINKS, archive.FILE)
         done = [line for name in names for line in _remove(root, os.path.join(folder, name))]
-    done += _remove_cache(root.outside(os.environ.get(entries.DIRECTORY_VARIABLE) or entries.DIRECTORY))
+    done += _remove_cache(root.outside(cache.location(os.environ)))
     for line in done or [f"nothing of this program is in {folder}"]:
         output.line(line)
     _remind(wanted, used)
     return output.FINE
+
+
+def _remedy(root: Root, used: Sequence[Held]) -> str:
+    """Return what to do about leases; those of another machine cannot be judged on this one."""
+    if not root.is_own():
+        return "drain the node, or use --force"
+    data_dirs = " ".join(f"--data-dir {shlex.quote(each)}" for each in dict.fromkeys(each.data_dir for each in used))
+    return f"drain the node, or use --force; release stale leases: node-ipam.pyz gc --yes {data_dirs}"
 
 
 def _remove(root: Root, path: str) -> list[str]:
@@ -74,19 +83,22 @@ def _remove_cache(path: str) -> list[str]:
     """Remove the cache directory, unless it is not ours alone; return what to report."""
     try:
         status = os.lstat(path)
-        entries = list(os.scandir(path))
+        found = sorted(os.scandir(path), key=lambda each: each.name)
     except OSError:
         return []
-    is_ours = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
-    if not is_ours or not all(_CACHED.fullmatch(each.name) and not each.is_dir() for each in entries):
-        return [f"left {path}: it has files that are not this program's"]
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+        return [f"left {path}: it is a link, or another user's directory"]
+    strange = [each.name for each in found if not cache.is_entry(each.name) or each.is_dir(follow_symlinks=False)]
+    if strange:
+        more = f" and {len(strange) - _SHOWN} more" if len(strange) > _SHOWN else ""
+        return [f"left {path}: not this program's: {', '.join(strange[:_SHOWN])}{more}"]
     shutil.rmtree(path)
     return [f"removed {path}"]
 
 
-def _remind(wanted: Sequence[Network], used: Sequence[str]) -> None:
+def _remind(wanted: Sequence[Network], used: Sequence[Held]) -> None:
     """Say what the operator has to remove by hand."""
     for source in dict.fromkeys(each.source for each in wanted):
         output.note(f"{source} still uses this plugin: new pods of that network fail until you change or remove it")
-    for line in used:
-        output.note(f"not released: {line}")
+    for each in used:
+        output.note(f"not released: {each}")

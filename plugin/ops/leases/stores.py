@@ -8,9 +8,10 @@ import os
 import time
 from dataclasses import dataclass
 
+from plugin.cache import Cache, location
 from plugin.config.settings import read_file
 from plugin.errors import IO_FAILURE, CniError
-from plugin.leases import hostlocal, storelock
+from plugin.leases import hostlocal, records, storelock
 from plugin.leases.evidence.verdict import EMPTY, GRACE, NEW, STALE, STATES, UNKNOWN, USED
 from plugin.ops.networks import networks
 
@@ -61,6 +62,7 @@ def find(
 ) -> tuple[list[Store], list[CniError]]:
     """Return the stores below the named data directories, or below all known ones; and errors.
 
+    Known are host-local's default, those of configurations, and those that earlier ADDs used.
     A directory that cannot be read is an error; the other stores are still returned.
     """
     directories = list(named)
@@ -68,6 +70,7 @@ def find(
         directories = [hostlocal.DATA_DIR]
         for each in configured:
             directories += networks.data_dirs(each, environ, bin_dirs)
+        directories += [each or hostlocal.DATA_DIR for each in records.data_dirs(Cache(location(environ)))]
     found: dict[str, Store] = {}
     troubles: dict[str, CniError] = {}
     for data_dir in dict.fromkeys(map(os.path.normpath, directories)):

@@ -13,7 +13,7 @@ from plugin.ops.networks import known_ranges, networks
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from plugin.addresses.spans import Span
     from plugin.leases.evidence.verdict import Evidence, Verdict
@@ -80,7 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="DIR",
         help="where host-local keeps its leases, in a directory for each network; may be given more than once "
-        f"(default: {hostlocal.DATA_DIR} and every dataDir that a CNI configuration names)",
+        f"(default: {hostlocal.DATA_DIR} and every dataDir of a CNI configuration or of a recorded pod)",
     )
     attachments.add_results_dir(parser)
     networks.add_conf_dir(parser)
@@ -97,7 +97,10 @@ def survey(
     if arguments.network and not found:
         if troubles:
             raise troubles[0]
-        where = " or ".join(arguments.data_dir) or f"{hostlocal.DATA_DIR} or a dataDir of a CNI configuration"
+        where = (
+            " or ".join(arguments.data_dir)
+            or f"{hostlocal.DATA_DIR} or a dataDir of a CNI configuration or of a recorded pod"
+        )
         details = "name the data directory with --data-dir; without NETWORK all networks are shown"
         raise CniError(PLUGIN_FAILURE, f"network {arguments.network} has no leases in {where}", details)
     named = bool(arguments.network)
@@ -105,8 +108,20 @@ def survey(
         Usage(store, known_ranges.ranges(store, configured, environ, bin_dirs), evidence, named) for store in found
     ]
     troubles += [trouble for each in usages for trouble in _unreadable(each)]
-    # host-local makes a store for every network that it is asked to release something of.
-    return [each for each in usages if each.leases or each.known.spans or arguments.network], troubles
+    return _shown(usages, named), troubles
+
+
+def _shown(usages: Sequence[Usage], named: bool) -> list[Usage]:
+    """Return the stores to show. host-local makes a store wherever a DEL looks for a lease.
+
+    Of a network without leases, one store is shown if its ranges are known, or if the operator has named the network.
+    """
+    leased = {each.store.network for each in usages if each.leases}
+    empty: dict[str, Usage] = {}
+    for each in sorted(usages, key=lambda each: each.store.data_dir == hostlocal.DATA_DIR):
+        if (each.known.spans or named) and each.store.network not in leased:
+            empty.setdefault(each.store.network, each)
+    return [each for each in usages if each.leases or each is empty.get(each.store.network)]
 
 
 def _unreadable(one: Usage) -> Iterator[CniError]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -52,3 +53,44 @@ def test_data_dir_was_changed(
         assert (checks["store"]["status"], checks["store"]["finding"]) == ("fail", "store-other-store")
         assert former in checks["store"]["what"]
         assert today in checks["store"]["what"]
+
+
+def test_configuration_was_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """leases and gc find the leases of a network whose configuration is gone, as in README's steps to remove."""
+    with ApiServer() as server:
+        node = OperatorNode(tmp_path, server, monkeypatch)
+        node.install()
+        node.network(dataDir=str(node.make("former")))
+        record(node, str(tmp_path / "former"))
+        lease = tmp_path / "former/k8snet/10.244.1.2"
+        os.utime(lease, (time.time() - 3600,) * 2)
+        (node.conf / "10-k8snet.conflist").unlink()
+
+        assert node.run("leases", "--all", "-o", "json") == 0
+        (found,) = json.loads(capsys.readouterr().out)["networks"]
+        assert (found["store"], [each["address"] for each in found["entries"]]) == (str(lease.parent), ["10.244.1.2"])
+        node.result("c1", alive=False)
+        assert node.run("gc", "--yes") == 0, capsys.readouterr()
+        assert not lease.exists()
+
+
+@pytest.mark.parametrize("leased", [True, False])
+def test_store_that_a_release_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], leased: bool
+) -> None:
+    """A store without leases is not listed beside another one of its network."""
+    with ApiServer() as server:
+        node = OperatorNode(tmp_path, server, monkeypatch)
+        node.install()
+        node.network(dataDir=str(node.make("former")))
+        record(node, str(tmp_path / "former"))
+        if not leased:
+            (tmp_path / "former/k8snet/10.244.1.2").unlink()
+            (tmp_path / "former/k8snet/lock").touch()
+        node.write("networks/k8snet/lock", "")
+
+        assert node.run("leases", "k8snet", "-o", "json") == 0
+        found = [each["store"] for each in json.loads(capsys.readouterr().out)["networks"]]
+        assert found == [str(tmp_path / "former/k8snet")]
