@@ -117,7 +117,7 @@ def _release(plan: Plan, request: Request, chosen: Settings) -> CniError | deleg
         environ = hostlocal.release_environ(environ)
     chosen.log.trace("configuration for the next plugin", program=plan.program, config=config)
     try:
-        delegate.run_silent(plan.program, request.command, environ, cni.encode(config))
+        release.run(plan.program, request.command, environ, config)
     except (CniError, delegate.Refused) as failure:
         return failure
     return None

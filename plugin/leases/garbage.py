@@ -11,7 +11,7 @@ from __future__ import annotations
 from plugin import cni, process
 from plugin.cache import Cache, location
 from plugin.errors import INVALID_CONFIG, PLUGIN_FAILURE, CniError
-from plugin.leases import delegate, hostlocal, records
+from plugin.leases import delegate, hostlocal, records, release
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -107,4 +107,4 @@ def _free(request: Request, data_dir: str, container: str, interface: str) -> No
     program = delegate.find(hostlocal.NAME, request.directories())
     config, _ = hostlocal.translate(hostlocal.release_config(request, data_dir))
     whose = {"CNI_CONTAINERID": container, "CNI_IFNAME": interface, "CNI_NETNS": ""}
-    delegate.run_silent(program, "DEL", {**hostlocal.release_environ(request.environ), **whose}, cni.encode(config))
+    release.run(program, "DEL", {**hostlocal.release_environ(request.environ), **whose}, config)

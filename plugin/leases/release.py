@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from plugin import cni
 from plugin.cache import Cache, location
 from plugin.errors import IO_FAILURE, CniError
 from plugin.leases import delegate, hostlocal, records
@@ -11,6 +12,9 @@ from plugin.plan import Plan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
     from plugin.cni import Request
     from plugin.config.settings import Settings
     from plugin.leases.records import Record
@@ -35,6 +39,17 @@ def recorded_data_dirs(request: Request) -> list[str]:
     return [each for each in found if os.path.isdir(hostlocal.store(each, request.name))]
 
 
+def run(program: str, command: str, environ: Mapping[str, str], config: dict[str, Any]) -> None:
+    """Run a DEL or CHECK. Raises Refused or CniError, also for a lease that is still there: host-local says 0 then."""
+    delegate.run_silent(program, command, environ, cni.encode(config))
+    if command != "DEL" or os.path.basename(program) != hostlocal.NAME:
+        return
+    store = hostlocal.store(config["ipam"].get("dataDir", ""), config["name"])
+    if not os.access(store, os.W_OK) and _has_lease(environ, store):
+        details = "is the file system read-only? Make it writable: the runtime repeats the DEL, or see node-ipam.pyz gc"
+        raise CniError(IO_FAILURE, f"the lease of this pod is still in {store}, which cannot be written", details)
+
+
 def _moved(plugin: Type, request: Request, chosen: Settings, record: Record) -> str:
     """Return where the plugin of the ADD is now. Raises CniError."""
     name = os.path.basename(record.program)
@@ -53,13 +68,13 @@ def _without_record(plugin: Type, request: Request, chosen: Settings) -> list[Pl
     known = {each.config["ipam"].get("dataDir", "") for each in found}
     more = [each for each in recorded_data_dirs(request) if each not in known]
     trouble = records.trouble(request.environ) if plugin.NEEDS_RECORD else ""
-    if trouble and not any(_has_lease(request, each) for each in known):
+    if trouble and not any(_has_lease(request.environ, hostlocal.store(each, request.name)) for each in known):
         msg = f"where the lease of this pod is cannot be read: {trouble}"
         raise CniError(IO_FAILURE, msg, "make it a directory of its own, mode 0700, or remove it")
     return found + [Plan(program, hostlocal.release_config(request, each)) for each in more]
 
 
-def _has_lease(request: Request, data_dir: str) -> bool:
-    container, interface = request.environ["CNI_CONTAINERID"], request.environ["CNI_IFNAME"]
-    leases = hostlocal.leases(hostlocal.store(data_dir, request.name))
+def _has_lease(environ: Mapping[str, str], store: str) -> bool:
+    container, interface = environ["CNI_CONTAINERID"], environ["CNI_IFNAME"]
+    leases = hostlocal.leases(store)
     return any((lease.container, lease.interface or interface) == (container, interface) for lease in leases)

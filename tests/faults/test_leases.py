@@ -374,3 +374,24 @@ def test_signals_of_the_plugin(world: World) -> None:
     for number in range(10):
         assert world.runtime.run("DEL", config, Pod(f"pod-{number}")).status == 0
     assert world.leases("faults-net") == []
+
+
+@pytest.mark.skipif(not MAY_MOUNT, reason="needs mounts")
+@pytest.mark.parametrize("place", PLACES, ids=lambda each: each.__name__)
+def test_release_on_a_read_only_disk(world: World, place: Callable[[World], Config]) -> None:
+    """host-local says that it has released what it could not remove: DEL and GC are errors, and can be repeated."""
+    config = place(world)
+    assert world.runtime.run("ADD", config, POD).status == 0
+    before, data = world.leases("faults-net"), world.path("data")
+    subprocess.run(["mount", "--bind", data, data], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,ro,bind", data], check=True)
+        collect = {**config, "cniVersion": "1.1.0", "cni.dev/valid-attachments": []}
+        for answer in (world.runtime.run("DEL", config, POD), world.runtime.run("GC", collect)):
+            assert (answer.status, "cannot be written" in answer.stdout.decode()) == (1, True), answer
+        assert world.leases("faults-net") == before != []
+        assert world.runtime.run("DEL", config, NEXT).status == 0
+    finally:
+        subprocess.run(["umount", data], check=True)
+    assert world.runtime.run("DEL", config, POD).status == 0
+    assert world.leases("faults-net") == []
