@@ -111,6 +111,12 @@ def record(name: str, text: str, directory: int) -> None:
     """Make name a symbolic link with this text, which is never followed. Raises OSError if it has other content."""
     try:
         os.symlink(text, name, dir_fd=directory)
-    except FileExistsError:  # the ADD is repeated
-        if os.readlink(name, dir_fd=directory).partition(" ")[0] != text.partition(" ")[0]:
+    except FileExistsError:  # the ADD is repeated, perhaps in another network namespace
+        old, new = os.readlink(name, dir_fd=directory).split(" ", 2), text.split(" ", 2)
+        if old[0] != new[0]:
             raise
+        if old[2:] == new[2:]:
+            return
+        temporary = f".{name}.{os.getpid()}"
+        os.symlink(text, temporary, dir_fd=directory)
+        os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)

@@ -395,3 +395,16 @@ def test_release_on_a_read_only_disk(world: World, place: Callable[[World], Conf
         subprocess.run(["umount", data], check=True)
     assert world.runtime.run("DEL", config, POD).status == 0
     assert world.leases("faults-net") == []
+
+
+@pytest.mark.parametrize("warm", [False, True])
+def test_record_of_a_repeated_add(world: World, warm: bool) -> None:
+    """A container whose ADD failed gets another network namespace: its record names the one in which it lives."""
+    config = world.config("faults-net")
+    for _ in range(2 if warm else 0):
+        assert world.runtime.run("ADD", config, NEXT).status == 0
+        assert world.runtime.run("DEL", config, NEXT).status == 0
+    full(world, world.runtime.call("ADD", config, POD))
+    assert world.runtime.run("ADD", config, POD, CNI_NETNS="/run/netns/second").status == 0
+    texts = [os.readlink(os.path.join(world.cache, name)) for name in os.listdir(world.cache) if name.startswith("at:")]
+    assert [text.split()[-1] for text in texts] == ["/run/netns/second"]
