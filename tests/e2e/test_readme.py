@@ -240,7 +240,7 @@ def test_install(node: Scene) -> None:
 
 def test_plain_commands(node: Scene) -> None:
     """What README gives instead of install makes the same files, and pods start."""
-    for command in (line for line in readme.commands() if line.startswith(("cp node-ipam", "ln -sf"))):
+    for command in (line for line in readme.commands() if line.startswith(("install -m", "ln -sf"))):
         assert node.shell(command, RELEASE).returncode == 0
     node.configure()
 
