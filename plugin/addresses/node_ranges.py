@@ -27,7 +27,8 @@ def find(found: Mapping[str, Any], chosen: Settings) -> tuple[Facts, Ranges]:
         listed = ranges.from_cidrs(facts.pod_cidrs, where) if text is None else ranges.from_text(text, where)
         return exclusion.apply(listed, left_out, where)
 
-    return freshness.parsed(chosen, name or POD_CIDRS, parse, POD_CIDRS if fallback else "")
+    assign = f"node-ipam.pyz ranges assign --annotation {name} --cluster-cidr CIDR"
+    return freshness.parsed(chosen, name or POD_CIDRS, parse, POD_CIDRS if fallback else "", assign)
 
 
 def origin(ipam: Mapping[str, Any], facts: Facts) -> str:

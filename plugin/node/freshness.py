@@ -71,11 +71,13 @@ def facts(settings: Settings, field: str = "", max_age: float = float("inf")) ->
     return known
 
 
-def parsed(settings: Settings, field: str, parse: Callable[[Facts], T], fallback: str = "") -> tuple[Facts, T]:
+def parsed(
+    settings: Settings, field: str, parse: Callable[[Facts], T], fallback: str = "", assign: str = ""
+) -> tuple[Facts, T]:
     """Return the facts of this node, and what parse() makes of a field: the name of an annotation, or POD_CIDRS.
 
-    fallback: the field to use if the Node does not have the other one. If parse() fails, the Node is read anew, at
-    most once a second. Raises CniError.
+    fallback: the field to use if the Node does not have the other one. assign: the command that annotates all Nodes,
+    for messages. If parse() fails, the Node is read anew, at most once a second. Raises CniError.
     """
     retry = _STATUS_RETRY if settings.rate_limited else _TEXT_RETRY
     max_age = float("inf")
@@ -84,7 +86,7 @@ def parsed(settings: Settings, field: str, parse: Callable[[Facts], T], fallback
         wanted = fallback if fallback and not (known and known.has(field)) else field
         known = facts(settings, wanted, max_age)
         try:
-            _check_field(known, field if known.has(field) or not fallback else fallback)
+            _check_field(known, field if known.has(field) or not fallback else fallback, assign)
             return known, parse(known)
         except CniError as error:
             if max_age == retry or known.age() < retry or settings.cache_seconds == float("inf"):
@@ -93,14 +95,14 @@ def parsed(settings: Settings, field: str, parse: Callable[[Facts], T], fallback
         max_age = retry
 
 
-def _check_field(known: Facts, field: str) -> None:
+def _check_field(known: Facts, field: str, assign: str) -> None:
     if known.has(field):
         return
     if field == POD_CIDRS:
         details = "run kube-controller-manager with --allocate-node-cidrs=true and a --cluster-cidr large enough"
         raise CniError(TRY_AGAIN_LATER, f"No spec.podCIDRs found on node {known.name}", details)
-    assign = f"node-ipam.pyz ranges assign --annotation {field} --cluster-cidr CIDR"
-    details = f"kubectl annotate node {known.name} {field}=…, or for all nodes: {assign}; {_similar(known, field)}"
+    for_all = f", or for all nodes: {assign}" if assign else ""
+    details = f"kubectl annotate node {known.name} {field}=…{for_all}; {_similar(known, field)}"
     raise CniError(PLUGIN_FAILURE, f"Annotation not found: {field} on node {known.name}", details)
 
 

@@ -9,16 +9,15 @@ from plugin.addresses import node_ranges, spans
 from plugin.leases import hostlocal
 from plugin.node import freshness
 from plugin.ops import output
-from plugin.ops.doctor.context import configured_data_dir
 from plugin.ops.doctor.finding import fail, ok, skip, warn
 from plugin.ops.leases import stores
 from plugin.ops.leases.usage import Usage
-from plugin.ops.networks import known_ranges, networks
+from plugin.ops.networks import known_ranges
 from plugin.ops.networks.known_ranges import Known
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from plugin.ops.doctor.context import Context, Machine
+    from plugin.ops.doctor.context import Context
     from plugin.ops.doctor.finding import Finding
     from plugin.ops.networks.networks import Network
 
@@ -62,12 +61,12 @@ def overlap(context: Context) -> Finding:
     known = dict(machine.ranges)
     unknown = {}
     for other in machine.others:
-        store = _store(other, machine)
-        if store in (own, *known) or not other.type:
+        if _is_same(other, context.network) or not other.type:
             continue
-        found = known_ranges.of_network(other, machine.environ, machine.bin_dirs)
-        known[store] = (other.name, found.spans)
-        if not found.spans:
+        found = known_ranges.of_network(other, machine.environ, machine.bin_dirs, context.overlay)
+        if found.spans:
+            known.setdefault(hostlocal.store(found.data_dir, other.name), (other.name, found.spans))
+        elif all(other.name != name for name, _spans in known.values()):
             unknown[other.name] = found.trouble
     machine.ranges[own] = (context.network.name, context.spans)
     clashes = [
@@ -109,10 +108,10 @@ def free(context: Context) -> Finding:
     return ok(what)
 
 
-def _store(network: Network, machine: Machine) -> str:
-    """Return where the leases of another network are: the first place that is known."""
-    data_dir = configured_data_dir(network) or networks.data_dirs(network, machine.environ, machine.bin_dirs)[0]
-    return hostlocal.store(data_dir, network.name)
+def _is_same(other: Network, checked: Network) -> bool:
+    """Return whether this is the configuration that is checked, which Multus may give its name."""
+    name = other.name if checked.is_unnamed else checked.name
+    return other.config == {**checked.config, "name": name}
 
 
 def _remedy(usage: Usage, reclaims: bool) -> str:

@@ -76,6 +76,7 @@ class Context:
         self.request: Request
         self.plugin: Type
         self.settings: Settings
+        self.overlay: Overlay
         self.next_plugin = ""
         self.kubeconfig: Kubeconfig
         self.client: Client
@@ -98,7 +99,7 @@ class Context:
         self.request = networks.request(self.network, "STATUS", self.environ, self.machine.bin_dirs)
         self.plugin = verbs.type_of(self.request)
         self.settings = self.plugin.setup(self.request)
-        self.settings.cache = Overlay(self.settings.cache)
+        self.settings.cache = self.overlay = Overlay(self.settings.cache)
         self.settings.log = self.heard
 
     def other_plugins(self) -> list[str]:

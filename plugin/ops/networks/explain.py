@@ -46,7 +46,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the configurations. Raises CniError if there is none."""
     if not arguments.conf and sys.stdin.isatty():
-        output.error(CniError(INVALID_CONFIG, "which CONF?", "name a file or a network, or give it on standard input"))
+        known = (
+            ", ".join(sorted({each.name for each in networks.scan(arguments.conf_dir)[0] if each.is_ours})) or "none"
+        )
+        details = f"name a network, a file, or - for standard input; networks of {arguments.conf_dir}: {known}"
+        output.error(CniError(INVALID_CONFIG, "which CONF?", details))
         return output.USAGE
     wanted = networks.ours(arguments.conf or "-", arguments.conf_dir)
     explanations = [_within_time(each, arguments) for each in wanted]

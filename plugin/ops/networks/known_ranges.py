@@ -39,11 +39,12 @@ class Learnt:
 
 @dataclass(frozen=True)
 class Known:
-    """Ranges and their source; trouble: why they are unknown."""
+    """Ranges and their source; trouble: why they are unknown. data_dir: where their leases are, if they are known."""
 
     spans: list[Span]
     source: str
     trouble: str = ""
+    data_dir: str = ""
 
 
 def learnt(cache: Cache) -> list[Learnt]:
@@ -51,8 +52,8 @@ def learnt(cache: Cache) -> list[Learnt]:
     return sorted(_learnt(cache), key=lambda each: each.facts.asked, reverse=True)
 
 
-def learnt_for(settings: Settings) -> Learnt | None:
-    """Return what the runtime's last ADD with this configuration learnt.
+def learnt_for(settings: Settings, cache: Cache | None = None) -> Learnt | None:
+    """Return what the runtime's last ADD with this configuration learnt. cache: to look into another one.
 
     A variable of the environment may have named another kubeconfig or Node in other ADDs: entries with the variables of
     this process come first. If there is none, the runtime has other variables than this shell.
@@ -62,7 +63,7 @@ def learnt_for(settings: Settings) -> Learnt | None:
     # A time in the future is no age: the clock was set back.
     fitting = [
         each
-        for each in learnt(settings.cache)
+        for each in learnt(cache or settings.cache)
         if tuple(each.way[name] for name in names) == same and each.facts.age() < float("inf")
     ]
     return min(fitting, key=lambda each: _differences(each, settings.environ), default=None)
@@ -90,17 +91,18 @@ def ranges(store: Store, configured: Sequence[Network], environ: Mapping[str, st
     return Known([], "", trouble)
 
 
-def of_network(network: Network, environ: Mapping[str, str], bin_dirs: str) -> Known:
-    """Return the ranges of one configured network."""
+def of_network(network: Network, environ: Mapping[str, str], bin_dirs: str, fresh: Overlay | None = None) -> Known:
+    """Return the ranges of one configured network. fresh: a cache with a Node that was just read."""
     if network.is_ours:
         try:
-            return _remembered(network, environ, bin_dirs)
+            return _remembered(network, environ, bin_dirs, fresh)
         except CniError as error:
             return Known([], "", error.msg)
     if network.type != hostlocal.NAME:
         return Known([], "", f"{network.type or 'no IPAM plugin'} does not keep its leases there")
     found = spans.of_ipam(network.ipam)
-    return Known(found, network.source, "" if found else f"{network.source} names no range")
+    trouble = "" if found else f"{network.source} names no range"
+    return Known(found, network.source, trouble, str(network.ipam.get("dataDir") or ""))
 
 
 def pinned_file(network: Network) -> str:
@@ -108,7 +110,7 @@ def pinned_file(network: Network) -> str:
     return kube_node.pinned_file(str(network.ipam.get("dataDir") or ""), network.name)
 
 
-def _remembered(network: Network, environ: Mapping[str, str], bin_dirs: str) -> Known:
+def _remembered(network: Network, environ: Mapping[str, str], bin_dirs: str, fresh: Overlay | None) -> Known:
     """Return the ranges that an ADD would use by the cache. Raises CniError."""
     asked = networks.request(network, "STATUS", environ, bin_dirs)
     plugin = verbs.type_of(asked)
@@ -117,13 +119,18 @@ def _remembered(network: Network, environ: Mapping[str, str], bin_dirs: str) -> 
     pinned = network.type == kube_node.NAME and os.path.exists(pinned_file(network))
     source = pinned_file(network)
     if not pinned:
-        last = learnt_for(settings)
+        last = learnt_for(settings, fresh and fresh.with_new())
+        if last and fresh:
+            settings.cache = fresh
+        last = last or learnt_for(settings)
         if last is None:
             return Known([], "", "nothing is known of the Node yet, or the cache belongs to another user")
         _adopt(last, asked, settings)
         source = f"node {last.facts.name}"
-    found = spans.of_ipam(plugin.plan(asked, settings).config["ipam"])
-    return Known(found, source, "" if found else f"{source} holds no range that host-local takes")
+    ipam = plugin.plan(asked, settings).config["ipam"]
+    found = spans.of_ipam(ipam)
+    trouble = "" if found else f"{source} holds no range that host-local takes"
+    return Known(found, source, trouble, str(ipam.get("dataDir") or ""))
 
 
 def _adopt(last: Learnt, asked: Request, settings: Settings) -> None:

@@ -53,6 +53,10 @@ class Overlay(Cache):
         """Return every name on disk, with its age in seconds."""
         return self._below.names()
 
+    def with_new(self) -> Overlay:
+        """Return the same cache, whose names() are also those in memory."""
+        return _WithNew(self)
+
     def prune(self, prefix: str, seconds: float, size: float = float("inf")) -> None:
         """Do nothing: what is in memory ends with the process, what is on disk stays."""
 
@@ -60,3 +64,13 @@ class Overlay(Cache):
 class _Unlocked(Lock):
     def __enter__(self) -> Lock:
         return self
+
+
+class _WithNew(Overlay):
+    def __init__(self, whole: Overlay) -> None:
+        super().__init__(whole)
+        self._whole = whole
+
+    def names(self) -> Iterator[tuple[str, float]]:
+        new = {name: 0.0 for name, body in self._whole._files.items() if body is not None}
+        yield from {**dict(self._whole.names()), **new}.items()

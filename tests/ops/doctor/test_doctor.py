@@ -403,7 +403,7 @@ def test_two_networks_on_one_range(node: OperatorNode, capsys: pytest.CaptureFix
 
 def test_networks_of_which_no_range_is_known(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
     """They may have the same ranges: it is not said that no other network has."""
-    node.network("net1", annotation="example.com/net1", dataDir=str(node.make("run1")))
+    node.network("net1", annotation="example.com/net1", nodeName="other", dataDir=str(node.make("run1")))
     node.network("cloud", type="azure-vnet-ipam", dataDir=None)
 
     line = examine(node, capsys, "k8snet")[1]["overlap"]
@@ -414,6 +414,39 @@ def test_networks_of_which_no_range_is_known(node: OperatorNode, capsys: pytest.
         "cloud (azure-vnet-ipam does not keep its leases there); "
         "net1 (nothing is known of the Node yet, or the cache belongs to another user)"
     )
+
+
+def test_overlap_before_the_first_pod(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """The Node that doctor has just read counts, for networks that are checked later as well."""
+    node.node["metadata"]["annotations"]["example.com/net1"] = "10.244.1.128/25"
+    node.network("net1", annotation="example.com/net1", dataDir=str(node.make("run1")))
+
+    line = examine(node, capsys, "k8snet")[1]["overlap"]
+
+    assert line["status"] == "fail"
+    assert "of network net1: two pods can get one address" in line["what"]
+
+
+def test_a_network_is_not_compared_with_itself(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where its leases are is in the annotation alone."""
+    text = f'dataDir: "{node.make("mine")}", ranges: [[{{"subnet": "172.16.5.0/24"}}]]'
+    node.node["metadata"]["annotations"]["example.com/mine"] = text
+    node.network("mynet", type="node-annotation", annotation="example.com/mine", dataDir=None)
+
+    line = examine(node, capsys, "mynet")[1]["overlap"]
+
+    assert (line["status"], line["what"]) == ("ok", "no overlap with another network on this machine")
+
+
+def test_missing_annotation_of_node_annotation(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """`ranges assign` writes CIDRs, which only kube-node takes."""
+    remedies = {}
+    for kind in ("kube-node", "node-annotation"):
+        node.network("net1", type=kind, annotation="example.com/net1", dataDir=None)
+        remedies[kind] = examine(node, capsys, "net1")[1]["ranges"]["remedy"]
+
+    assert ["ranges assign" in each for each in remedies.values()] == [True, False]
+    assert all("kubectl annotate node vm-002 example.com/net1=" in each for each in remedies.values())
 
 
 def test_without_a_name(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:

@@ -224,8 +224,11 @@ def test_no_terminal(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> 
     node.monkeypatch.setattr(stdin, "isatty", lambda: True)
     node.monkeypatch.setattr(sys, "stdin", stdin)
 
+    node.network()
     assert node.run("explain") == 2
-    assert "which CONF?" in capsys.readouterr().err
+    asked = capsys.readouterr().err
+    assert "which CONF?" in asked
+    assert f"networks of {node.conf}: k8snet\n" in asked
 
 
 @pytest.mark.parametrize(
