@@ -99,7 +99,7 @@ def undo_inherited() -> None:
         try:
             os.fstat(number)
         except OSError:
-            # The lowest free number: this one. An answer that nobody can get must not look delivered.
+            # The lowest free number: this one. An answer without a reader must not look delivered.
             os.open("/dev/null", os.O_RDONLY if number == 1 else os.O_RDWR)
             os.set_inheritable(number, True)
 

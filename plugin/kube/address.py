@@ -29,7 +29,7 @@ def normalised(server: str) -> str:
     if any(character <= " " or character == "\x7f" for character in server):
         raise BadAddress("it contains a space or control character")
     scheme, found, rest = server.partition("://")
-    # kubectl reads HOST:PORT as http://, and then sends no credentials: nobody wants that.
+    # kubectl reads HOST:PORT as http://, and then sends no credentials, which is never wanted.
     if not found:
         raise BadAddress("it does not begin with https://")
     if scheme.lower() not in ("http", "https"):

@@ -1,4 +1,4 @@
-"""Ask the API server for Nodes, as the kubeconfig says, patiently but not for ever."""
+"""Read Nodes from the API server of a kubeconfig, with retries and a deadline."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
     Node = dict[str, Any]
 
-# Of the time left, so that the caller can still do without an answer; and of that again for the network, whose own
-# words tell more than an alarm does.
+# Of the time left, so that the caller can still go on without an answer. The same part of that is for the network: its
+# error says more than the deadline's.
 _SHARE = 0.9
-_BACKOFF = (0.25, 1.0)  # seconds before the first try again, and at most; the same again is left to chance
+_BACKOFF = (0.25, 1.0)  # seconds before the first retry, and at most; up to as much is added at random
 
 _NODE_LIMIT = 8 << 20  # bytes; a Node has some 20 KB
 _PAGE_LIMIT = 64 << 20
@@ -50,7 +50,7 @@ _HEADERS = {
 
 
 class Client:
-    """The API server that one kubeconfig selects. reload: reads that kubeconfig again, after the server said 401."""
+    """The API server that one kubeconfig selects. reload: reads that kubeconfig again, after a 401."""
 
     def __init__(
         self, config: Kubeconfig, environ: Mapping[str, str], reload: Callable[[], Kubeconfig] | None = None
@@ -63,7 +63,7 @@ class Client:
         self._reviewed: str | None = None  # what the API server said whose kubelet's the credential is
 
     def get_node(self, name: str, has: Callable[[Node], bool] = lambda _node: True) -> Node:
-        """The Node of this name, though it may lack what it should have.
+        """Return the Node of this name, even if has() stays false.
 
         The API server's cache is asked; if the Node is not there yet or has() says that something is missing, what is
         stored. Raises NodeMissing, Forbidden, Unauthorized (answers.py), Unreachable, or CniError for an invalid name.
@@ -79,7 +79,7 @@ class Client:
         return answers.trimmed(node if node is not None and has(node) else self._fetch(path, "Node", name))
 
     def list_nodes(self) -> Iterator[Node]:
-        """Every Node, each once, in pages: use it only when the name of the Node wanted cannot be known."""
+        """Return every Node once, read in pages. Use it only if the name of the Node is unknown."""
         seen: set[str] = set()
         for restart in range(_RESTARTS + 1):
             try:
@@ -96,7 +96,7 @@ class Client:
     def node_name(self) -> tuple[str, str] | None:
         """Return how the credential names a Node, and that name; None if it names none.
 
-        If the credential could be a kubelet's and does not say, the API server is asked whose it is. Raises CniError.
+        If it could be a kubelet's but names none, the API server is queried for the user name. Raises CniError.
         """
         return credentials.node_name(self.credentials) or self._reviewed_name()
 
@@ -123,11 +123,11 @@ class Client:
 
     @property
     def files(self) -> dict[str, str]:
-        """The files that the credentials come from, each with its cache.signature() from before it was read."""
+        """Return the files that the credentials come from, each with its cache.signature() from before it was read."""
         return dict(files.signatures)
 
     def describe(self) -> str:
-        """Which kubeconfig and credential are used, in one line."""
+        """Return which kubeconfig and credential are used, in one line."""
         config = self.config
         return f"kubeconfig {config.path} ({config.why}), user {config.user_name!r}: {self.credentials.kind}"
 
@@ -162,7 +162,7 @@ class Client:
         raise error from None
 
     def _persist(self, path: str, kind: str, name: str, ends: float, body: bytes) -> dict[str, Any]:
-        """Ask again while that may help and there is time."""
+        """Retry while that may help and there is time."""
         tries, renewed = 0, False
         while True:
             try:
@@ -189,7 +189,7 @@ class Client:
         return answers.checked(answer, kind, name, self._wire.route, 201 if body else 200)
 
     def _renew(self) -> bool:
-        """Read kubeconfig and credentials again; False when they are as before."""
+        """Read kubeconfig and credentials again; return False if they are unchanged."""
         before = self._shown()
         self.config = self._reload()
         self.credentials = credentials.load(self.config, self._environ, refresh=True)
@@ -224,12 +224,12 @@ def connect(
 
 
 def sleep(seconds: float) -> None:
-    """Wait between two tries."""
+    """Wait before a retry."""
     time.sleep(seconds)
 
 
 def _pause(tries: int) -> float:
-    """Seconds before the next try: more each time, and not the same for every process of a node."""
+    """Return the seconds before the next retry: longer each time, and different in every process of a node."""
     first, most = _BACKOFF
     return min(first * 2.0**tries, most) * (1 + os.urandom(1)[0] / 255)
 

@@ -133,7 +133,7 @@ def _pair(config: Kubeconfig) -> tuple[bytes, bytes]:
 def _renew(found: Credentials) -> None:
     """Take the kubelet's current certificate in place of one of the same node that has expired.
 
-    Before 1.17, kubeadm wrote the first certificate into kubelet.conf, where nobody renews it.
+    Before 1.17, kubeadm wrote the first certificate into kubelet.conf, where it is not renewed.
     """
     name = _certificate_node(found.certificate)
     if not name or not _has_expired(found.certificate):

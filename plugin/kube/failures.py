@@ -1,4 +1,4 @@
-"""Why there was no answer: from what the network, TLS and HTTP layers raise to one short line."""
+"""Turn what the network, TLS and HTTP layers raise into one short line."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _TLS_REASONS = {
 
 
 def explain(error: Exception, route: str, names: Callable[[], str]) -> Unreachable:
-    """What this exception means. route: who was asked and how, in front of every text.
+    """Return the error for this exception. route: the server and the way to it, in front of every message.
 
     names: called for a certificate with another name, to tell which it has.
     """
@@ -74,7 +74,7 @@ def explain(error: Exception, route: str, names: Callable[[], str]) -> Unreachab
 
 
 def _cause(error: BaseException) -> BaseException | None:
-    """The exception of the standard library that those of requests and urllib3 are wrapped round."""
+    """Return the exception of the standard library inside those of requests and urllib3."""
     for each in _chain(error):
         plain = isinstance(each, OSError) and type(each).__module__ in ("builtins", "socket", "ssl", "http.client")
         if plain or isinstance(each, http.client.HTTPException):

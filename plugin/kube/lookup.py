@@ -1,4 +1,4 @@
-"""Look a host name up, for no longer than there is time, and once."""
+"""Look up a host name once, within the deadline."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class resolved:
-    """Within it, with resolved(host, seconds): the addresses of the host are known, and connecting asks nobody.
+    """In a with statement: the addresses of the host are known, and connecting needs no query.
 
     Raises OSError when they cannot be had, or not in this time; ValueError for what is no host name.
     """
@@ -23,7 +23,7 @@ class resolved:
         self._found: list[Any] = []
 
     def __enter__(self) -> None:
-        """In a thread: the C library waits up to half a minute for name servers, and no signal gets through to it."""
+        """Look up in a thread: the C library waits up to 30 s for name servers, and no signal interrupts it."""
         if ":" in self._host or self._host.replace(".", "").isdigit():
             return
         failed: list[Exception] = []
@@ -41,7 +41,7 @@ class resolved:
             raise socket.gaierror(socket.EAI_AGAIN, "no name server answers in time")
         if failed:
             raise failed[0]
-        socket.getaddrinfo = self._known  # urllib3 would ask again, with nothing to end that
+        socket.getaddrinfo = self._known  # urllib3 would look up again, without a deadline
 
     def __exit__(self, *_exc: object) -> None:
         socket.getaddrinfo = self._original

@@ -66,7 +66,7 @@ class Invalid(ValueError):
 
 
 class OtherKind(Invalid):
-    """The document is no object, or one of another kind or version."""
+    """The document is not an object, or has another kind or version."""
 
 
 class Entries:

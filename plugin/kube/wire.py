@@ -84,7 +84,7 @@ class Wire:
                 opened = _secured(opened, tls.proxy_context(self._config), host)
             connection._create_connection = lambda *_: opened  # type: ignore[attr-defined]
             connection.connect()
-        except BaseException:  # until 3.11 an answer to CONNECT that nobody has closed keeps it open
+        except BaseException:  # until 3.11 an unclosed answer to CONNECT keeps it open
             if opened.fileno() >= 0:
                 os.close(opened.detach())
             raise
@@ -107,7 +107,7 @@ class Wire:
 
     def _read(self, response: http.client.HTTPResponse, ends: float, limit: int) -> bytes:
         if response.headers.get("Content-Encoding", "identity") != "identity":
-            raise unusable(self.route, "its answer is compressed, though nobody asked for that")
+            raise unusable(self.route, "its answer is compressed, which was not requested")
         body, whole = bytearray(), response.length  # None: until the connection is closed, or in chunks
         while whole is None or len(body) < whole:
             # read() would wait for all of a chunk, however slowly it comes.

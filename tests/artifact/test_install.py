@@ -369,7 +369,7 @@ def test_no_directory(tmp_path: Path) -> None:
     done = run("install", tmp_path / "bin")
 
     assert done.returncode == 1
-    assert done.stderr.startswith(f"error: {tmp_path}/bin is no directory\n")
+    assert done.stderr.startswith(f"error: {tmp_path}/bin is not a directory\n")
     assert listing(tmp_path) == []
 
 

@@ -204,7 +204,7 @@ NO_NODE = f"{ROUTE}: its answer is not the Node asked for"
         ({"status": 301}, f"{ROUTE}: it redirects to another path"),
         (
             {"body": "", "headers": {"Content-Encoding": "gzip"}},
-            f"{ROUTE}: its answer is compressed, though nobody asked for that",
+            f"{ROUTE}: its answer is compressed, which was not requested",
         ),
     ],
 )

@@ -40,7 +40,7 @@ def overlap(context: Context) -> Finding:
                             what = f"{ours.text} overlaps {theirs.text}, {where}: two pods can get one address"
                             return fail("overlap", what, "see node-ipam.pyz ranges, and give each node its own range")
     except Forbidden:
-        return skip(f"not compared: this credential may not list nodes; {_ADVICE}")
+        return skip(f"not compared: this credential is not allowed to list nodes; {_ADVICE}")
     except (Unreachable, deadline.DeadlineExceeded):
         return skip(f"not compared: the nodes could not be listed within {_SECONDS:.0f} seconds; {_ADVICE}")
     return ok(f"none of {count} other nodes has one of these addresses")

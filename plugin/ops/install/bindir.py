@@ -40,16 +40,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def find(root: Root, path: str) -> str:
-    """Where the directory that --bin-dir names is. Raises CniError when it is none."""
+    """Return the path of the directory that --bin-dir names. Raises CniError if it is not one."""
     folder = root.outside(os.path.abspath(path) if root.is_own() else path)
     if not os.path.isdir(folder):
-        raise CniError(IO_FAILURE, f"{folder} is no directory", f"make it, if the runtime looks there, or {_ELSEWHERE}")
+        raise CniError(
+            IO_FAILURE, f"{folder} is not a directory", f"make it, if the runtime looks there, or {_ELSEWHERE}"
+        )
     return folder
 
 
 @contextlib.contextmanager
 def changing(folder: str) -> Iterator[str]:
-    """Hold the directory against other installs, with a directory in it to prepare files in; its path.
+    """Lock the directory against other installs, and return a directory in it to prepare files in.
 
     What a killed install has left there is removed. Raises CniError when nothing can be written.
     """
@@ -75,7 +77,7 @@ def changing(folder: str) -> Iterator[str]:
 
 
 def is_our_link(root: Root, path: str) -> bool:
-    """Whether it is a symbolic link to the archive beside it, as that machine follows it."""
+    """Return whether it is a symbolic link to the archive beside it, as that machine follows it."""
     folder = root.inside(os.path.dirname(path))
     try:
         target, name = os.path.split(os.path.join(folder, os.readlink(path)))
@@ -85,7 +87,7 @@ def is_our_link(root: Root, path: str) -> bool:
 
 
 def is_ours(root: Root, path: str) -> bool:
-    """Whether it is the archive, whole or not, a copy of it, or a link to the one beside it."""
+    """Return whether it is the archive, whole or not, a copy of it, or a link to the one beside it."""
     try:
         if not stat.S_ISREG(os.lstat(path).st_mode):
             return is_our_link(root, path)
@@ -96,12 +98,12 @@ def is_ours(root: Root, path: str) -> bool:
 
 
 def kept(path: str) -> list[str]:
-    """Where other programs' files of this name are kept, in the order in which they came."""
+    """Return the backups of other programs' files of this name, oldest first."""
     return list(itertools.takewhile(os.path.lexists, _backups(path)))
 
 
 def free_backup(path: str) -> str:
-    """Where to keep this file of another program; empty where it is kept already."""
+    """Return the path for a backup of this file of another program; empty if there is one already."""
     there = kept(path)
     if any(_is_same(path, backup) for backup in there):
         return ""

@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Install; FINE, or a CniError that says why not."""
+    """Install and return FINE. Raises CniError."""
     root = Root(arguments.root)
     folder = bindir.find(root, arguments.bin_dir)
     python = interpreter.choose(root, arguments.python)
@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def own_archive() -> bytes:
-    """The archive that runs, as it is. Raises CniError when this is none."""
+    """Return the bytes of the running archive. Raises CniError if this is not an archive."""
     loader: object = sys.modules[__name__].__loader__
     if not isinstance(loader, Importer):
         raise CniError(PLUGIN_FAILURE, "this runs from its sources", f"run the {archive.FILE} that build.py makes")
@@ -92,7 +92,7 @@ def _is_same(root: Root, new: str, old: str) -> bool:
 
 
 def _put(root: Root, stage: str, folder: str, changed: list[str]) -> list[str]:
-    """Move what was prepared into its place by renaming; when that fails half way, or at the end, all is as before.
+    """Rename what was prepared into its place; if that fails at any point, restore everything.
 
     Returns the names under which other programs' files were kept.
     """
@@ -119,7 +119,7 @@ def _put(root: Root, stage: str, folder: str, changed: list[str]) -> list[str]:
 
 
 def _duplicate(path: str, new: str, stage: str) -> None:
-    """The same file, or link, under a second name; never half of it."""
+    """Give a file or link a second name, atomically."""
     try:
         os.link(path, new, follow_symlinks=False)
     except OSError:  # a file system without hard links, or the kernel's protected_hardlinks

@@ -26,7 +26,9 @@ class Root:
     def __init__(self, path: str) -> None:
         self.path = os.path.realpath(path)
         if not os.path.isdir(self.path):
-            raise CniError(IO_FAILURE, f"{path} is no directory", "name the directory where the other root is mounted")
+            raise CniError(
+                IO_FAILURE, f"{path} is not a directory", "name the directory where the other root is mounted"
+            )
         if not self.is_own() and os.geteuid() != 0:
             details = "its interpreter has to be run inside it, and only root may do that (chroot)"
             raise CniError(PLUGIN_FAILURE, f"--root {path} needs to be root", details)

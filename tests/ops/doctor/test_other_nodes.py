@@ -68,4 +68,6 @@ def test_kubelets_credential(node: OperatorNode, server: ApiServer, capsys: pyte
     server.rule = node_authorizer
     status, report = examine(node, capsys)
     assert (status, report["other-nodes"]["status"]) == (0, "skip")
-    assert report["other-nodes"]["what"].startswith("not compared: this credential may not list nodes; node-ipam.pyz")
+    assert report["other-nodes"]["what"].startswith(
+        "not compared: this credential is not allowed to list nodes; node-ipam.pyz"
+    )

@@ -76,7 +76,7 @@ def test_another_root_needs_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_no_root(tmp_path: Path) -> None:
     """A root that is not there is named."""
-    with pytest.raises(CniError, match=f"{tmp_path}/x is no directory"):
+    with pytest.raises(CniError, match=f"{tmp_path}/x is not a directory"):
         Root(str(tmp_path / "x"))
 
 
