@@ -141,7 +141,7 @@ def test_damaged(built: Built) -> None:
 
 
 def test_directory_or_pipe_in_its_place(built: Built) -> None:
-    """What is no file is not waited for."""
+    """A pipe or a directory in place of the file is not waited for."""
     add(built)
     path = only(built)
     for make in (os.mkfifo, os.mkdir):

@@ -1,4 +1,4 @@
-"""plugin.config.trust: as root, a file counts only if nobody but root can have written it."""
+"""plugin.config.trust: as root, a file is read only if root alone can have written it."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ REFUSED: dict[str, tuple[list[Entry], str, str]] = {
 @as_root
 @pytest.mark.parametrize("entries", TRUSTED.values(), ids=TRUSTED)
 def test_trusted(entries: list[Entry], tmp_path: Path) -> None:
-    """What nobody but root can have written or put there is read."""
+    """A file is read if root alone can have written it and put it there."""
     make(tmp_path, *entries)
     path = tmp_path / ("l" if (tmp_path / "l").is_symlink() else "d/f")
     assert trust.read(str(path), 100) == b"d/f"

@@ -9,7 +9,7 @@ HEALTHY = "healthy"
 
 
 class Probes:
-    """The two files; none if there is no directory."""
+    """Return the paths of the two files; none without a directory."""
 
     def __init__(self, directory: str) -> None:
         """Raises OSError if the directory is not writable."""

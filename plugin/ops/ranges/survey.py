@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from plugin.ops.ranges.cluster import Node
     from plugin.ops.ranges.values import Range, Value
 
-SERVICES = "services"
-
 
 @dataclass
 class Row:
