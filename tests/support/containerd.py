@@ -71,6 +71,7 @@ class Containerd:
 
     def __exit__(self, *_exc: object) -> None:
         self.kill()
+        self.cri.close()
 
     def start(self) -> None:
         """Start it and wait until it serves. Raises OSError, with the end of its log."""
@@ -95,13 +96,12 @@ class Containerd:
         self._import_pause()
 
     def kill(self) -> None:
-        """Kill containerd and nothing else, as `kill -9` does: sandboxes live on."""
+        """Kill containerd and nothing else, as `kill -9` does: sandboxes live on, and calls in other threads fail."""
         if self._process:
             for pid in _children(self._process.pid) or [self._process.pid]:  # nsenter waits for what it has started
                 os.kill(pid, signal.SIGKILL)
             self._process.wait()
             self._process = None
-            self.cri.close()
 
     def kill_sandboxes(self) -> None:
         """Kill all that runs on the machine, sandboxes and their shims, as a power failure does."""
