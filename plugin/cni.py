@@ -98,7 +98,10 @@ class Request:
         ipam = self.config.get("ipam")
         if not isinstance(ipam, dict):
             what = "has no 'ipam'" if ipam is None else "has an 'ipam' that is not an object"
-            raise CniError(INVALID_CONFIG, f"network {self.name} {what}", 'write "ipam": {"type": "kube-node"}')
+            details = 'write "ipam": {"type": "kube-node"}'
+            if "plugins" in self.config:
+                details = 'this is a list; a plugin gets one entry of its "plugins", with "name" and "cniVersion"'
+            raise CniError(INVALID_CONFIG, f"network {self.name} {what}", details)
         return ipam
 
     @property

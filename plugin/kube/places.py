@@ -71,20 +71,20 @@ def search(explicit: str, environ: Mapping[str, str], label: str, usual: Usual |
         return [explicit], label
     if listed := _listed(environ):
         return listed, "$KUBECONFIG"
-    looked = ["$KUBECONFIG: not set"]
+    faults = {}
     for path, why in _single_files(environ, usual.running()):
-        fault = usual.fault(path)
-        if not fault:
+        faults[path] = usual.fault(path)
+        if not faults[path]:
             return [path], why
-        looked.append(f"{path}: {fault}")
-    account, fault = _service_account(environ)
-    if not fault:
+    account, faults[ROOT + SERVICE_ACCOUNT] = _service_account(environ)
+    if not faults[ROOT + SERVICE_ACCOUNT]:
         return account, IN_CLUSTER
-    looked.append(f"{ROOT}{SERVICE_ACCOUNT}: {fault}")
+    looked = ["$KUBECONFIG: not set", *(f"{path}: {fault}" for path, fault in faults.items() if fault != MISSING)]
+    looked.append(f"{list(faults.values()).count(MISSING)} usual places: {MISSING}")
     raise CniError(
         PLUGIN_FAILURE,
         "no kubeconfig; looked at " + ", ".join(looked),
-        f"write the path of one that may get nodes into {label}",
+        f"set {label} to the path of a kubeconfig whose user may get this Node",
     )
 
 

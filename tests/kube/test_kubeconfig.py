@@ -302,14 +302,14 @@ def test_in_cluster_needs_everything(missing: str, node: Path, material: Materia
 
 
 def test_nothing_anywhere(node: Path) -> None:
-    """If there is none at all, every place that was looked at is named, and the key to write."""
+    """If there is none at all, what is not a kubeconfig is named, the missing places are counted."""
+    (node / "etc/kubernetes/kubelet.conf").mkdir(parents=True)
     with pytest.raises(CniError) as raised:
         kubeconfig.find("", _environ(HOME=f"{node}/home"), label="ipam.kubeconfig")
-    assert raised.value.code == PLUGIN_FAILURE
-    for place, _ in _PLACES:
-        assert f"{node}/{place}: missing" in raised.value.msg
-    assert f"{node}{places.SERVICE_ACCOUNT}: missing" in raised.value.msg
-    assert "ipam.kubeconfig" in raised.value.details
+    missing = f"{len(places.KUBELET_FILES) + 1} usual places: missing"
+    looked = f"$KUBECONFIG: not set, {node}/etc/kubernetes/kubelet.conf: a directory, {missing}"
+    assert (raised.value.code, raised.value.msg) == (PLUGIN_FAILURE, f"no kubeconfig; looked at {looked}")
+    assert raised.value.details == "set ipam.kubeconfig to the path of a kubeconfig whose user may get this Node"
 
 
 def _later(seconds: float, action: Callable[[], object]) -> threading.Thread:
