@@ -25,7 +25,9 @@ COMMANDS = {
     "leases": "plugin.ops.leases.leases",
     "gc": "plugin.ops.leases.gc",
     "explain": "plugin.ops.networks.explain",
-    "ranges": "plugin.ops.ranges.ranges",
+    "ranges show": "plugin.ops.ranges.show",
+    "ranges assign": "plugin.ops.ranges.assign",
+    "ranges rbac": "plugin.ops.ranges.rbac",
 }
 _VERSION = ("version", "--version", "-version", "-V")
 _HELP = ("help", "--help", "-help", "-h")
@@ -74,8 +76,9 @@ def _guarded(argv: Sequence[str]) -> int:
 
 def _dispatch(argv: Sequence[str]) -> int:
     program, rest = os.path.basename(argv[0]), list(argv[1:])
-    if rest and rest[0] in COMMANDS:
-        return _command(program, rest[0], rest[1:])
+    name, arguments = _named(rest)
+    if name in COMMANDS:
+        return _command(program, name, arguments)
     if rest and rest[0] in _VERSION:
         output.line(_version(program))
         return output.FINE
@@ -86,11 +89,21 @@ def _dispatch(argv: Sequence[str]) -> int:
         output.note(_about(program))
         return output.FINE
     if rest[0] not in _HELP:
-        return _unknown(program, rest[0])
+        return _unknown(program, name)
     if not rest[1:]:
         output.line(_overview(program))
         return output.FINE
-    return _command(program, rest[1], ["--help"]) if rest[1] in COMMANDS else _unknown(program, rest[1])
+    name, _ = _named(rest[1:])
+    return _command(program, name, ["--help"]) if name in COMMANDS else _unknown(program, name)
+
+
+def _named(words: Sequence[str]) -> tuple[str, Sequence[str]]:
+    """Return the command and its arguments. A command with actions does the first of them if none is named."""
+    actions = [name for name in COMMANDS if words and name.startswith(f"{words[0]} ")]
+    if actions and (not words[1:] or words[1].startswith("-")):
+        return actions[0], words[1:]
+    count = 2 if actions else 1
+    return " ".join(words[:count]), words[count:]
 
 
 def _unknown(program: str, word: str) -> int:
@@ -130,8 +143,8 @@ def _overview(program: str) -> str:
     ]
     for name, module in COMMANDS.items():
         text = importlib.import_module(module).__doc__ or ""
-        lines.append(f"  {name:<10} {text.strip().splitlines()[0]}")
-    lines += [f"  {'version':<10} Print the version.", "", f"{program} COMMAND --help shows its options."]
+        lines.append(f"  {name:<13} {text.strip().splitlines()[0]}")
+    lines += [f"  {'version':<13} Print the version.", "", f"{program} COMMAND --help shows its options."]
     return "\n".join(lines)
 
 

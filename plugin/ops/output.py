@@ -1,4 +1,4 @@
-"""The output of the operator's commands: tables, status words in colour, JSON, errors; and their exit statuses."""
+"""The output of the operator's commands: tables, status words in colour, JSON, metrics, errors; exit statuses."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import argparse
 import json
 import os
 import sys
+import threading
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import Any, TextIO
 
     from plugin.errors import CniError
@@ -23,6 +24,7 @@ INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
 _GAP = "  "
 _BOLD = "1"
 _HUGE = 10**9
+_SILENCE = 1.0  # seconds
 _UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
 
@@ -81,6 +83,17 @@ def document(value: Any) -> None:
     line(json.dumps(value, indent=2))
 
 
+def gauge(name: str, text: str, samples: Iterable[tuple[Mapping[str, str], int]]) -> None:
+    """Print one metric, with labels and value of each sample, in the text format of Prometheus.
+
+    https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format
+    """
+    line(f"# HELP {name} {text}\n# TYPE {name} gauge")
+    for labels, value in samples:
+        written = ",".join(f"{key}={_quoted(label)}" for key, label in labels.items())
+        line(f"{name}{{{written}}} {value}")
+
+
 def line(text: str = "") -> None:
     """Print a text of one or more lines."""
     sys.stdout.write(text + "\n")
@@ -94,10 +107,16 @@ def suggestion(word: str, known: Iterable[str]) -> str:
 
 
 def read_stdin(what: str, limit: int) -> bytes:
-    """Return at most so many bytes of standard input; at a terminal, say first what is expected there."""
+    """Return at most so many bytes of standard input; at a terminal, or if they do not come, say what they are."""
     if sys.stdin.isatty():
         note(f"reading {what} from standard input; end it with Ctrl-D")
-    return sys.stdin.buffer.read(limit)
+        return sys.stdin.buffer.read(limit)
+    reminder = threading.Timer(_SILENCE, note, [f"waiting for {what} on standard input"])
+    reminder.start()
+    try:
+        return sys.stdin.buffer.read(limit)
+    finally:
+        reminder.cancel()
 
 
 def note(text: str) -> None:
@@ -153,6 +172,11 @@ def age(seconds: float) -> str:
         parts.append((count, unit))
     first = next((place for place, (count, _) in enumerate(parts) if count), 0)
     return "".join(f"{count}{unit}" for count, unit in parts[first : first + 2] if count) or "0s"
+
+
+def _quoted(label: str) -> str:
+    escaped = label.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
 
 
 def _padded(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> list[str]:

@@ -98,7 +98,7 @@ def test_overview(capsys: pytest.CaptureFixture[str], word: str) -> None:
     """help lists every command with what it does, a line each."""
     assert main.run(["node-ipam.pyz", word]) == 0
     out, err = capsys.readouterr()
-    assert re.findall(r"^  ([a-z]+) +[A-Z].*\.$", out, re.MULTILINE) == [*main.COMMANDS, "version"]
+    assert re.findall(r"^  ([a-z]+(?: [a-z]+)?) +[A-Z].*\.$", out, re.MULTILINE) == [*main.COMMANDS, "version"]
     assert max(map(len, out.splitlines())) <= 120
     assert err == ""
 
@@ -107,7 +107,7 @@ def test_overview(capsys: pytest.CaptureFixture[str], word: str) -> None:
 @pytest.mark.parametrize("form", [["{}", "--help"], ["help", "{}"]])
 def test_help_of_each_command(capsys: pytest.CaptureFixture[str], name: str, form: list[str]) -> None:
     """Each command's help tells its options and shows an example."""
-    assert main.run(["/opt/cni/bin/node-ipam.pyz", *(word.format(name) for word in form)]) == 0
+    assert main.run(["/opt/cni/bin/node-ipam.pyz", *" ".join(form).format(name).split()]) == 0
     out = capsys.readouterr().out
     assert out.startswith(f"usage: node-ipam.pyz {name} ")
     assert re.search(rf"^example:\n(  .*\n)*?  .*\b{name}\b", out, re.MULTILINE)
@@ -160,6 +160,22 @@ def test_standard_input_at_a_terminal(arguments: list[str]) -> None:
 
     assert done.stderr.startswith("reading a CNI configuration from standard input; end it with Ctrl-D\n")
     assert "standard input is not JSON" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("command", ["explain", "doctor"])
+def test_standard_input_that_stays_silent(command: str) -> None:
+    """If nothing arrives from a pipe, the user is told what is awaited."""
+    code = "import sys; from plugin.__main__ import main; main(['/opt/cni/bin/node-ipam.pyz', *sys.argv[1:]])"
+    argv = [sys.executable, "-c", code, command, "-"]
+    piped = subprocess.PIPE
+    with subprocess.Popen(argv, cwd=ROOT, stdin=piped, stdout=piped, stderr=piped, text=True) as process:
+        assert process.stdin and process.stderr
+        try:
+            assert process.stderr.readline() == "waiting for a CNI configuration on standard input\n"
+        finally:
+            process.stdin.close()  # which ends it
+        process.stdin = None
+        assert "standard input is not JSON" in "".join(process.communicate())
 
 
 def test_command(command: Command) -> None:

@@ -5,8 +5,6 @@ https://kubernetes.io/docs/reference/kubernetes-api/
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from plugin.ops.deploy import manifests
 from plugin.ops.install import archive
 from plugin.ops.ranges import rbac
@@ -26,44 +24,36 @@ _READY = f"import os; os.stat('{_STATE}/ready')"
 _HEALTHY = f"import os, sys, time; sys.exit(time.time() - os.stat('{_STATE}/healthy').st_mtime > 120)"
 
 
-@dataclass(frozen=True)
-class Options:
-    """The choices. arguments: of ranges assign."""
+def objects(namespace: str, image: str, arguments: Sequence[str], digest: str) -> list[Manifest]:
+    """Return the objects in the order of creation.
 
-    namespace: str
-    image: str
-    arguments: Sequence[str]
-
-
-def objects(options: Options, digest: str) -> list[Manifest]:
-    """Return the objects in the order of creation. digest: of the archive; another one restarts the pods."""
-    subject = {"kind": "ServiceAccount", "name": rbac.NAME, "namespace": options.namespace}
-    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {**_named(options), "labels": _LABELS}}
-    return [account, *rbac.roles(), *rbac.bindings(subject), rbac.lease(), _deployment(options, digest)]
+    arguments: of ranges assign. digest: of the archive; another one restarts the pods.
+    """
+    metadata = {"name": rbac.NAME, "namespace": namespace, "labels": _LABELS}
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}
+    subject = {"kind": "ServiceAccount", "name": rbac.NAME, "namespace": namespace}
+    deployment = _deployment(metadata, _container(image, arguments), digest)
+    return [account, *rbac.roles(), *rbac.bindings(subject), rbac.lease(), deployment]
 
 
-def _named(options: Options) -> Manifest:
-    return {"name": rbac.NAME, "namespace": options.namespace}
-
-
-def _deployment(options: Options, digest: str) -> Manifest:
+def _deployment(metadata: Manifest, container: Manifest, digest: str) -> Manifest:
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": {**_named(options), "labels": _LABELS},
+        "metadata": metadata,
         "spec": {
             "replicas": 2,  # one assigns, the other takes over
             "selector": {"matchLabels": _LABELS},
             "revisionHistoryLimit": 3,
             "template": {
                 "metadata": {"labels": _LABELS, "annotations": {"kube-node.nordix.org/archive-sha256": digest}},
-                "spec": _pod(options),
+                "spec": _pod(container),
             },
         },
     }
 
 
-def _pod(options: Options) -> Manifest:
+def _pod(container: Manifest) -> Manifest:
     apart = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": _LABELS}}
     preferred = [{"weight": 100, "podAffinityTerm": apart}]
     return {
@@ -80,7 +70,7 @@ def _pod(options: Options) -> Manifest:
             "runAsGroup": _USER,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containers": [_container(options)],
+        "containers": [container],
         "volumes": [
             {"name": "archive", "configMap": {"name": manifests.NAME}},
             {"name": "state", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
@@ -88,12 +78,12 @@ def _pod(options: Options) -> Manifest:
     }
 
 
-def _container(options: Options) -> Manifest:
+def _container(image: str, arguments: Sequence[str]) -> Manifest:
     program = ["python3", "-IS", f"{_ARCHIVE}/{archive.FILE}"]
     return {
         "name": "assign",
-        "image": options.image,
-        "command": [*program, "ranges", "assign", "--watch", "--probe-dir", _STATE, "-o", "json", *options.arguments],
+        "image": image,
+        "command": [*program, "ranges", "assign", "--watch", "--probe-dir", _STATE, "-o", "json", *arguments],
         "resources": manifests.resources("10m", "64Mi", "192Mi"),
         "securityContext": manifests.confined(),
         "readinessProbe": {**_probe(_READY), "periodSeconds": 10},

@@ -100,15 +100,14 @@ def run(arguments: argparse.Namespace) -> int:
     )
     printed = manifests.objects(chosen, packed)
     if arguments.assign:
-        assigning_options = assigning.Options(arguments.namespace, arguments.python_image, _of_assign(arguments))
-        printed += assigning.objects(assigning_options, hashlib.sha256(packed).hexdigest())
+        digest = hashlib.sha256(packed).hexdigest()
+        printed += assigning.objects(arguments.namespace, arguments.python_image, _of_assign(arguments), digest)
     output.line(
         "# kubectl apply --server-side -f -    (without --server-side, kubectl's last-applied annotation is too large)"
     )
     if chosen.service_account:
         output.line(f'# Add this to "ipam" in each CNI configuration: "kubeconfig": "{manifests.STATE}/kubeconfig"')
-    for manifest in printed:
-        output.line("---\n" + yamltext.dump(manifest).rstrip("\n"))
+    output.line(yamltext.dump(printed))
     return output.FINE
 
 
@@ -125,14 +124,13 @@ def _of_assign(arguments: argparse.Namespace) -> list[str]:
     """Return the arguments of ranges assign. Raises CniError for what that refuses."""
     names, pools = zip(*arguments.assign)
     options.networks(argparse.Namespace(**{**vars(arguments), "annotation": names, "cluster_cidr": pools}))
-    options.excluded(arguments.exclude)
+    options.ranges(arguments.exclude, "--exclude")
+    options.services(arguments)
     Selector(arguments.selector)
     given = [option for name, pool in arguments.assign for option in ("--annotation", name, "--cluster-cidr", pool)]
     for name in ("selector", "service_cluster_ip_range", "node_cidr_mask_size_ipv4", "node_cidr_mask_size_ipv6"):
         value = getattr(arguments, name)
         given += [f"--{name.replace('_', '-')}", str(value)] if value else []
-    if arguments.service_cluster_ip_range:
-        options.services([arguments.service_cluster_ip_range])
     return given + [option for each in arguments.exclude for option in ("--exclude", each)]
 
 

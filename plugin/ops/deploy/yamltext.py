@@ -14,9 +14,9 @@ _PLAIN = re.compile(r"[A-Za-z/][A-Za-z0-9_./-]*")
 _WORDS = frozenset(("true", "false", "yes", "no", "on", "off", "y", "n", "null"))
 
 
-def dump(value: object) -> str:
-    """Return one YAML document for objects, lists, text, numbers, true, false and null. It ends in a newline."""
-    return "\n".join(_lines(value)) + "\n"
+def dump(values: Iterable[object]) -> str:
+    """Return YAML documents for objects, lists, text, numbers, true, false and null, without the last newline."""
+    return "\n".join("---\n" + "\n".join(_lines(value)) for value in values)
 
 
 def _lines(value: object) -> Iterator[str]:

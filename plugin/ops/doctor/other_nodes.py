@@ -6,9 +6,8 @@ from plugin import deadline
 from plugin.errors import Forbidden, Unreachable
 from plugin.facts import name_of
 from plugin.ops.doctor.finding import fail, ok, skip
-from plugin.ops.ranges import survey
+from plugin.ops.ranges import survey, values
 from plugin.ops.ranges.cluster import Reader
-from plugin.ops.ranges.values import Range
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ def overlap(context: Context) -> Finding:
     """Return whether another node has the same addresses."""
     if not context.spans or context.facts is None:
         return skip("needs ranges and node")
-    own = [Range(span.first.version, int(span.first), int(span.last), str(span)) for span in context.spans]
+    own = [values.of_span(span) for span in context.spans]
     annotation = context.network.ipam.get("annotation")
     reader = Reader([annotation] if isinstance(annotation, str) else [])
     count = 0

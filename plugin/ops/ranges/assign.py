@@ -1,125 +1,102 @@
-"""Assign once: show the plan, or write it and check the result."""
+"""Give each node without an annotation the next free block of each family in --cluster-cidr.
+
+It prints the plan; --yes writes it. It never changes or removes a value, but --grow appends to one. Several processes
+can run at the same time: one holds the Lease kube-system/node-ipam-ranges, the others wait. With --watch it also serves
+nodes that join later.
+"""
 
 from __future__ import annotations
 
-import os
-import time
+import argparse
+import signal
 
-from plugin.errors import PLUGIN_FAILURE, CniError
-from plugin.kube import session as sessions
+from plugin.errors import INVALID_CONFIG, CniError
 from plugin.ops import output
+from plugin.ops.ranges import access, options
+from plugin.ops.ranges.assignment import Assignment
+from plugin.ops.ranges.cluster import Reader
 from plugin.ops.ranges.events import Events
 from plugin.ops.ranges.lease import Lease
-from plugin.ops.ranges.progress import Progress
-from plugin.ops.ranges.rbac import LEASE_NAMESPACE, NAME
-from plugin.ops.ranges.writer import Writer
+from plugin.ops.ranges.once import Once
+from plugin.ops.ranges.probes import Probes
+from plugin.ops.ranges.rbac import DURATION
+from plugin.ops.ranges.watch import Watch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from plugin.kube.session import Session
-    from plugin.ops.ranges.assignment import Assignment
-    from plugin.ops.ranges.cluster import Node, Reader
-    from plugin.ops.ranges.lease import Claims
 
-_ROUNDS = 3  # more than one if nodes join meanwhile
-
-
-class Once:
-    """One run. grow: the node that gets one more block of each family; "" to assign to all that lack ranges."""
-
-    def __init__(self, session: Session, reader: Reader, assignment: Assignment, grow: str, *, is_json: bool) -> None:
-        self._session = session
-        self._reader = reader
-        self._assignment = assignment
-        self._grow = grow
-        self._is_json = is_json
-        self._written: Claims = {}
-
-    def show(self) -> int:
-        """Print what would be written, and return the exit status. Raises CniError."""
-        nodes = self._nodes(sessions.JSON)
-        changes, shortages = self._plan(nodes)
-        return self._conclude(changes, [*self._assignment.problems(nodes), *shortages], is_written=False)
-
-    def write(self, lease: Lease, patience: float) -> int:
-        """Take the Lease within so many seconds, write, and return the exit status. Raises CniError."""
-        _acquire(lease, patience)
-        self._reader.add(name for changes in lease.claims.values() for name in changes)
-        nodes = self._nodes(sessions.JSON, lease)
-        writer = Writer(self._session, lease, self._reader, self._note)
-        writer.complete(nodes)
-        changes, shortages = self._plan(nodes)
-        for _ in range(1 if self._grow else _ROUNDS):
-            if not changes:
-                break
-            writer.write(nodes, changes)
-            pod_cidrs = {name: node.pod_cidrs for name, node in nodes.items()}
-            nodes = self._nodes(sessions.METADATA_LIST, lease)
-            for name, node in nodes.items():
-                node.pod_cidrs = pod_cidrs.get(name, [])
-            if not self._grow:
-                changes, shortages = self._plan(nodes)
-        problems = self._assignment.problems(nodes, with_missing=not shortages and not self._grow)
-        return self._conclude(self._written, [*self._changed(nodes), *problems, *shortages], is_written=True)
-
-    def _plan(self, nodes: dict[str, Node]) -> tuple[Claims, list[CniError]]:
-        if self._grow:
-            return self._assignment.growth(nodes, self._grow), []
-        plan = self._assignment.plan(nodes)
-        return plan.changes, plan.shortages
-
-    def _nodes(self, accept: str, lease: Lease | None = None) -> dict[str, Node]:
-        progress = Progress("reading nodes")
-
-        def tick(done: int, left: int) -> None:
-            progress.show(done, left)
-            if lease:
-                lease.renew()
-
-        try:
-            return self._reader.nodes(self._session, accept, tick)[0]
-        finally:
-            progress.clear()
-
-    def _note(self, node: str, annotation: str, new: str) -> None:
-        self._written.setdefault(node, {})[annotation] = (None, new)
-        if not self._is_json:
-            Events(is_json=False).assigned(node, annotation, new)
-
-    def _changed(self, nodes: dict[str, Node]) -> list[CniError]:
-        """Return an error for each value that was written and has changed since."""
-        advice = "find the program that changed it: kubectl get node -o yaml --show-managed-fields"
-        return [
-            CniError(PLUGIN_FAILURE, f"annotation {name} of node {node} has been changed since it was written", advice)
-            for node, changes in self._written.items()
-            for name, (_, new) in changes.items()
-            if node in nodes and nodes[node].annotations.get(name) != new
-        ]
-
-    def _conclude(self, changes: Claims, problems: list[CniError], *, is_written: bool) -> int:
-        rows = [(node, name, new) for node, each in changes.items() for name, (_, new) in each.items()]
-        if self._is_json:
-            listed = [{"node": node, "annotation": name, "ranges": new.split(",")} for node, name, new in rows]
-            output.document({"written": is_written, "assigned": listed, "problems": output.listed(problems)})
-            return output.FOUND if problems else output.FINE
-        if rows and not is_written:
-            output.table(("NODE", "ANNOTATION", "RANGES"), rows)
-        count = f"{len(rows)} annotation{'' if len(rows) == 1 else 's'}"
-        output.line(f"{count} written" if is_written else f"{count} to write" + ("; --yes writes them" if rows else ""))
-        return output.conclude(problems)
+EXAMPLE = """\
+node-ipam.pyz ranges assign --annotation kube-node.nordix.org/net1 --cluster-cidr 172.20.0.0/16,fd00:20::/80 \\
+  --node-cidr-mask-size-ipv4 24 --node-cidr-mask-size-ipv6 96
+node-ipam.pyz ranges assign … --yes
+node-ipam.pyz ranges assign … --grow NODE --yes"""
+_WAIT = 60.0  # seconds
 
 
-def _acquire(lease: Lease, patience: float) -> None:
-    """Wait for the Lease. Raises CniError."""
-    ends, is_announced = time.monotonic() + patience, False
-    while not lease.acquire():
-        holder = f"the Lease {LEASE_NAMESPACE}/{NAME} is held by {lease.holder}"
-        if time.monotonic() > ends:
-            advice = (
-                "wait for it with --wait SECONDS; if it is a Deployment of deploy --assign, name this network there"
-            )
-            raise CniError(PLUGIN_FAILURE, holder, advice)
-        if lease.holder and not is_announced:
-            output.note(f"waiting: {holder}")
-            is_announced = True
-        time.sleep(lease.retry_period * (1 + os.urandom(1)[0] / 255))
+class Stopped(BaseException):
+    """SIGTERM. Not an Exception, so that no other code handles it."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    options.add(parser)
+    output.add_format(parser)
+    parser.add_argument("--yes", action="store_true", help="write the annotations; without it, only show the plan")
+    mode = parser.add_mutually_exclusive_group()
+    mode.add_argument("--watch", action="store_true", help="write, and go on for nodes that join later")
+    text = "append the next free block of each family to the ranges of this node"
+    mode.add_argument("--grow", default="", metavar="NODE", help=text)
+    text = "with --watch: the directory for the files ready and healthy"
+    parser.add_argument("--probe-dir", default="", metavar="DIR", help=text)
+    text = f"with --yes: how long to wait for the Lease (default: {_WAIT:.0f})"
+    parser.add_argument("--wait", type=float, default=_WAIT, metavar="SECONDS", help=text)
+    text = f"after how long another process takes the Lease over (default: {DURATION:.0f})"
+    parser.add_argument("--leader-elect-lease-duration", type=_duration, default=DURATION, metavar="SECONDS", help=text)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Assign and return the exit status. Raises CniError."""
+    if arguments.probe_dir and not arguments.watch:
+        raise CniError(INVALID_CONFIG, "--probe-dir is for --watch", "add --watch, or leave it out")
+    networks, excluded = options.networks(arguments), options.ranges(arguments.exclude, "--exclude")
+    reader = Reader(arguments.annotation, arguments.selector)
+    with access.session(arguments) as session:
+        assignment = Assignment(networks, excluded, access.services(session, arguments) or ())
+        if arguments.yes or arguments.watch:
+            return _write(session, reader, assignment, arguments)
+        return _once(session, reader, assignment, arguments).show()
+
+
+def _write(session: Session, reader: Reader, assignment: Assignment, arguments: argparse.Namespace) -> int:
+    """Write the annotations. The Lease is released at the end, also after SIGTERM."""
+    lease = Lease(session, arguments.leader_elect_lease_duration)
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        if not arguments.watch:
+            return _once(session, reader, assignment, arguments).write(lease, arguments.wait)
+        events = Events(is_json=arguments.output == "json")
+        Watch(session, reader, assignment, lease, events, Probes(arguments.probe_dir)).run()
+    except Stopped:
+        return output.FINE if arguments.watch else output.FOUND
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        lease.release()
+
+
+def _once(session: Session, reader: Reader, assignment: Assignment, arguments: argparse.Namespace) -> Once:
+    return Once(session, reader, assignment, arguments.grow, is_json=arguments.output == "json")
+
+
+def _stop(_signum: int, _frame: object) -> None:
+    raise Stopped
+
+
+def _duration(text: str) -> float:
+    try:
+        seconds = float(text.removesuffix("s"))
+    except ValueError:
+        seconds = 0.0
+    if not 1 <= seconds <= 3600:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 1 to 3600")
+    return seconds

@@ -51,7 +51,7 @@ class Assignment:
         """Return the next free blocks for all selected nodes that lack an annotation."""
         changes: Claims = {}
         shortages = []
-        taken = self.taken(nodes)
+        taken = self._taken(nodes)
         for network in self.networks:
             lacking = [name for name in sorted(nodes) if _lacks(nodes[name], network.annotation)]
             found = pool.assign(lacking, network.families, taken)
@@ -68,7 +68,7 @@ class Assignment:
             raise CniError(PLUGIN_FAILURE, f"there is no node {name}", "kubectl get nodes lists them")
         node = nodes[name]
         changes: dict[str, Change] = {}
-        taken = self.taken(nodes)
+        taken = self._taken(nodes)
         for network in self.networks:
             text = node.annotations.get(network.annotation)
             if text is None:
@@ -76,7 +76,7 @@ class Assignment:
             problem = values.of_annotation(text, network.annotation, name).problem
             if problem:
                 raise problem
-            if "{" in text:
+            if values.is_configuration(text):
                 what = f"annotation {network.annotation} of node {name} is not a list of CIDRs"
                 raise CniError(PLUGIN_FAILURE, what, "add a range to it with kubectl annotate --overwrite")
             blocks = pool.assign([name], network.families, taken).get(name)
@@ -93,7 +93,7 @@ class Assignment:
         rows = survey.rows(nodes, listed, self.services)
         return [each for row in rows if self._concerns(row, with_missing) for each in row.problems]
 
-    def taken(self, nodes: Mapping[str, Node]) -> list[Range]:
+    def _taken(self, nodes: Mapping[str, Node]) -> list[Range]:
         """Return all addresses that no block may have."""
         return [*survey.taken(nodes), *self.excluded, *self.services]
 
@@ -104,7 +104,7 @@ class Assignment:
 def parse(annotations: Sequence[str], pools: Sequence[str], sizes: dict[int, int]) -> list[Network]:
     """Return the networks that options name. Raises CniError."""
     if not annotations or len(annotations) != len(pools):
-        what = f"{len(annotations)} times --annotation and {len(pools)} times --cluster-cidr"
+        what = "--annotation and --cluster-cidr are needed, equally often"
         raise CniError(INVALID_CONFIG, what, "name each annotation with the networks that its values come from")
     twice = [name for at, name in enumerate(annotations) if name in annotations[:at]]
     if twice:

@@ -27,11 +27,6 @@ class Family:
     networks: tuple[Network, ...]
     size: int
 
-    @property
-    def total(self) -> int:
-        """How many blocks there are."""
-        return sum(1 << (self.size - network.prefixlen) for network in self.networks)
-
     def gaps(self, taken: Iterable[Range]) -> Iterator[tuple[int, int]]:
         """Yield runs of free blocks: the first address of the first block, and how many there are."""
         used = values.merged(taken, self.version)

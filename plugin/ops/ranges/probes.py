@@ -14,7 +14,6 @@ class Probes:
     def __init__(self, directory: str) -> None:
         """Raises OSError if the directory is not writable."""
         self._directory = directory
-        self.is_ready = False
         self.turn()
         self.set_ready(False)
 
@@ -26,7 +25,6 @@ class Probes:
 
     def set_ready(self, is_ready: bool) -> None:
         """Create or remove `ready`."""
-        self.is_ready = is_ready
         if not self._directory:
             return
         path = os.path.join(self._directory, READY)

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 _WIDTH = 30
 
 
-class Progress:
-    """Shows how far something is; clear() removes it."""
+@contextlib.contextmanager
+def bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Return a function that shows how much is done and how much is left; remove the bar at the end."""
+    is_shown = sys.stderr.isatty()
 
-    def __init__(self, what: str) -> None:
-        self._what = what
-        self._is_shown = sys.stderr.isatty()
-
-    def show(self, done: int, left: int) -> None:
-        """Replace the bar."""
-        if self._is_shown and done + left:
+    def show(done: int, left: int) -> None:
+        if is_shown and done + left:
             full = _WIDTH * done // (done + left)
-            sys.stderr.write(f"\r{self._what} [{'#' * full}{' ' * (_WIDTH - full)}] {done}/{done + left}\033[K")
-            sys.stderr.flush()
+            _write(f"{what} [{'#' * full}{' ' * (_WIDTH - full)}] {done}/{done + left}")
 
-    def clear(self) -> None:
-        """Remove the bar."""
-        if self._is_shown:
-            sys.stderr.write("\r\033[K")
-            sys.stderr.flush()
+    try:
+        yield show
+    finally:
+        if is_shown:
+            _write("")
+
+
+def _write(text: str) -> None:
+    sys.stderr.write(f"\r{text}\033[K")
+    sys.stderr.flush()

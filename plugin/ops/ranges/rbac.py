@@ -1,9 +1,13 @@
-"""The Lease that `ranges assign` holds, and the rules of RBAC that let an account use it and change Nodes."""
+"""Print the rules of RBAC that an account needs for "ranges assign", and the Lease that it holds."""
 
 from __future__ import annotations
 
+from plugin.ops import output
+from plugin.ops.deploy import yamltext
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import argparse
     from typing import Any
 
     Manifest = dict[str, Any]
@@ -13,7 +17,22 @@ NAME = "node-ipam-ranges"
 LEASE_NAMESPACE = "kube-system"
 DURATION = 15.0  # seconds, client-go's and kube-controller-manager's default
 
+EXAMPLE = "node-ipam.pyz ranges rbac | kubectl apply -f -"
 _API = "rbac.authorization.k8s.io"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add nothing: the command has no options."""
+
+
+def run(_arguments: argparse.Namespace) -> int:
+    """Print the objects as YAML."""
+    output.line(yamltext.dump(roles()))
+    output.line("# The Role does not let the account create the Lease; this creates it:")
+    output.line(yamltext.dump([lease()]))
+    output.line(f"# kubectl create clusterrolebinding {NAME} --clusterrole {NAME} --user USER")
+    output.line(f"# kubectl create rolebinding -n {LEASE_NAMESPACE} {NAME} --role {NAME} --user USER")
+    return output.FINE
 
 
 def lease() -> Manifest:

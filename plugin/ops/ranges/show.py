@@ -1,12 +1,19 @@
-"""Print the ranges of all nodes, and the problems, as a table, as JSON, or for Prometheus."""
+"""Show the ranges of all nodes of a cluster, and what is wrong with them.
+
+It reads spec.podCIDRs and annotations, and changes nothing. The exit status is 1 if a range is missing, cannot be read,
+or overlaps another. "ranges assign" gives ranges to nodes without; "ranges rbac" prints the rules that it needs.
+"""
 
 from __future__ import annotations
 
+from plugin.kube import session as sessions
 from plugin.ops import output
-from plugin.ops.ranges import survey
+from plugin.ops.ranges import access, options, progress, survey
+from plugin.ops.ranges.cluster import Reader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Mapping, Sequence
 
     from plugin.ops.ranges.assignment import Network
@@ -14,6 +21,9 @@ if TYPE_CHECKING:
     from plugin.ops.ranges.survey import Summary
     from plugin.ops.ranges.values import Range
 
+EXAMPLE = """\
+node-ipam.pyz ranges
+node-ipam.pyz ranges show --annotation kube-node.nordix.org/net1 --cluster-cidr 172.20.0.0/16 -o prometheus"""
 _METRICS = (
     ("node_ipam_ranges_nodes", "Nodes that should have a range of this network, or have one.", "nodes"),
     ("node_ipam_ranges_nodes_with_range", "Nodes that have a range of this network.", "with_range"),
@@ -21,6 +31,24 @@ _METRICS = (
     ("node_ipam_ranges_conflicts", "Nodes whose range cannot be read, or overlaps another range.", "conflicts"),
 )
 _FREE = "node_ipam_ranges_free_blocks"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    options.add(parser)
+    output.add_format(parser, "prometheus")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the ranges and return the exit status. Raises CniError."""
+    pools = options.networks(arguments) if arguments.cluster_cidr else []
+    excluded = options.ranges(arguments.exclude, "--exclude")
+    reader = Reader(arguments.annotation, arguments.selector)
+    with access.session(arguments) as session:
+        services = access.services(session, arguments)
+        with progress.bar("reading nodes") as show:
+            nodes, _ = reader.nodes(session, sessions.JSON, show)
+    return Show(nodes, arguments.annotation, services, pools, excluded).show(arguments.output)
 
 
 class Show:
@@ -36,6 +64,7 @@ class Show:
     ) -> None:
         listed = survey.networks(nodes, names)
         self._rows = survey.rows(nodes, listed, services or ())
+        self._remedies = {row.network: row.problems[0].details for row in self._rows if row.text is None}
         self._summaries = survey.summaries(self._rows, listed)
         self._services = services
         taken = [*survey.taken(nodes), *(services or ()), *excluded] if pools else []
@@ -64,7 +93,7 @@ class Show:
         for summary in self._summaries:
             output.line(f"{summary.network}: {self._described(summary)}")
             if summary.without:
-                output.line(f"  -> {survey.missing('', summary.network).details}")
+                output.line(f"  -> {self._remedies[summary.network]}")
         if self._services is None:
             output.line("service range: not known; name it with --service-cluster-ip-range")
 
@@ -106,23 +135,8 @@ class Show:
 
     def _prometheus(self) -> None:
         for name, text, attribute in _METRICS:
-            _metric(name, text, [((("network", s.network),), getattr(s, attribute)) for s in self._summaries])
+            output.gauge(name, text, [({"network": s.network}, getattr(s, attribute)) for s in self._summaries])
         if self._free:
-            samples = [
-                ((("network", name), ("family", f"IPv{version}")), count)
-                for (name, version), count in self._free.items()
-            ]
-            _metric(_FREE, "Blocks of the network's pool that no node has.", samples)
-
-
-def _metric(name: str, text: str, samples: Sequence[tuple[tuple[tuple[str, str], ...], int]]) -> None:
-    """https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format."""
-    output.line(f"# HELP {name} {text}")
-    output.line(f"# TYPE {name} gauge")
-    for labels, value in samples:
-        written = ",".join(f'{key}="{_escaped(label)}"' for key, label in labels)
-        output.line(f"{name}{{{written}}} {value}")
-
-
-def _escaped(value: str) -> str:
-    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+            free = self._free.items()
+            samples = [({"network": name, "family": f"IPv{version}"}, count) for (name, version), count in free]
+            output.gauge(_FREE, "Blocks of the network's pool that no node has.", samples)

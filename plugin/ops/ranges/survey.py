@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from plugin.ops.ranges.cluster import Node
     from plugin.ops.ranges.values import Range, Value
 
+# What to do about missing ranges.
+_ALLOCATE = "run kube-controller-manager with --allocate-node-cidrs=true and a --cluster-cidr that has room"
+_ASSIGN = "node-ipam.pyz ranges assign --annotation {} --cluster-cidr CIDR"
+_ANNOTATE = "kubectl annotate node NODE {}=…, with a host-local configuration, as other nodes have"
+
 
 @dataclass
 class Row:
@@ -40,7 +45,8 @@ def networks(nodes: Mapping[str, Node], names: Sequence[str]) -> list[str]:
 
 def rows(nodes: Mapping[str, Node], listed: Sequence[str], services: Sequence[Range] = ()) -> list[Row]:
     """Return a row for each node and network with ranges, and for each selected node without."""
-    found = [row for name in sorted(nodes) for row in _of_node(nodes[name], listed)]
+    remedies = {network: _remedy(nodes, network) for network in listed}
+    found = [row for name in sorted(nodes) for row in _of_node(nodes[name], remedies)]
     _mark_overlaps(found, services)
     return found
 
@@ -53,7 +59,7 @@ def taken(nodes: Mapping[str, Node]) -> list[Range]:
 def held(node: Node) -> Iterator[tuple[str, Value]]:
     """Yield each network for which a node has ranges, with these."""
     if node.pod_cidrs:
-        yield POD_CIDRS, values.of_pod_cidrs(node.pod_cidrs, node.name)
+        yield POD_CIDRS, values.of_pod_cidrs(tuple(node.pod_cidrs), node.name)
     for name, text in node.annotations.items():
         yield name, values.of_annotation(text, name, node.name)
 
@@ -63,22 +69,26 @@ def where(node: str, network: str) -> str:
     return f"{network} of node {node}" if network == POD_CIDRS else f"annotation {network} of node {node}"
 
 
-def missing(node: str, network: str) -> CniError:
+def missing(node: str, network: str, remedy: str = _ASSIGN) -> CniError:
     """Return the error for a node without ranges for this network."""
+    return CniError(PLUGIN_FAILURE, f"{where(node, network)}: missing", remedy.format(network))
+
+
+def _remedy(nodes: Mapping[str, Node], network: str) -> str:
+    """Return what to do about missing ranges: assign writes CIDRs, which node-annotation does not take."""
     if network == POD_CIDRS:
-        advice = "run kube-controller-manager with --allocate-node-cidrs=true and a --cluster-cidr that has room"
-    else:
-        advice = f"node-ipam.pyz ranges assign --annotation {network} --cluster-cidr CIDR"
-    return CniError(PLUGIN_FAILURE, f"{where(node, network)}: missing", advice)
+        return _ALLOCATE
+    texts = [node.annotations.get(network, "") for node in nodes.values()]
+    return _ANNOTATE if any(map(values.is_configuration, texts)) else _ASSIGN
 
 
-def _of_node(node: Node, listed: Sequence[str]) -> Iterator[Row]:
+def _of_node(node: Node, remedies: Mapping[str, str]) -> Iterator[Row]:
     here = dict(held(node))
-    for network in listed:
+    for network, remedy in remedies.items():
         value = here.get(network)
         if value is None:
             if node.is_selected:
-                yield Row(node.name, network, None, (), [missing(node.name, network)])
+                yield Row(node.name, network, None, (), [missing(node.name, network, remedy)])
             continue
         text = ",".join(node.pod_cidrs) if network == POD_CIDRS else node.annotations[network]
         yield Row(node.name, network, text, value.ranges, [value.problem] if value.problem else [])

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from plugin.addresses.ranges import Network
+    from plugin.addresses.spans import Span
 
-_KEPT = 100_000  # texts whose ranges are kept, so that a change of one node does not parse those of all
+_KEPT = 100_000  # values that are kept, so that a change of one node does not parse those of all
 # What looks like an address, with or without a prefix length or mask, in a text that is not a list of CIDRs.
 _ADDRESS = re.compile(r"(?<![\w.:])[0-9A-Fa-f:.]*[.:][0-9A-Fa-f:.]*(?:\s*/\s*[\d.]+)?")
 
@@ -42,34 +43,38 @@ class Value(NamedTuple):
     problem: CniError | None = None
 
 
+@functools.lru_cache(_KEPT)
 def of_annotation(text: str, name: str, node: str) -> Value:
     """Return the ranges of an annotation: a list of CIDRs, or a configuration as node-annotation reads it."""
-    value = _of_text(text)
-    if value.problem is None:
-        return value
     try:
-        _parse(text, f"annotation {name} of node {node}", name)
+        return Value(tuple(_parse(text, f"annotation {name} of node {node}", name)))
     except CniError as error:
-        return Value(value.ranges, error)
-    return value
+        return Value(readable(text), error)
 
 
-def of_pod_cidrs(cidrs: list[str], node: str) -> Value:
+@functools.lru_cache(_KEPT)
+def of_pod_cidrs(cidrs: tuple[str, ...], node: str) -> Value:
     """Return the ranges of spec.podCIDRs."""
-    value = _of_cidrs(tuple(cidrs))
-    if value.problem is None:
-        return value
     try:
-        ranges.from_cidrs(cidrs, f"spec.podCIDRs of node {node}")
+        return Value(tuple(_of_sets(ranges.from_cidrs(list(cidrs), f"spec.podCIDRs of node {node}"))))
     except CniError as error:
-        return Value(value.ranges, error)
-    return value
+        return Value(readable(",".join(cidrs)), error)
+
+
+def is_configuration(text: str) -> bool:
+    """Return whether an annotation holds a host-local configuration, for node-annotation, rather than CIDRs."""
+    return "{" in text
 
 
 def of_network(network: Network) -> Range:
     """Return a network as a range."""
     first = int(network.network_address)
     return Range(network.version, first, first + network.num_addresses - 1, str(network))
+
+
+def of_span(span: Span) -> Range:
+    """Return the addresses that host-local can allocate from a range as one, pieces and gateway included."""
+    return Range(span.first.version, int(span.first), int(span.last), str(span))
 
 
 def readable(text: str) -> tuple[Range, ...]:
@@ -90,33 +95,17 @@ def _of_word(word: str) -> list[Range]:
     return []
 
 
-@functools.lru_cache(_KEPT)
-def _of_text(text: str) -> Value:
-    try:
-        return Value(tuple(_parse(text, "", "")))
-    except CniError as error:
-        return Value(readable(text), error)
-
-
-@functools.lru_cache(_KEPT)
-def _of_cidrs(cidrs: tuple[str, ...]) -> Value:
-    try:
-        return Value(tuple(_of_entry(entry) for each in ranges.from_cidrs(list(cidrs), "") for entry in each))
-    except CniError as error:
-        return Value(readable(",".join(cidrs)), error)
-
-
 def _parse(text: str, where: str, name: str) -> list[Range]:
     """Raises CniError in the words of an ADD."""
-    if "{" not in text:
-        return [_of_entry(entry) for each in ranges.from_text(text, where) for entry in each]
+    if not is_configuration(text):
+        return _of_sets(ranges.from_text(text, where))
     ipam: dict[str, Any] = annotation.parse(text, name)
     spans.check(spans.sets(ipam), where)
-    return [Range(span.first.version, int(span.first), int(span.last), str(span)) for span in spans.of_ipam(ipam)]
+    return list(map(of_span, spans.of_ipam(ipam)))
 
 
-def _of_entry(entry: dict[str, str]) -> Range:
-    return of_network(ipaddress.ip_network(entry["subnet"]))
+def _of_sets(sets: list[list[dict[str, str]]]) -> list[Range]:
+    return [of_network(ipaddress.ip_network(entry["subnet"])) for each in sets for entry in each]
 
 
 def merged(taken: Iterable[Range], version: int) -> list[tuple[int, int]]:

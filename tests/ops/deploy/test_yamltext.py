@@ -57,7 +57,7 @@ VALUES = [
 def test_read_back(value: object) -> None:
     """Whatever the value and the place it stands in, it is read as it was written."""
     for document in (value, [value], {"key": value}, [[value, {"a": value}]], {"a": {"b": [{"c": value}, value]}}):
-        assert yaml.safe_load(yamltext.dump(document)) == document
+        assert list(yaml.safe_load_all(yamltext.dump([document, document]) + "\n")) == [document, document]
 
 
 def test_style() -> None:
@@ -68,6 +68,7 @@ def test_style() -> None:
     }
 
     expected = """\
+---
 kind: DaemonSet
 spec:
   command:
@@ -80,6 +81,5 @@ spec:
   env:
     - name: A
       value: "1"
-  none: {}
-"""
-    assert yamltext.dump(value) == expected
+  none: {}"""
+    assert yamltext.dump([value]) == expected

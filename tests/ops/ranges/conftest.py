@@ -13,10 +13,10 @@ import pytest
 from plugin.kube import session as sessions
 from plugin.kube.session import Session
 from plugin.ops.ranges import assignment, lease
-from plugin.ops.ranges.assign import Once
 from plugin.ops.ranges.assignment import Assignment
 from plugin.ops.ranges.cluster import Reader
 from plugin.ops.ranges.lease import Lease
+from plugin.ops.ranges.once import Once
 from tests.support.apiserver import ApiServer, make_node
 
 NET1 = "kube-node.nordix.org/net1"

@@ -304,17 +304,18 @@ def test_grow_what_cannot(cluster: Cluster, ranges: Run, text: str | None, messa
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("assign",), "0 times --annotation and 0 times --cluster-cidr"),
-        (("assign", "--annotation", NET1), "1 times --annotation and 0 times --cluster-cidr"),
+        (("assign",), "--annotation and --cluster-cidr are needed, equally often"),
+        (("assign", "--annotation", NET1), "--annotation and --cluster-cidr are needed, equally often"),
         (("assign", *POOL, *POOL), f"--annotation {NET1} is given twice"),
-        (("--yes",), "--yes is an option of assign"),
-        (("assign", *POOL, "--watch", "--grow", "a"), "--grow and --watch exclude each other"),
+        (("--yes",), "unrecognized arguments: --yes"),
+        (("asign",), "did you mean node-ipam.pyz ranges assign?"),
+        (("assign", *POOL, "--watch", "--grow", "a"), "--grow: not allowed with argument --watch"),
         (("assign", *POOL, "--probe-dir", "/tmp"), "--probe-dir is for --watch"),
         (("assign", *POOL, "--exclude", "10.0.0.1/8"), "--exclude: 10.0.0.1/8 has host bits set"),
         (("--service-cluster-ip-range", "x"), "--service-cluster-ip-range: 'x' does not appear to be"),
         (("--selector", "a b"), "is not a label selector"),
         (("assign", "--annotation", "a b"), "is not the name of an annotation"),
-        (("assign", *POOL, "-o", "prometheus"), "-o prometheus is for show"),
+        (("assign", *POOL, "-o", "prometheus"), "invalid choice: 'prometheus'"),
         (("assign", *POOL, "--leader-elect-lease-duration", "0"), "is not a number of seconds"),
         (("--annotation", NET1, "--cluster-cidr", "172.20.0.0/30"), "does not fit into 172.20.0.0/30"),
     ],
@@ -324,6 +325,23 @@ def test_wrong_options(cluster: Cluster, ranges: Run, arguments: tuple[str, ...]
     status, _, err = ranges(*arguments)
     assert (status in (1, 2), message in err) == (True, True), err
     assert methods(cluster) <= {"GET"}
+
+
+@pytest.mark.parametrize(
+    ("words", "option", "others"),
+    [
+        (["--help"], "--selector LABELS", ["--yes", "--probe-dir"]),
+        (["show", "--help"], "--selector LABELS", ["--yes", "--probe-dir"]),
+        (["assign", "--help"], "--yes ", ["prometheus", "spec.podCIDRs"]),
+        (["rbac", "--help"], "rules of RBAC", ["--kubeconfig", "--yes"]),
+    ],
+)
+def test_help(ranges: Run, words: list[str], option: str, others: list[str]) -> None:
+    """Each action has its own help."""
+    status, out, _ = ranges(*words)
+    action = "show" if words[0].startswith("-") else words[0]
+    assert (status, out.startswith(f"usage: node-ipam.pyz ranges {action} ")) == (0, True)
+    assert (option in out, [each for each in others if each in out]) == (True, [])
 
 
 def test_forbidden(cluster: Cluster, ranges: Run) -> None:
@@ -380,7 +398,6 @@ def test_progress(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
     """A bar on a terminal, nothing elsewhere."""
     for is_terminal, expected in ((False, ""), (True, "reading nodes [###############               ] 500/1000")):
         monkeypatch.setattr("sys.stderr.isatty", lambda answer=is_terminal: answer)
-        bar = progress.Progress("reading nodes")
-        bar.show(500, 500)
-        bar.clear()
+        with progress.bar("reading nodes") as show:
+            show(500, 500)
         assert expected in capsys.readouterr().err

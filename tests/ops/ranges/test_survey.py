@@ -62,6 +62,22 @@ def test_missing() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        ("172.20.0.0/24", f"node-ipam.pyz ranges assign --annotation {NET1} --cluster-cidr CIDR"),
+        (
+            'dataDir: "/run/x", ranges: [[{"subnet": "172.16.5.0/24"}]]',
+            f"kubectl annotate node NODE {NET1}=…, with a host-local configuration, as other nodes have",
+        ),
+    ],
+)
+def test_remedy_of_missing_ranges(text: str, advice: str) -> None:
+    """assign writes CIDRs; node-annotation's annotations hold host-local configurations."""
+    nodes = {each.name: each for each in (node("a", net1=text), node("b"))}
+    assert [each.problems[0].details for each in survey.rows(nodes, [NET1]) if each.text is None] == [advice]
+
+
+@pytest.mark.parametrize(
     ("one", "other", "text"),
     [
         (node("a", net1="172.20.0.0/24"), node("b", net1="172.20.0.0/24"), "172.20.0.0/24 of node b:"),

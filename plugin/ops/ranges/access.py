@@ -1,0 +1,38 @@
+"""The API server, for the commands on ranges: as kubectl finds it, with an advice if it forbids something."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+
+from plugin.errors import Forbidden
+from plugin.kube import session as sessions
+from plugin.ops.ranges import cluster, options
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+    from plugin.kube.session import Session
+    from plugin.ops.ranges.values import Range
+
+
+@contextlib.contextmanager
+def session(arguments: argparse.Namespace) -> Iterator[Session]:
+    """Return a session with the API server. Raises CniError."""
+    gc.enable()  # switched off at the start, for commands that end soon
+    try:
+        yield sessions.connect(arguments.kubeconfig, os.environ)
+    except Forbidden as error:
+        error.details = "node-ipam.pyz ranges rbac prints the rules that the account needs"
+        raise
+
+
+def services(session: Session, arguments: argparse.Namespace) -> tuple[Range, ...] | None:
+    """Return the ranges of Services; None if they are not known."""
+    if arguments.service_cluster_ip_range:
+        return options.services(arguments)
+    found = cluster.service_cidrs(session)
+    return None if found is None else options.ranges(found, "ServiceCIDR")

@@ -1,0 +1,122 @@
+"""One run of assign: show the plan, or write it and check the result."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from plugin.errors import PLUGIN_FAILURE, CniError
+from plugin.kube import session as sessions
+from plugin.ops import output
+from plugin.ops.ranges import progress
+from plugin.ops.ranges.events import Events
+from plugin.ops.ranges.lease import Lease
+from plugin.ops.ranges.rbac import LEASE_NAMESPACE, NAME
+from plugin.ops.ranges.writer import Writer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from plugin.kube.session import Session
+    from plugin.ops.ranges.assignment import Assignment
+    from plugin.ops.ranges.cluster import Node, Reader
+    from plugin.ops.ranges.lease import Claims
+
+_ROUNDS = 3  # more than one if nodes join meanwhile
+
+
+class Once:
+    """One run. grow: the node that gets one more block of each family; "" to assign to all that lack ranges."""
+
+    def __init__(self, session: Session, reader: Reader, assignment: Assignment, grow: str, *, is_json: bool) -> None:
+        self._session = session
+        self._reader = reader
+        self._assignment = assignment
+        self._grow = grow
+        self._is_json = is_json
+        self._written: Claims = {}
+
+    def show(self) -> int:
+        """Print what would be written, and return the exit status. Raises CniError."""
+        nodes = self._nodes(sessions.JSON)
+        changes, shortages = self._plan(nodes)
+        return self._conclude(changes, [*self._assignment.problems(nodes), *shortages], is_written=False)
+
+    def write(self, lease: Lease, patience: float) -> int:
+        """Take the Lease within so many seconds, write, and return the exit status. Raises CniError."""
+        _acquire(lease, patience)
+        self._reader.add(name for changes in lease.claims.values() for name in changes)
+        nodes = self._nodes(sessions.JSON, lease)
+        writer = Writer(self._session, lease, self._reader, self._note)
+        writer.complete(nodes)
+        changes, shortages = self._plan(nodes)
+        for _ in range(1 if self._grow else _ROUNDS):
+            if not changes:
+                break
+            writer.write(nodes, changes)
+            pod_cidrs = {name: node.pod_cidrs for name, node in nodes.items()}
+            nodes = self._nodes(sessions.METADATA_LIST, lease)
+            for name, node in nodes.items():
+                node.pod_cidrs = pod_cidrs.get(name, [])
+            if not self._grow:
+                changes, shortages = self._plan(nodes)
+        problems = self._assignment.problems(nodes, with_missing=not shortages and not self._grow)
+        return self._conclude(self._written, [*self._changed(nodes), *problems, *shortages], is_written=True)
+
+    def _plan(self, nodes: dict[str, Node]) -> tuple[Claims, list[CniError]]:
+        if self._grow:
+            return self._assignment.growth(nodes, self._grow), []
+        plan = self._assignment.plan(nodes)
+        return plan.changes, plan.shortages
+
+    def _nodes(self, accept: str, lease: Lease | None = None) -> dict[str, Node]:
+        with progress.bar("reading nodes") as show:
+
+            def tick(done: int, left: int) -> None:
+                show(done, left)
+                if lease:
+                    lease.renew()
+
+            return self._reader.nodes(self._session, accept, tick)[0]
+
+    def _note(self, node: str, annotation: str, new: str) -> None:
+        self._written.setdefault(node, {})[annotation] = (None, new)
+        if not self._is_json:
+            Events(is_json=False).assigned(node, annotation, new)
+
+    def _changed(self, nodes: dict[str, Node]) -> list[CniError]:
+        """Return an error for each value that was written and has changed since."""
+        advice = "find the program that changed it: kubectl get node -o yaml --show-managed-fields"
+        return [
+            CniError(PLUGIN_FAILURE, f"annotation {name} of node {node} has been changed since it was written", advice)
+            for node, changes in self._written.items()
+            for name, (_, new) in changes.items()
+            if node in nodes and nodes[node].annotations.get(name) != new
+        ]
+
+    def _conclude(self, changes: Claims, problems: list[CniError], *, is_written: bool) -> int:
+        rows = [(node, name, new) for node, each in changes.items() for name, (_, new) in each.items()]
+        if self._is_json:
+            listed = [{"node": node, "annotation": name, "ranges": new.split(",")} for node, name, new in rows]
+            output.document({"written": is_written, "assigned": listed, "problems": output.listed(problems)})
+            return output.FOUND if problems else output.FINE
+        if rows and not is_written:
+            output.table(("NODE", "ANNOTATION", "RANGES"), rows)
+        count = f"{len(rows)} annotation{'' if len(rows) == 1 else 's'}"
+        output.line(f"{count} written" if is_written else f"{count} to write" + ("; --yes writes them" if rows else ""))
+        return output.conclude(problems)
+
+
+def _acquire(lease: Lease, patience: float) -> None:
+    """Wait for the Lease. Raises CniError."""
+    ends, is_announced = time.monotonic() + patience, False
+    while not lease.acquire():
+        holder = f"the Lease {LEASE_NAMESPACE}/{NAME} is held by {lease.holder}"
+        if time.monotonic() > ends:
+            advice = (
+                "wait for it with --wait SECONDS; if it is a Deployment of deploy --assign, name this network there"
+            )
+            raise CniError(PLUGIN_FAILURE, holder, advice)
+        if lease.holder and not is_announced:
+            output.note(f"waiting: {holder}")
+            is_announced = True
+        time.sleep(lease.retry_period * (1 + os.urandom(1)[0] / 255))
