@@ -149,13 +149,6 @@ def half_written(node: OperatorNode) -> None:
     os.truncate(node.bin / archive.FILE, 20000)
 
 
-def one_bad_byte(node: OperatorNode) -> None:
-    """The archive is whole but for a byte."""
-    data = bytearray((node.bin / archive.FILE).read_bytes())
-    data[len(data) // 2] ^= 1
-    (node.bin / archive.FILE).write_bytes(data)
-
-
 def not_executable(node: OperatorNode) -> None:
     """It was copied by something that keeps no modes."""
     os.chmod(node.bin / archive.FILE, 0o644)
@@ -245,12 +238,6 @@ def no_archive(node: OperatorNode) -> None:
     os.unlink(node.bin / archive.FILE)
 
 
-def archive_is_a_directory(node: OperatorNode) -> None:
-    """Something else has the name of the archive."""
-    no_archive(node)
-    node.make(f"bin/{archive.FILE}")
-
-
 def older_version(node: OperatorNode) -> None:
     """What is installed is not what is asked."""
     old = sources()
@@ -268,37 +255,6 @@ def not_a_file(node: OperatorNode) -> None:
     """A pipe: to read it would be to wait."""
     os.unlink(node.bin / archive.FILE)
     os.mkfifo(node.bin / archive.FILE)
-
-
-def _with_field(node: OperatorNode, at: int, value: int) -> None:
-    """Change a field of every entry of the directory, PKWARE's APPNOTE section 4.3.12, and of their own headers."""
-    data = bytearray((node.bin / archive.FILE).read_bytes())
-    for signature, offset in ((b"PK\1\2", at), (b"PK\3\4", at - 2)):
-        place = data.find(signature)
-        while place >= 0:
-            data[place + offset] = value
-            place = data.find(signature, place + 4)
-    (node.bin / archive.FILE).write_bytes(data)
-
-
-def encrypted(node: OperatorNode) -> None:
-    """A bit of the flags has changed."""
-    _with_field(node, 8, 1)
-
-
-def unknown_compression(node: OperatorNode) -> None:
-    """The compression method has changed to one that there is not."""
-    _with_field(node, 10, 99)
-
-
-def not_deflated(node: OperatorNode) -> None:
-    """The compression method has changed to another that there is."""
-    _with_field(node, 10, 8)
-
-
-def not_bzipped(node: OperatorNode) -> None:
-    """The compression method has changed to yet another."""
-    _with_field(node, 10, 12)
 
 
 def mute(node: OperatorNode) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -11,13 +12,15 @@ from typing import Any
 
 import pytest
 
+from plugin import deadline, verbs
 from plugin.kube import places
 from plugin.leases import hostlocal
 from plugin.leases.evidence import results
-from plugin.node import identity
+from plugin.node import freshness, identity
 from plugin.ops import main
 from plugin.ops.doctor import environment, state
 from plugin.ops.install import archive
+from plugin.ops.networks import networks
 from tests.support.apiserver import ApiServer
 from tests.support.fakeproc import FakeProc
 from tests.support.nodes import make_node
@@ -136,6 +139,20 @@ class OperatorNode:
         path.write_text(json.dumps(cached), encoding="utf-8")
         os.utime(path, (time.time() - age,) * 2)
         return path
+
+    def learn(self, config: dict[str, Any], **environ: str) -> None:
+        """Let the cache know the Node, as after an ADD of this network in this environment."""
+        before = len(self.server.requests)
+        variables = {**os.environ, **environ}
+        request = networks.request(networks.Network(config, "test"), "STATUS", variables, str(self.bin))
+        with deadline.within(10):
+            freshness.facts(verbs.type_of(request).setup(request))
+        self.learnt += [asked.path for asked in self.server.requests[before:]]
+
+    def feed(self, config: object) -> None:
+        """Put a configuration on standard input."""
+        text = config if isinstance(config, bytes) else json.dumps(config).encode()
+        self.monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text)))
 
     def run(self, command: str, *arguments: str) -> int:
         """Run a command of the operator's; its exit status."""

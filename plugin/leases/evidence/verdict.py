@@ -41,12 +41,13 @@ class Verdict:
     """The state of a lease.
 
     evidence: the reason, for a person. is_proof: the container is certainly gone. leftover: path of its abandoned
-    network namespace, which must be removed before the address is free.
+    network namespace, which must be removed before the address is free. age: of the lease, see Evidence.age().
     """
 
-    __slots__ = ("evidence", "is_proof", "leftover", "state")
+    __slots__ = ("age", "evidence", "is_proof", "leftover", "state")
 
     def __init__(self, state: str, evidence: str, is_proof: bool = False, leftover: str = "") -> None:
+        self.age = 0.0
         self.state = state
         self.evidence = evidence
         self.is_proof = is_proof
@@ -82,8 +83,16 @@ class Evidence:
         verdicts = []
         for lease, own in zip(leases, first):
             found = own or alive.get(lease.container, "")
-            verdicts.append(Verdict(USED, found) if found else self._without_liveness(network, lease, doubt))
+            verdict = Verdict(USED, found) if found else self._without_liveness(network, lease, doubt)
+            verdict.age = self.age(lease)
+            verdicts.append(verdict)
         return verdicts
+
+    def age(self, lease: Lease) -> float:
+        """Return seconds since the lease was made, by its file's time or a clock that cannot be set: the lower one."""
+        made = [each.made for each in self._records.get(lease.container, ()) if each.interface == lease.interface]
+        now = time.clock_gettime(time.CLOCK_BOOTTIME)
+        return min([time.time() - lease.reserved, *(now - each for each in made)])
 
     def liveness(self, lease: Lease, leftovers: bool = True) -> str:
         """Return what shows that the container of a lease is alive or its address in use; empty if nothing does.
@@ -106,7 +115,7 @@ class Evidence:
         """Return the verdict on a lease without a sign of life."""
         if not lease.is_readable:
             return Verdict(UNKNOWN, lease.trouble)
-        if not self._is_settled(lease):
+        if self.age(lease) <= GRACE:
             return Verdict(NEW, f"its ADD may be running: {GRACE / 60:.0f} minutes have not passed")
         if self.hidden:
             return Verdict(UNKNOWN, self.hidden)
@@ -146,13 +155,6 @@ class Evidence:
             and os.path.ismount(path)
             and not self._processes.has_process_in(self._namespaces.find(path))
         )
-
-    def _is_settled(self, lease: Lease) -> bool:
-        """Return whether the grace time has passed, by the file's time and by a clock that cannot be set."""
-        if time.time() - lease.reserved <= GRACE:
-            return False
-        made = [each.made for each in self._records.get(lease.container, ()) if each.interface == lease.interface]
-        return not made or time.clock_gettime(time.CLOCK_BOOTTIME) - max(made) > GRACE
 
     def _paths(self, container: str) -> list[str]:
         """Return the paths of a container's network namespace, from libcni's results and our own records."""

@@ -71,15 +71,19 @@ def credential(context: Context) -> Finding:
     if left < _SOON and shown.source == context.kubeconfig.path and not shown.kind.startswith("exec"):
         remedy = "renew it, or use a tokenFile that is renewed"
         return warn("expires-soon", f"{what} expires in {output.age(left)}", remedy)
-    return ok(f"{what}, valid for another {output.age(left)}")
+    return ok(f"{what}, valid until {time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime(ends))}")
 
 
 def server(context: Context) -> Finding:
     """The API server is reachable, and has the certificate that the kubeconfig asks for."""
+    known, key = context.machine.unreachable, (context.kubeconfig.path, context.kubeconfig.server)
     try:
+        if key in known:  # do not wait once for each network
+            raise known[key]
         with deadline.within(PATIENCE):
             context.client.get_node(_candidate(context))
     except Unreachable as error:
+        known[key] = error
         context.is_away = True
         return fail("unreachable", error.msg, _advice(context, error) or _UNREACHABLE)
     except CniError as error:

@@ -7,18 +7,17 @@ import os
 from plugin import kube_node
 from plugin.addresses import node_ranges, spans
 from plugin.leases import hostlocal
+from plugin.leases.evidence.verdict import EMPTY, STALE
 from plugin.node import freshness
 from plugin.ops import output
 from plugin.ops.doctor.finding import fail, ok, skip, warn
-from plugin.ops.leases import stores
-from plugin.ops.leases.usage import Usage
 from plugin.ops.networks import known_ranges
-from plugin.ops.networks.known_ranges import Known
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from plugin.ops.doctor.context import Context
     from plugin.ops.doctor.finding import Finding
+    from plugin.ops.leases.usage import Usage
     from plugin.ops.networks.networks import Network
 
 _NEARLY = 0.9  # of a range
@@ -94,8 +93,7 @@ def free(context: Context) -> Finding:
         return skip("no ranges")
     if context.network.is_unnamed:
         return skip("needs the network's name, which Multus adds")
-    directory, network = os.path.split(context.store)
-    usage = Usage(stores.Store(directory, network), Known(context.spans, ""), context.machine.attached)
+    usage = context.usage(context.data_dir)
     described = [f"{len(usage.inside(span))} of {output.amount(span.total)} used of {span}" for span in context.spans]
     sets = spans.by_set(context.spans)
     full = [each for each in sets if not any(usage.free(span) for span in each)]
@@ -118,7 +116,7 @@ def _remedy(usage: Usage, reclaims: bool) -> str:
     if usage.reclaimable and reclaims:
         what = f"a full range reclaims {usage.reclaimable} leases of containers that are gone"
         return f"{what}; release them now: node-ipam.pyz gc --yes"
-    idle = 0 if usage.doubt else usage.count(stores.STALE) + usage.count(stores.EMPTY)
+    idle = 0 if usage.doubt else usage.count(STALE) + usage.count(EMPTY)
     if idle:
         return f"release the {idle} unused leases: node-ipam.pyz gc --yes"
     return "give the node a larger range, or run fewer pods on it; node-ipam.pyz leases --all lists them"

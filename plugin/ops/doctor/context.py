@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from plugin import TYPES, kube_node, verbs
 from plugin.leases import hostlocal
 from plugin.log import Log
-from plugin.node import memory
 from plugin.ops.install import archive
-from plugin.ops.networks import environment, known_ranges, networks
+from plugin.ops.leases.stores import Store
+from plugin.ops.leases.usage import Usage
+from plugin.ops.networks import known_ranges
 from plugin.ops.networks.overlay import Overlay
 
 TYPE_CHECKING = False
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from plugin.addresses.spans import Span
     from plugin.cni import Request
     from plugin.config.settings import Settings
-    from plugin.errors import CniError
+    from plugin.errors import CniError, Unreachable
     from plugin.facts import Facts
     from plugin.kube.client import Client
     from plugin.kube.kubeconfig import Kubeconfig
@@ -45,12 +46,12 @@ class Machine:
     chosen: Sequence[Network]
     others: Sequence[Network]
     troubles: Sequence[CniError]
-    attached: Evidence
+    evidence: Evidence  # on leases
     source: str
-    newest_result: str = ""  # the highest cniVersion in libcni's results
     interpreter: str = ""  # the one in the first line of the installed file
     host_local: str = ""  # its path
     host_local_works: bool = False
+    unreachable: dict[tuple[str, str], Unreachable] = field(default_factory=dict)  # by kubeconfig and server
     ranges: dict[str, tuple[str, list[Span]]] = field(default_factory=dict)  # store -> network and ranges found so far
 
     @property
@@ -88,17 +89,11 @@ class Context:
 
     def prepare(self) -> None:
         """Read the configuration as the plugin does in the runtime, without changing its cache. Raises CniError."""
-        self._read()
-        last = known_ranges.learnt_for(self.settings)
-        if last and not any(self.environ.get(name) for name in environment.PERSONAL):
-            self.environ = environment.of_runtime(self.environ, memory.variables(last.way))
-            self._read()
-
-    def _read(self) -> None:
         # STATUS is about all ranges, whatever the pod's namespace.
-        self.request = networks.request(self.network, "STATUS", self.environ, self.machine.bin_dirs)
+        asked = known_ranges.runtime_request(self.network, "STATUS", self.environ, self.machine.bin_dirs)
+        self.request, self.settings = asked
+        self.environ = self.request.environ
         self.plugin = verbs.type_of(self.request)
-        self.settings = self.plugin.setup(self.request)
         self.settings.cache = self.overlay = Overlay(self.settings.cache)
         self.settings.log = self.heard
 
@@ -108,6 +103,10 @@ class Context:
         types = [each.config.get("type") for each in self.machine.chosen if (each.source, each.name) == this]
         return list(dict.fromkeys(str(each) for each in types if each and each not in TYPES))
 
+    def usage(self, data_dir: str) -> Usage:
+        """Return the leases of this network below a data directory."""
+        return Usage(Store(data_dir, self.network.name), self.machine.evidence)
+
     @property
     def uses_host_local(self) -> bool:
         """Whether host-local allocates for this network."""
@@ -116,8 +115,7 @@ class Context:
     @property
     def pinned_file(self) -> str:
         """The file whose ranges are used in place of the Node's; empty if there is none."""
-        path = known_ranges.pinned_file(self.network)
-        return path if self.network.type == kube_node.NAME and os.path.exists(path) else ""
+        return known_ranges.pinned_file(self.network)
 
     @property
     def data_dir(self) -> str:

@@ -14,11 +14,11 @@ from plugin import deadline
 from plugin.deadline import DeadlineExceeded
 from plugin.errors import CniError
 from plugin.ops import output
-from plugin.ops.doctor import checks, plugins
+from plugin.ops.doctor import checks
 from plugin.ops.doctor import environment as surroundings
 from plugin.ops.doctor.context import Context, Machine
 from plugin.ops.doctor.finding import ERROR, SKIP, Finding, fail, skip
-from plugin.ops.leases import attachments
+from plugin.ops.leases import usage
 from plugin.ops.networks import environment, networks
 from plugin.start import failure
 
@@ -53,7 +53,7 @@ class Line:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     networks.add_conf(parser, "every network of ours")
-    attachments.add_results_dir(parser)
+    usage.add_results_dir(parser)
     environment.add_shell_environment(parser)
     output.add_format(parser)
 
@@ -84,7 +84,6 @@ def _machine(arguments: argparse.Namespace) -> Machine:
         except CniError as error:
             chosen, troubles = [], [error]
     shell = arguments.shell_environment
-    attached = attachments.read(arguments.results_dir)
     return Machine(
         bin_dirs=arguments.bin_dir,
         environ=os.environ if shell else environment.of_runtime(os.environ, {}),
@@ -94,9 +93,8 @@ def _machine(arguments: argparse.Namespace) -> Machine:
         chosen=chosen,
         others=found,
         troubles=troubles,
-        attached=attached,
+        evidence=usage.evidence(arguments.results_dir),
         source=source,
-        newest_result=plugins.newest_result(attached.results.directories),
     )
 
 
@@ -148,12 +146,15 @@ def _unsure(line: Line) -> Line:
 
 def _print(lines: Sequence[Line]) -> None:
     rows: list[tuple[object, ...]] = []
+    shown: dict[tuple[str, Finding], str] = {}  # what is wrong, and the network for which it was printed
     for line in lines:
-        finding = line.finding
-        rows.append((finding.status, line.network or "-", line.name or line.check, finding.what))
-        rows += [
-            ("", "", "", f"  {'->' if not at else '  '} {text}") for at, text in enumerate(finding.remedy.splitlines())
-        ]
+        finding, network = line.finding, line.network or "-"
+        first = shown.setdefault((line.name, finding), network) if line.name else network
+        is_shown = first == network
+        what = finding.what if is_shown else f"the same as for {first}"
+        rows.append((finding.status, network, line.name or line.check, what))
+        remedy = finding.remedy.splitlines() if is_shown else []
+        rows += [("", "", "", f"  {'->' if not at else '  '} {text}") for at, text in enumerate(remedy)]
     output.table(("STATUS", "NETWORK", "CHECK", "FOUND"), rows)
 
 

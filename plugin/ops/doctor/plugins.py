@@ -84,16 +84,23 @@ def versions(context: Context) -> Finding | None:
         return fail("version", what, f"{older}update the plugins")
     if not found:
         return None
-    return ok(f"{', '.join(found)}: cniVersion {wanted}{_runtime_limit(context.machine.newest_result, wanted)}")
+    limit = _runtime_limit(wanted, context.machine.evidence.results.directories)
+    return ok(f"{', '.join(found)}: cniVersion {wanted}{limit}")
 
 
-def newest_result(directories: Sequence[str]) -> str:
-    """Return the highest cniVersion in the results that libcni keeps; empty if there are none."""
+def _runtime_limit(wanted: str, directories: Sequence[str]) -> str:
+    """Return what the results that libcni keeps say about whether the runtime speaks the newest version."""
+    if wanted != cni.NEWEST:
+        return ""
     found = set()
     for directory in directories:
         with contextlib.suppress(OSError):
             found |= {_result_version(entry.path) for entry in os.scandir(directory) if entry.is_file()}
-    return next((each for each in reversed(cni.VERSIONS) if each in found), "")
+    newest = next((each for each in reversed(cni.VERSIONS) if each in found), "")
+    if newest == wanted:
+        return ""
+    seen = f"the newest result on this machine is {newest}" if newest else "there are no results on this machine"
+    return f"; whether the runtime speaks it is unknown: {seen}"
 
 
 def _result_version(path: str) -> str:
@@ -104,23 +111,14 @@ def _result_version(path: str) -> str:
         return ""
 
 
-def _runtime_limit(newest: str, wanted: str) -> str:
-    """What the results of libcni say about the versions that the runtime speaks."""
-    order = [*cni.VERSIONS]
-    if wanted not in order or newest in order[order.index(wanted) :]:
-        return ""
-    seen = f"the newest result on this machine is {newest}" if newest else "there are no results on this machine"
-    return f"; whether the runtime speaks it is unknown: {seen}" if wanted == cni.NEWEST else ""
-
-
 def _describe_host_local(path: str) -> Finding:
     try:
         speaks = Root("/").supported_versions(path, _SECONDS)
         about = Root("/").run([path], {}, seconds=_SECONDS).stderr.decode("utf-8", "replace")
     except CniError as error:
         return fail("broken", error.msg, error.details or _INSTALL)
-    newest = "speaks 1.1.0" if cni.NEWEST in speaks else f"speaks up to {speaks[-1]}, 1.1.0 is translated for it"
-    return ok(f"{path}, {_version(about)}, {newest}")
+    converted = "" if cni.NEWEST in speaks else f"; node-ipam converts {cni.NEWEST} requests"
+    return ok(f"{path}, {_version(about)}, supports CNI up to {speaks[-1]}{converted}")
 
 
 def _next_name(network: networks.Network, environ: Mapping[str, str]) -> str:

@@ -6,19 +6,19 @@ import os
 import stat
 
 from plugin import node_annotation
+from plugin.cache import Cache
 from plugin.leases import hostlocal
+from plugin.leases.evidence.verdict import EMPTY, STALE
 from plugin.node import memory
 from plugin.ops import output
 from plugin.ops.doctor.finding import fail, ok, skip, warn
-from plugin.ops.leases import stores
-from plugin.ops.leases.usage import Usage
 from plugin.ops.networks import known_ranges, networks
-from plugin.ops.networks.known_ranges import Known
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from plugin.ops.doctor.context import Context
     from plugin.ops.doctor.finding import Finding
+    from plugin.ops.leases.usage import Usage
     from plugin.ops.networks.networks import Network
 
 MOUNTS = "/proc/self/mountinfo"
@@ -31,7 +31,7 @@ def cache(context: Context) -> Finding:
     trouble, remedy = _unusable(path)
     if trouble:
         return warn("unusable", f"{path} {trouble}: nothing is cached for the next pod", remedy)
-    last = known_ranges.learnt_for(context.settings)
+    last = known_ranges.learnt_for(context.settings, Cache(path))
     if last is None:
         return ok(f"{path}: no Node is cached for this network yet")
     what = f"{path}: node {last.facts.name}, queried {output.age(last.facts.age())} ago"
@@ -63,11 +63,11 @@ def other_stores(context: Context) -> Finding | None:
     """The leases of this network are in one place: dataDir was not changed while pods run."""
     if not context.uses_host_local or context.network.is_unnamed:
         return None
-    used = [_used(path, context) for path in _former_data_dirs(context)]
-    elsewhere = [(store, count) for store, count in used if count and store != context.store]
-    if not elsewhere:
+    usages = [context.usage(each) for each in _former_data_dirs(context)]
+    used = {each.store.path: _used(each) for each in usages if each.store.path != context.store}
+    store, count = next(((path, count) for path, count in used.items() if count), ("", 0))
+    if not store:
         return ok(context.store)
-    store, count = elsewhere[0]
     what = f"{count} leases in use are in {store}, new pods get theirs in {context.store}"
     remedy = f"write the former dataDir, {os.path.dirname(store)}, until the node is drained"
     return fail("other-store", f"{what}: two pods can get one address", remedy)
@@ -81,10 +81,9 @@ def _former_data_dirs(context: Context) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _used(data_dir: str, context: Context) -> tuple[str, int]:
-    """Return the store of this network there, and how many of its leases are not known to be unused."""
-    usage = Usage(stores.Store(data_dir, context.network.name), Known([], ""), context.machine.attached)
-    return usage.store.path, len(usage.leases) - usage.count(stores.STALE) - usage.count(stores.EMPTY)
+def _used(usage: Usage) -> int:
+    """Return how many leases are not known to be unused."""
+    return len(usage.entries) - usage.count(STALE) - usage.count(EMPTY)
 
 
 def _move(place: str, network: Network) -> str:
@@ -105,21 +104,20 @@ def leases(context: Context) -> Finding:
     if context.network.is_unnamed:
         return skip("needs the network's name, which Multus adds")
     directories = networks.data_dirs(context.network, context.environ, context.machine.bin_dirs)
-    attached = context.machine.attached
-    usages = [Usage(stores.Store(each, context.network.name), Known([], ""), attached) for each in directories]
-    total = sum(len(usage.leases) for usage in usages)
-    stale = sum(usage.count(stores.STALE) for usage in usages)
-    empty = sum(usage.count(stores.EMPTY) for usage in usages)
+    usages = [context.usage(each) for each in directories]
+    total = sum(len(usage.entries) for usage in usages)
+    stale = sum(usage.count(STALE) for usage in usages)
+    empty = sum(usage.count(EMPTY) for usage in usages)
     if stale or empty:
         what = f"{total} in all, {stale} stale, {empty} empty"
         reclaimable = sum(usage.reclaimable for usage in usages)
         if reclaimable and context.settings.reclaim:
             what += f"; a full range reclaims {reclaimable} of them"
         return warn("stale", what, "list them: node-ipam.pyz gc; release them: node-ipam.pyz gc --yes")
-    unread = sum(not lease.is_readable for usage in usages for lease in usage.leases)
+    unread = sum(not entry.lease.is_readable for usage in usages for entry in usage.entries)
     if unread:
         return warn("unreadable", f"{total} in all, {unread} cannot be read", "run this as root")
-    doubt = next((usage.doubt for usage in usages if usage.leases and usage.doubt), "")
+    doubt = next((usage.doubt for usage in usages if usage.doubt), "")
     if doubt:
         return ok(f"{total}; whether any is stale is unknown: {doubt}")
     return ok(f"{total}, none stale")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
 
-from plugin import kube_node
+from plugin import kube_node, node_annotation
 from plugin.cache import Cache, location
+from plugin.errors import CniError
 from plugin.leases import hostlocal, records
 from plugin.ops.networks import networks
 
@@ -66,6 +68,14 @@ def attached(environ: Mapping[str, str], known: Sequence[Held]) -> list[Held]:
             data_dir, network = os.path.split(store)
             found.append(Held(data_dir, network, "in no CNI configuration", leases))
     return found
+
+
+def caches(root: Root, wanted: Sequence[Network], environ: Mapping[str, str]) -> list[str]:
+    """Return the cache directory, and each cacheDir that is configured; of another machine, kube-node's only."""
+    found = [location(environ), *(each.ipam.get("cacheDir") for each in wanted if each.type == kube_node.NAME)]
+    with contextlib.suppress(CniError):
+        found += [node_annotation.read_config(environ).get("cacheDir")] if root.is_own() else []
+    return list(dict.fromkeys(root.outside(each) for each in found if isinstance(each, str) and each.startswith("/")))
 
 
 def _recorded(environ: Mapping[str, str]) -> dict[str, set[str]]:

@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     with bindir.changing(folder):
         names = (*archive.LINKS, archive.FILE)
         done = [line for name in names for line in _remove(root, os.path.join(folder, name))]
-    done += _remove_cache(root.outside(cache.location(os.environ)))
+    done += [line for path in inuse.caches(root, wanted, os.environ) for line in _remove_cache(path)]
     for line in done or [f"nothing of this program is in {folder}"]:
         output.line(line)
     _remind(wanted, used)

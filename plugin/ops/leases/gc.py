@@ -8,42 +8,27 @@ containerd left mounted is removed with the lease.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 
+from plugin.cache import Cache, location
 from plugin.errors import PLUGIN_FAILURE, CniError
+from plugin.leases import records, storelock
 from plugin.leases.evidence import leftover, verdict
 from plugin.ops import output
-from plugin.ops.leases import attachments, forget, stores, usage
+from plugin.ops.leases import usage
+from plugin.ops.leases.usage import Usage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from plugin.leases.evidence.verdict import Evidence, Verdict
-    from plugin.leases.hostlocal import Lease
-    from plugin.ops.leases.stores import Store
-    from plugin.ops.leases.usage import Usage
+    from plugin.leases.evidence.verdict import Evidence
+    from plugin.ops.leases.usage import Entry
 
 EXAMPLE = """\
 node-ipam.pyz gc
 node-ipam.pyz gc --yes
 node-ipam.pyz gc --yes --results"""
-
-
-@dataclass
-class Found:
-    """A lease and the verdict on it. gone: released."""
-
-    store: Store
-    lease: Lease
-    verdict: Verdict
-    gone: bool = False
-
-    @property
-    def is_kept(self) -> bool:
-        """Return whether the lease is kept because its state is unknown."""
-        return self.verdict.state == stores.UNKNOWN
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,14 +42,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """List or release leases. The exit status is 1 if a lease was kept in doubt or something failed."""
-    evidence = attachments.read(arguments.results_dir)
-    found: list[Found] = []
-    usages, troubles = usage.survey(arguments, evidence, os.environ)
+    evidence = usage.evidence(arguments.results_dir)
+    found: list[Entry] = []
+    usages, troubles = usage.survey(arguments, evidence)
     for each in usages:
         if each.doubt:
-            troubles.append(doubt(each, evidence))
-        found += release(each, evidence, bool(arguments.network), troubles) if arguments.yes else selected(each)
-    removed = forget.results(evidence, _dead(found, usages), troubles) if arguments.results else []
+            troubles.append(_doubt(each, evidence))
+        found += _release(each, evidence, bool(arguments.network), troubles) if arguments.yes else _selected(each)
+    removed = _remove_results(evidence, _dead(found, usages), troubles) if arguments.results else []
     if arguments.output == "json":
         output.document(_document(found, removed, troubles))
     else:
@@ -72,42 +57,38 @@ def run(arguments: argparse.Namespace) -> int:
     return output.conclude(troubles)
 
 
-def _dead(found: Sequence[Found], usages: Sequence[Usage]) -> set[str]:
-    """Return the containers that had leases and have none now."""
-    gone = {each.lease.container for each in found if each.gone}
-    kept = {lease.container for each in usages for lease, judged in each if judged.state != stores.STALE}
-    return gone - kept - {each.lease.container for each in found if not each.gone}
-
-
-def doubt(one: Usage, evidence: Evidence) -> CniError:
+def _doubt(one: Usage, evidence: Evidence) -> CniError:
     """Return an error about the leases that are kept in doubt."""
-    count = one.count(stores.UNKNOWN) - sum(not lease.is_readable for lease in one.leases)
+    count = sum(each.lease.is_readable for each in one.in_state(verdict.UNKNOWN))
     details = "they are kept"
     if one.doubt != evidence.hidden:
         details += "; if the runtime keeps its results in another directory, name it: --results-dir"
     if one.doubt == verdict.FOREIGN:
         details += "; if all containers of the network are gone, name the network: gc NETWORK"
-    msg = f"network {one.store.network}: {count} of {len(one.leases)} leases may be in use: {one.doubt}"
+    msg = f"network {one.store.network}: {count} of {len(one.entries)} leases may be in use: {one.doubt}"
     return CniError(PLUGIN_FAILURE, msg, details)
 
 
-def selected(one: Usage) -> list[Found]:
+def _selected(one: Usage) -> list[Entry]:
     """Return the leases to release and those to keep in doubt."""
-    states = (stores.STALE, stores.EMPTY, stores.UNKNOWN)
-    return [Found(one.store, lease, judged) for lease, judged in one if judged.state in states]
+    return [each for each in one.entries if each.state in (verdict.STALE, verdict.EMPTY, verdict.UNKNOWN)]
 
 
-def release(one: Usage, evidence: Evidence, named: bool, troubles: list[CniError]) -> list[Found]:
+def _is_kept(entry: Entry) -> bool:
+    return entry.state == verdict.UNKNOWN
+
+
+def _release(one: Usage, evidence: Evidence, is_named: bool, troubles: list[CniError]) -> list[Entry]:
     """Release leases: read, judge and remove them under host-local's lock, so that nothing changes in between.
 
     host-local's DEL would also release a newer lease of the same container, if that is being restarted. The evidence is
     older than the lock, which is safe: a lease of ten minutes ago had its process and its result by then.
     """
     try:
-        with stores.locked(one.store):
-            found = selected(usage.Usage(one.store, one.known, evidence, named))
+        with storelock.Locked(one.store.path, storelock.SECONDS):
+            found = _selected(Usage(one.store, evidence, one.known, is_named))
             for each in found:
-                if not each.is_kept:
+                if not _is_kept(each):
                     _remove(each, troubles)
     except CniError as error:
         troubles.append(error)
@@ -115,54 +96,67 @@ def release(one: Usage, evidence: Evidence, named: bool, troubles: list[CniError
     return found
 
 
-def _remove(found: Found, troubles: list[CniError]) -> None:
-    path = found.verdict.leftover
+def _remove(entry: Entry, troubles: list[CniError]) -> None:
+    """Remove a lease, its abandoned network namespace, and our record of its attachment."""
+    path, lease = entry.verdict.leftover, entry.lease
     try:
         if path:
             leftover.remove(path)
-        path = os.path.join(found.store.path, found.lease.address)
+        path = os.path.join(entry.store.path, lease.address)
         os.unlink(path)
-        found.gone = True
-        forget.record(found.lease, found.store.network)
+        entry.is_released = True
+        records.forget(Cache(location(os.environ)), lease.container, lease.interface, entry.store.network)
     except OSError as error:
-        troubles.append(CniError(PLUGIN_FAILURE, f"{path} cannot be removed: {error.strerror}", "run this as root"))
+        troubles.append(_not_removed(path, error))
 
 
-def _print(found: Sequence[Found], removed: Sequence[str], asked: bool) -> None:
+def _dead(found: Sequence[Entry], usages: Sequence[Usage]) -> set[str]:
+    """Return the containers that had leases and have none now."""
+    released = {each.lease.container for each in found if each.is_released}
+    kept = {each.lease.container for one in usages for each in one.entries if each.state != verdict.STALE}
+    return released - kept - {each.lease.container for each in found if not each.is_released}
+
+
+def _remove_results(evidence: Evidence, containers: set[str], troubles: list[CniError]) -> list[str]:
+    """Remove libcni's results that name these containers, and return their paths."""
+    removed = []
+    for result in (each for container in sorted(containers) for each in evidence.results.of(container)):
+        try:
+            os.unlink(result.path)
+            removed.append(result.path)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            troubles.append(_not_removed(result.path, error))
+    return removed
+
+
+def _not_removed(path: str, error: OSError) -> CniError:
+    return CniError(PLUGIN_FAILURE, f"{path} cannot be removed: {error.strerror}", "run this as root")
+
+
+def _print(found: Sequence[Entry], removed: Sequence[str], is_asked: bool) -> None:
+    released = output.Status("released", output.OK.colour)
     rows = [
-        (
-            each.store.network,
-            each.lease.address,
-            each.lease.container or "-",
-            each.lease.interface or "-",
-            output.age(stores.age(each.lease)),
-            each.verdict.state,
-            output.Status("released", output.OK.colour) if each.gone else "kept" if each.is_kept else "",
-            each.verdict.evidence,
-        )
+        (*each.row(), released if each.is_released else "kept" if _is_kept(each) else "", each.verdict.evidence)
         for each in found
     ]
     if rows:
-        output.table(("NETWORK", "ADDRESS", "CONTAINER", "INTERFACE", "AGE", "STATE", "", "EVIDENCE"), rows)
-    count = sum(not each.is_kept for each in found)
+        output.table((*usage.HEADINGS, "", "EVIDENCE"), rows)
+    count = sum(not _is_kept(each) for each in found)
     if not count:
         output.line("nothing to release")
         return
-    done = f"released: {sum(each.gone for each in found)}" if asked else "gc --yes releases them"
+    done = f"released: {sum(each.is_released for each in found)}" if is_asked else "gc --yes releases them"
     output.line(f"stale and empty leases: {count}; {done}")
     if removed:
         output.line(f"results of libcni removed: {len(removed)}")
 
 
-def _document(found: Sequence[Found], removed: Sequence[str], troubles: Sequence[CniError]) -> dict[str, object]:
-    kept = [each for each in found if each.is_kept]
+def _document(found: Sequence[Entry], removed: Sequence[str], troubles: Sequence[CniError]) -> dict[str, object]:
     return {
-        "leases": [{**_record(each), "released": each.gone} for each in found if not each.is_kept],
-        "kept": [_record(each) for each in kept],
+        "leases": [{**each.document(), "released": each.is_released} for each in found if not _is_kept(each)],
+        "kept": [each.document() for each in found if _is_kept(each)],
         "removedResults": list(removed),
         "troubles": output.listed(troubles),
     }
-
-
-def _record(found: Found) -> dict[str, object]:
-    return usage.record(found.store, found.lease, found.verdict)

@@ -6,10 +6,9 @@ minutes. --all shows the evidence for each lease.
 
 from __future__ import annotations
 
-import os
-
+from plugin.leases.evidence.verdict import EMPTY, STALE, STATES, UNKNOWN
 from plugin.ops import output
-from plugin.ops.leases import attachments, metrics, stores, usage
+from plugin.ops.leases import metrics, usage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,8 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the leases. The exit status is 1 if some could not be read."""
-    evidence = attachments.read(arguments.results_dir)
-    usages, troubles = usage.survey(arguments, evidence, os.environ)
+    evidence = usage.evidence(arguments.results_dir)
+    usages, troubles = usage.survey(arguments, evidence)
     if arguments.output == "json":
         output.document({**_document(usages, evidence, arguments.all), "troubles": output.listed(troubles)})
     elif arguments.output == "prometheus":
@@ -70,28 +69,12 @@ def _rows(one: Usage) -> Iterator[tuple[object, ...]]:
 
 def _doubtful(states: Sequence[str]) -> tuple[object, int]:
     """Return how many leases are stale and how many are empty."""
-    return "?" if stores.UNKNOWN in states else states.count(stores.STALE), states.count(stores.EMPTY)
+    return "?" if UNKNOWN in states else states.count(STALE), states.count(EMPTY)
 
 
 def _print_all(usages: Sequence[Usage]) -> None:
-    rows = [
-        (
-            each.store.network,
-            lease.address,
-            lease.container or "-",
-            lease.interface or "-",
-            output.age(stores.age(lease)),
-            _word(verdict.state),
-            verdict.evidence,
-        )
-        for each in usages
-        for lease, verdict in each
-    ]
-    output.table(("NETWORK", "ADDRESS", "CONTAINER", "INTERFACE", "AGE", "STATE", "EVIDENCE"), rows)
-
-
-def _word(state: str) -> str:
-    return output.Status(state, output.WARN.colour) if state in (stores.STALE, stores.EMPTY) else state
+    rows = [(*each.row(), each.verdict.evidence) for one in usages for each in one.entries]
+    output.table((*usage.HEADINGS, "EVIDENCE"), rows)
 
 
 def _remarks(usages: Sequence[Usage], evidence: Evidence) -> Iterator[str]:
@@ -103,7 +86,7 @@ def _remarks(usages: Sequence[Usage], evidence: Evidence) -> Iterator[str]:
             yield f"{network}: range unknown ({known.trouble})" + (f"; last allocated: {last}" if last else "")
         elif each.elsewhere():
             yield f"{network}: leases elsewhere are of ranges that the network no longer has ({known.source})"
-        empty = [lease.address for lease in each.in_state(stores.EMPTY)]
+        empty = [entry.lease.address for entry in each.in_state(EMPTY)]
         if empty:
             yield f"{network}: empty lease files in {each.store.path}: {', '.join(empty)} (gc removes them)"
         if each.doubt and each.doubt != evidence.trouble:
@@ -145,9 +128,9 @@ def _described(one: Usage, every: bool) -> dict[str, Any]:
         "elsewhere": len(one.elsewhere()),
         "lastReserved": {str(index): address for index, address in one.store.last_reserved().items()},
         "statesUnknown": one.doubt or None,
-        "leases": {state: one.count(state) for state in stores.STATES},
-        "empty": [lease.address for lease in one.in_state(stores.EMPTY)],
+        "leases": {state: one.count(state) for state in STATES},
+        "empty": [each.lease.address for each in one.in_state(EMPTY)],
     }
     if every:
-        value["entries"] = [usage.record(one.store, lease, verdict) for lease, verdict in one]
+        value["entries"] = [each.document() for each in one.entries]
     return value

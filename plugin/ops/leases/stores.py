@@ -5,14 +5,12 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import os
-import time
 from dataclasses import dataclass
 
 from plugin.cache import Cache, location
 from plugin.config.settings import read_file
 from plugin.errors import IO_FAILURE, CniError
-from plugin.leases import hostlocal, records, storelock
-from plugin.leases.evidence.verdict import EMPTY, GRACE, NEW, STALE, STATES, UNKNOWN, USED
+from plugin.leases import hostlocal, records
 from plugin.ops.networks import networks
 
 TYPE_CHECKING = False
@@ -21,8 +19,6 @@ if TYPE_CHECKING:
 
     from plugin.leases.hostlocal import Lease
     from plugin.ops.networks.networks import Network
-
-__all__ = ["EMPTY", "GRACE", "NEW", "STALE", "STATES", "UNKNOWN", "USED", "Store", "age", "find", "locked"]
 
 _LOCK = "lock"
 _LAST = "last_reserved_ip."
@@ -87,16 +83,6 @@ def find(
             except CniError as error:
                 troubles[path] = error
     return list(found.values()), list(troubles.values())
-
-
-def age(lease: Lease) -> float:
-    """Return seconds since the lease was made; negative if the clock was set back."""
-    return time.time() - lease.reserved
-
-
-def locked(store: Store) -> storelock.Locked:
-    """Return host-local's lock, for a with statement."""
-    return storelock.Locked(store.path, storelock.SECONDS)
 
 
 def _order(address: str) -> tuple[int, int]:

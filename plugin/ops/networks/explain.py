@@ -46,10 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the configurations. Raises CniError if there is none."""
     if not arguments.conf and sys.stdin.isatty():
-        known = (
-            ", ".join(sorted({each.name for each in networks.scan(arguments.conf_dir)[0] if each.is_ours})) or "none"
-        )
-        details = f"name a network, a file, or - for standard input; networks of {arguments.conf_dir}: {known}"
+        known = sorted({each.name for each in networks.scan(arguments.conf_dir)[0] if each.is_ours})
+        listed = ", ".join(known) or "none"
+        details = f"name a network, a file, or - for standard input; networks of {arguments.conf_dir}: {listed}"
         output.error(CniError(INVALID_CONFIG, "which CONF?", details))
         return output.USAGE
     wanted = networks.ours(arguments.conf or "-", arguments.conf_dir)
@@ -99,18 +98,11 @@ def _explained(network: Network, arguments: argparse.Namespace) -> dict[str, Any
 
 
 def _asked(network: Network, arguments: argparse.Namespace) -> tuple[Request, Settings]:
-    """Return what the runtime would ask for: with its variables as recorded, unless this shell's are wanted."""
-    namespace = arguments.namespace
-    extra = {"CNI_ARGS": f"IgnoreUnknown=1;K8S_POD_NAMESPACE={namespace}" if namespace else "IgnoreUnknown=1"}
+    """Return the request for a pod of the namespace: with the runtime's variables, unless this shell's are wanted."""
     environ = os.environ if arguments.shell_environment else environment.of_runtime(os.environ, {})
-    request = networks.request(network, "ADD", {**environ, **extra}, arguments.bin_dir)
-    settings = verbs.type_of(request).setup(request)
-    last = None if arguments.shell_environment else known_ranges.learnt_for(settings)
-    if last:
-        environ = environment.of_runtime(os.environ, memory.variables(last.way))
-        request = networks.request(network, "ADD", {**environ, **extra}, arguments.bin_dir)
-        settings = verbs.type_of(request).setup(request)
-    return request, settings
+    namespace = f";K8S_POD_NAMESPACE={arguments.namespace}" if arguments.namespace else ""
+    more = {"CNI_ARGS": f"IgnoreUnknown=1{namespace}"}
+    return known_ranges.runtime_request(network, "ADD", {**environ, **more}, arguments.bin_dir)
 
 
 class Origins:
@@ -129,7 +121,7 @@ class Origins:
         if key == "type":
             return f"{kube_node.NAME} always hands over to {hostlocal.NAME}"
         pinned = known_ranges.pinned_file(self._network)
-        if os.path.exists(pinned) and (key == "ranges" or self._ipam[key] != self._network.ipam.get(key)):
+        if pinned and (key == "ranges" or self._ipam[key] != self._network.ipam.get(key)):
             return pinned
         if key != "ranges":
             return self._network.source

@@ -12,7 +12,7 @@ from plugin.leases import hostlocal
 from plugin.log import Log
 from plugin.node import memory
 from plugin.node.identity import machine_id
-from plugin.ops.networks import networks
+from plugin.ops.networks import environment, networks
 from plugin.ops.networks.overlay import Overlay
 
 TYPE_CHECKING = False
@@ -47,13 +47,16 @@ class Known:
     data_dir: str = ""
 
 
+UNKNOWN_RANGES = Known([], "")
+
+
 def learnt(cache: Cache) -> list[Learnt]:
     """Return all facts of Nodes in a cache, the newest first."""
     return sorted(_learnt(cache), key=lambda each: each.facts.asked, reverse=True)
 
 
-def learnt_for(settings: Settings, cache: Cache | None = None) -> Learnt | None:
-    """Return what the runtime's last ADD with this configuration learnt. cache: to look into another one.
+def learnt_for(settings: Settings, cache: Cache) -> Learnt | None:
+    """Return what the runtime's last ADD with this configuration learnt.
 
     A variable of the environment may have named another kubeconfig or Node in other ADDs: entries with the variables of
     this process come first. If there is none, the runtime has other variables than this shell.
@@ -63,7 +66,7 @@ def learnt_for(settings: Settings, cache: Cache | None = None) -> Learnt | None:
     # A time in the future is no age: the clock was set back.
     fitting = [
         each
-        for each in learnt(cache or settings.cache)
+        for each in learnt(cache)
         if tuple(each.way[name] for name in names) == same and each.facts.age() < float("inf")
     ]
     return min(fitting, key=lambda each: _differences(each, settings.environ), default=None)
@@ -106,8 +109,26 @@ def of_network(network: Network, environ: Mapping[str, str], bin_dirs: str, fres
 
 
 def pinned_file(network: Network) -> str:
-    """Return the file in which an operator can write the ranges of a kube-node network."""
-    return kube_node.pinned_file(str(network.ipam.get("dataDir") or ""), network.name)
+    """Return the file whose ranges replace those of the Node; empty if there is none."""
+    path = kube_node.pinned_file(str(network.ipam.get("dataDir") or ""), network.name)
+    return path if network.type == kube_node.NAME and os.path.exists(path) else ""
+
+
+def runtime_request(
+    network: Network, command: str, environ: Mapping[str, str], bin_dirs: str
+) -> tuple[Request, Settings]:
+    """Return a runtime's request for this network and its settings, before anything is queried. Raises CniError.
+
+    Without variables in environ that choose a Node, those of the runtime's last ADD count.
+    """
+    asked = networks.request(network, command, environ, bin_dirs)
+    settings = verbs.type_of(asked).setup(asked)
+    last = learnt_for(settings, settings.cache)
+    if last is None or any(environ.get(name) for name in environment.PERSONAL):
+        return asked, settings
+    recorded = environment.of_runtime(environ, memory.variables(last.way))
+    asked = networks.request(network, command, recorded, bin_dirs)
+    return asked, verbs.type_of(asked).setup(asked)
 
 
 def _remembered(network: Network, environ: Mapping[str, str], bin_dirs: str, fresh: Overlay | None) -> Known:
@@ -116,13 +137,11 @@ def _remembered(network: Network, environ: Mapping[str, str], bin_dirs: str, fre
     plugin = verbs.type_of(asked)
     settings = plugin.setup(asked)
     settings.log = Log()
-    pinned = network.type == kube_node.NAME and os.path.exists(pinned_file(network))
     source = pinned_file(network)
-    if not pinned:
-        last = learnt_for(settings, fresh and fresh.with_new())
-        if last and fresh:
-            settings.cache = fresh
-        last = last or learnt_for(settings)
+    if not source:
+        last = learnt_for(settings, fresh) if fresh else None
+        settings.cache = fresh if last and fresh else settings.cache
+        last = last or learnt_for(settings, settings.cache)
         if last is None:
             return Known([], "", "nothing is known of the Node yet, or the cache belongs to another user")
         _adopt(last, asked, settings)

@@ -50,12 +50,9 @@ class Overlay(Cache):
         return _Unlocked(self, name)
 
     def names(self) -> Iterator[tuple[str, float]]:
-        """Return every name on disk, with its age in seconds."""
-        return self._below.names()
-
-    def with_new(self) -> Overlay:
-        """Return the same cache, whose names() are also those in memory."""
-        return _WithNew(self)
+        """Return every name, here and on disk, with its age in seconds."""
+        ages = {**dict(self._below.names()), **dict.fromkeys(self._files, 0.0)}
+        return ((name, age) for name, age in ages.items() if self._files.get(name, b"") is not None)
 
     def prune(self, prefix: str, seconds: float, size: float = float("inf")) -> None:
         """Do nothing: what is in memory ends with the process, what is on disk stays."""
@@ -64,13 +61,3 @@ class Overlay(Cache):
 class _Unlocked(Lock):
     def __enter__(self) -> Lock:
         return self
-
-
-class _WithNew(Overlay):
-    def __init__(self, whole: Overlay) -> None:
-        super().__init__(whole)
-        self._whole = whole
-
-    def names(self) -> Iterator[tuple[str, float]]:
-        new = {name: 0.0 for name, body in self._whole._files.items() if body is not None}
-        yield from {**dict(self._whole.names()), **new}.items()

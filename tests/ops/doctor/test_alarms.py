@@ -8,7 +8,6 @@ import ipaddress
 import json
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ import pytest
 
 from plugin.ops.doctor import bridge, checks, environment, links, state
 from tests.ops.doctor.test_doctor import Report, examine, words
-from tests.support.apiserver import ApiServer
 from tests.support.operator_node import VERSIONS, OperatorNode
 
 # README's troubleshooting table and scripts use these names: never rename one.
@@ -31,16 +29,6 @@ next-plugin-missing node-other-machine node-other-ranges node-searched node-unre
 overlap-other-network permission-forbidden permission-refused pinned-file plugins-missing plugins-mute plugins-version
 ranges-no-ipv6 server-unreachable store-other-store user-not-root
 """
-
-
-@pytest.fixture
-def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OperatorNode]:
-    """A healthy node with one network."""
-    with ApiServer() as server:
-        made = OperatorNode(tmp_path, server, monkeypatch)
-        made.install()
-        made.network()
-        yield made
 
 
 def kinds(function: Any) -> set[str]:

@@ -2,38 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from tests.ops.doctor.test_doctor import examine
-from tests.support.apiserver import ApiServer, authenticated, make_node, node_authorizer
+from tests.support.apiserver import authenticated, make_node, node_authorizer
 from tests.support.operator_node import OperatorNode
 
 NET1 = "kube-node.nordix.org/net1"
 
 
-@pytest.fixture
-def server() -> Iterator[ApiServer]:
-    """A running server."""
-    with ApiServer() as running:
-        yield running
-
-
-@pytest.fixture
-def node(server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OperatorNode:
-    """A healthy node with one network, whose podCIDRs are 10.244.1.0/24 and fd00:10:244:1::/64."""
-    made = OperatorNode(tmp_path, server, monkeypatch)
-    made.install()
-    made.network()
-    return made
-
-
-def test_no_overlap(node: OperatorNode, server: ApiServer, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_overlap(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
     """It says with how many it compared."""
-    server.rule = authenticated
-    server.add(make_node("other", ["10.244.2.0/24"], {NET1: "172.20.0.0/24"}))
+    node.server.rule = authenticated
+    node.server.add(make_node("other", ["10.244.2.0/24"], {NET1: "172.20.0.0/24"}))
     status, report = examine(node, capsys)
     assert (status, report["other-nodes"]["what"]) == (0, "none of 1 other nodes has one of these addresses")
 
@@ -47,15 +28,14 @@ def test_no_overlap(node: OperatorNode, server: ApiServer, capsys: pytest.Captur
 )
 def test_overlap(
     node: OperatorNode,
-    server: ApiServer,
     capsys: pytest.CaptureFixture[str],
     pod_cidrs: str,
     annotation: str,
     words: str,
 ) -> None:
     """Of podCIDRs, and of an annotation, even if an ADD there could not read it."""
-    server.rule = authenticated
-    server.add(make_node("other", [pod_cidrs], {NET1: annotation} if annotation else None))
+    node.server.rule = authenticated
+    node.server.add(make_node("other", [pod_cidrs], {NET1: annotation} if annotation else None))
     status, report = examine(node, capsys)
     found = report["other-nodes"]
     assert (status, found["status"], words in found["what"]) == (1, "fail", True)
@@ -63,9 +43,9 @@ def test_overlap(
     assert "node-ipam.pyz ranges" in found["remedy"]
 
 
-def test_kubelets_credential(node: OperatorNode, server: ApiServer, capsys: pytest.CaptureFixture[str]) -> None:
+def test_kubelets_credential(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
     """It may not list nodes: doctor says what was not compared, and what does that."""
-    server.rule = node_authorizer
+    node.server.rule = node_authorizer
     status, report = examine(node, capsys)
     assert (status, report["other-nodes"]["status"]) == (0, "skip")
     assert report["other-nodes"]["what"].startswith(

@@ -110,6 +110,25 @@ def test_unpack_gives_back_what_was_packed(tmp_path: Path) -> None:
     assert found == PRINTS
 
 
+@pytest.mark.parametrize(
+    ("at", "value", "error"),
+    [(8, 1, "RuntimeError"), (10, 99, "NotImplementedError"), (10, 8, "error"), (10, 12, "OSError")],
+    ids=["encrypted", "unknown method", "not deflated", "not bzipped"],
+)
+def test_unpack_of_a_damaged_archive(tmp_path: Path, at: int, value: int, error: str) -> None:
+    """A changed field of every header, PKWARE's APPNOTE section 4.3.12, is one kind of error."""
+    data = bytearray(archive.pack(PRINTS))
+    for signature, offset in ((b"PK\1\2", at), (b"PK\3\4", at - 2)):
+        place = data.find(signature)
+        while place >= 0:
+            data[place + offset] = value
+            place = data.find(signature, place + 4)
+    (tmp_path / "damaged").write_bytes(data)
+
+    with pytest.raises(zipfile.BadZipFile, match=f"^{error}$"):
+        archive.unpack(str(tmp_path / "damaged"))
+
+
 def test_bootstrap() -> None:
     """Behind the first line, always as long; the same files have the same identity whatever the interpreter is."""
     bootstrap = PRINTS["plugin/start/bootstrap.py"] + b"'@IDENTITY@'\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,12 @@ import pytest
 
 from plugin.cache import Cache
 from plugin.leases import storelock
-from plugin.ops.leases import stores
+from plugin.leases.evidence.verdict import GRACE
 from tests.support.apiserver import ApiServer
 from tests.support.operator_node import OperatorNode
 from tests.support.privileges import modes_count
 
-OLD = stores.GRACE + 60
+OLD = GRACE + 60
 
 
 @pytest.fixture
@@ -31,8 +32,8 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OperatorNo
     made.lease("10.244.1.2", "live eth0", OLD)
     made.lease("10.244.1.3", "live net1", OLD)
     made.lease("10.244.1.4", "legacy", OLD)
-    made.lease("10.244.1.5", "young eth0", stores.GRACE - 30)
-    made.lease("10.244.1.6", "", stores.GRACE - 30)
+    made.lease("10.244.1.5", "young eth0", GRACE - 30)
+    made.lease("10.244.1.6", "", GRACE - 30)
     made.lease("10.244.1.7", "gone eth0", OLD)
     made.lease("10.244.1.8", "gone", OLD)
     made.lease("10.244.1.9", "", OLD)
@@ -192,6 +193,19 @@ def test_records(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None
     assert {name for name in names if cache.has(f"at:{name}:k8snet")} == {*names} - {"gone:eth0"}
 
 
+def test_the_age_that_decides(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """AGE is by the clock that the state is judged by: a file's time can be set back."""
+    cache = Cache(os.environ["NODE_IPAM_CACHE"])
+    cache.write("used-1", b'{"program": "/bin/host-local", "network": "k8snet", "ipam": {}}')
+    made = time.clock_gettime(time.CLOCK_BOOTTIME) - 90
+    cache.link("at:gone:eth0:k8snet", f"used-1 {made} {node.proc.gone('gone')}")
+
+    assert node.run("leases", "--all") == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "10.244.1.7" in line]
+
+    assert line.split()[3:6] == ["eth0", "1m30s", "new"]
+
+
 def capsys_drained(capsys: pytest.CaptureFixture[str]) -> pytest.CaptureFixture[str]:
     """Without what has been printed so far."""
     capsys.readouterr()
@@ -289,15 +303,15 @@ def test_waits_for_host_local(node: OperatorNode, capsys: pytest.CaptureFixture[
 
 def test_the_look_that_counts_is_under_the_lock(node: OperatorNode) -> None:
     """A stale lease whose address was given out again before the lock was had is not stale any more."""
-    locked = stores.locked
+    locked = storelock.Locked
     path = node.memory / "k8snet" / "10.244.1.7"
 
-    def reused_before(store: stores.Store) -> Any:
+    def reused_before(store: str, seconds: float) -> storelock.Locked:
         path.unlink(missing_ok=True)
         path.write_text("gone\r\neth0", encoding="ascii")
-        return locked(store)
+        return locked(store, seconds)
 
-    node.monkeypatch.setattr(stores, "locked", reused_before)
+    node.monkeypatch.setattr(storelock, "Locked", reused_before)
 
     assert node.run("gc", "--yes") == 0
 

@@ -11,46 +11,30 @@ from typing import Any
 
 import pytest
 
-from plugin import deadline, kube_node, node_annotation
+from plugin import deadline, kube_node
 from plugin.cache import Cache
 from plugin.errors import CniError
 from plugin.leases import hostlocal, storelock
+from plugin.leases.evidence import verdict
 from plugin.leases.hostlocal import Lease
-from plugin.node import freshness as nodes
-from plugin.ops.leases import attachments, stores
+from plugin.ops.leases import stores, usage
 from plugin.ops.leases.stores import Store
 from plugin.ops.networks import known_ranges, networks
 from plugin.ops.networks.overlay import Overlay
-from tests.support.apiserver import ApiServer
 from tests.support.nodes import make_node
 from tests.support.operator_node import MACHINE_ID, NODE, OperatorNode
 from tests.support.privileges import modes_count
 
-OLD = stores.GRACE + 60
+OLD = verdict.GRACE + 60
 STALE = "no result of libcni and no process names the container"
 NEW = "its ADD may be running: 10 minutes have not passed"
 
 
-@pytest.fixture
-def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OperatorNode]:
-    """A node; its server must not be asked by what is tested here."""
-    with ApiServer() as server:
-        made = OperatorNode(tmp_path, server, monkeypatch)
-        (made.bin / "host-local").touch()
-        yield made
-    assert [asked.path for asked in server.requests] == made.learnt
-
-
-def learn(node: OperatorNode, config: dict[str, Any], **environ: str) -> None:
-    """Let the cache know the Node, as after an ADD in this environment."""
-    before = len(node.server.requests)
-    network = networks.Network(config, "test")
-    variables = {**os.environ, "HOME": "/", **environ}
-    request = networks.request(network, "STATUS", variables, str(node.bin))
-    module = node_annotation if network.type == "node-annotation" else kube_node
-    with deadline.within(10):
-        nodes.facts(module.setup(request))
-    node.learnt += [asked.path for asked in node.server.requests[before:]]
+@pytest.fixture(autouse=True)
+def nothing_else_is_asked(node: OperatorNode) -> Iterator[None]:
+    """What is tested here must not query the API server."""
+    yield
+    assert [asked.path for asked in node.server.requests] == node.learnt
 
 
 def listed(node: OperatorNode, capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
@@ -61,7 +45,7 @@ def listed(node: OperatorNode, capsys: pytest.CaptureFixture[str], *arguments: s
 
 def test_table(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
     """One line for each range, with what is used, free, stale and empty; empty files are named."""
-    learn(node, node.network())
+    node.learn(node.network())
     node.result("c1")
     for address, owner in (("10.244.1.2", "c1 eth0"), ("fd00:10:244:1::2", "c1 eth0"), ("10.244.1.3", "c2 eth0")):
         node.lease(address, owner, OLD)
@@ -416,7 +400,7 @@ def test_asks_nobody(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> 
 def test_ranges_as_the_runtime_learnt_them(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
     """What a runtime with other variables has learnt counts in an operator's shell, the newest first."""
     config = node.network()
-    learn(node, config, HOME="/var/lib/containerd", NODE_NAME=NODE)
+    node.learn(config, HOME="/var/lib/containerd", NODE_NAME=NODE)
     node.lease("10.244.1.2", "c1 eth0")
     node.monkeypatch.setenv("KUBECONFIG", "/home/operator/admin.conf")
 
@@ -433,7 +417,7 @@ def test_ranges_of_this_configuration(node: OperatorNode, capsys: pytest.Capture
     node.server.add(make_node("other", ("10.9.1.0/24",), machine_id=MACHINE_ID))
     other = node.server.write_kubeconfig(node.directory / "other.conf", "kubelet", "other")
     for variables in ({"KUBECONFIG": other}, {})[:: 1 if own else -1]:
-        learn(node, config, **variables)
+        node.learn(config, **variables)
     node.lease("10.244.1.2", "c1 eth0")
     node.monkeypatch.delenv("KUBECONFIG", raising=False)
     if own:
@@ -449,7 +433,7 @@ def test_ranges_of_an_annotation(node: OperatorNode, capsys: pytest.CaptureFixtu
     data = node.make("elsewhere")
     text = f'"dataDir": "{data}", "ranges": [[{{"subnet": "172.20.0.0/24"}}]]'
     node.node["metadata"]["annotations"]["example.com/net1"] = text
-    learn(node, node.network("net1", type="node-annotation", annotation="example.com/net1", dataDir=None))
+    node.learn(node.network("net1", type="node-annotation", annotation="example.com/net1", dataDir=None), HOME="/")
     node.monkeypatch.setenv("HOME", "/")
     (data / "net1").mkdir()
     (data / "net1" / "172.20.0.2").write_text("c1\r\nnet1", encoding="ascii")
@@ -474,25 +458,25 @@ def test_pinned_ranges(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -
 
 def state(container: str, age: float) -> str:
     """The verdict on a lease of this container, by what is there."""
-    (verdict,) = attachments.read([]).judge("k8snet", [Lease("10.0.0.2", container, "net1", time.time() - age)])
-    return verdict.state
+    (found,) = usage.evidence([]).judge("k8snet", [Lease("10.0.0.2", container, "net1", time.time() - age)])
+    return found.state
 
 
 @pytest.mark.parametrize(
     ("container", "age", "expected"),
     [
-        ("c1", 0, stores.USED),
-        ("c1", OLD, stores.USED),
-        ("c2", 0, stores.NEW),
-        ("c2", stores.GRACE - 5, stores.NEW),
-        ("c2", OLD, stores.STALE),
-        ("c2", -60, stores.NEW),
-        ("c", OLD, stores.STALE),
-        ("half", OLD, stores.UNKNOWN),
-        ("lega-cy", OLD, stores.UNKNOWN),
-        ("ancient", OLD, stores.UNKNOWN),
-        ("", 0, stores.NEW),
-        ("", OLD, stores.EMPTY),
+        ("c1", 0, verdict.USED),
+        ("c1", OLD, verdict.USED),
+        ("c2", 0, verdict.NEW),
+        ("c2", verdict.GRACE - 5, verdict.NEW),
+        ("c2", OLD, verdict.STALE),
+        ("c2", -60, verdict.NEW),
+        ("c", OLD, verdict.STALE),
+        ("half", OLD, verdict.UNKNOWN),
+        ("lega-cy", OLD, verdict.UNKNOWN),
+        ("ancient", OLD, verdict.UNKNOWN),
+        ("", 0, verdict.NEW),
+        ("", OLD, verdict.EMPTY),
     ],
 )
 def test_state(node: OperatorNode, container: str, age: float, expected: str) -> None:
@@ -528,7 +512,7 @@ def test_results(node: OperatorNode, named: list[str], trouble: str) -> None:
     node.make("junk/sub-dir-ectory")
     node.write("file", "")
 
-    evidence = attachments.read([str(node.directory / name) for name in named])
+    evidence = usage.evidence([str(node.directory / name) for name in named])
 
     assert evidence.trouble.endswith(trouble) if not trouble else trouble in evidence.trouble
     assert bool(evidence.trouble) is bool(trouble)
@@ -541,7 +525,7 @@ def test_no_default_results(node: OperatorNode, content: str | None) -> None:
     if content:
         node.write("results/README", content)
 
-    assert attachments.read([]).trouble == f"there are no results in {node.results}"
+    assert usage.evidence([]).trouble == f"there are no results in {node.results}"
 
 
 def test_unreadable_results(node: OperatorNode) -> None:
@@ -549,7 +533,7 @@ def test_unreadable_results(node: OperatorNode) -> None:
     node.result("c1")
     os.chmod(node.results, 0)
     with modes_count():
-        found = attachments.read([]).trouble
+        found = usage.evidence([]).trouble
     os.chmod(node.results, 0o700)
 
     assert "cannot be read" in found
@@ -613,7 +597,7 @@ def test_parse_refuses(text: str) -> None:
 
 def test_memories_pass_over_what_they_cannot_read(node: OperatorNode) -> None:
     """Entries of another version, and damaged ones, are none."""
-    learn(node, node.network())
+    node.learn(node.network())
     cache = Cache(os.environ["NODE_IPAM_CACHE"])
     for number, body in enumerate(
         (b"", b"{", b'{"key": "zz", "entry": {}}', b'{"key": "", "entry": {"name": "x"}}', b"[]")
@@ -640,20 +624,21 @@ def test_overlay(tmp_path: Path) -> None:
 
     assert (overlay.read("old"), overlay.target("link"), overlay.read("new")) == (None, "new", b"2")
     assert (overlay.has_new("new"), overlay.has_new("old")) == (True, False)
+    assert sorted(name for name, _age in overlay.names()) == ["link", "new"]
     assert sorted(os.listdir(tmp_path / "cache")) == ["link", "old"]
     assert below.read("old") == b"1"
 
 
 def test_lock_is_waited_for_but_not_for_ever(node: OperatorNode) -> None:
     """A lock that another process keeps is an error that names the file, and leaves no deadline behind."""
-    node.monkeypatch.setattr(storelock, "SECONDS", 0.1)
     node.lease("10.0.0.2")
     store = Store(str(node.memory), "k8snet")
+    first, second = (storelock.Locked(store.path, 0.1) for _ in range(2))
 
-    with stores.locked(store), pytest.raises(Exception, match="lock has been held"), stores.locked(store):
+    with first, pytest.raises(CniError, match="lock has been held"), second:
         pass
     assert deadline.left() == float("inf")
-    with stores.locked(store):
+    with second:
         pass
     assert hostlocal.store(str(node.memory), "k8snet") == store.path
 
@@ -664,7 +649,7 @@ def test_lock_is_no_link(node: OperatorNode) -> None:
     os.mkdir(store.path)
     os.symlink(node.directory / "elsewhere", os.path.join(store.path, "lock"))
 
-    with pytest.raises(CniError, match="lock cannot be opened"), stores.locked(store):
+    with pytest.raises(CniError, match="lock cannot be opened"), storelock.Locked(store.path, 0.1):
         pass
     assert not (node.directory / "elsewhere").exists()
 
@@ -674,14 +659,14 @@ def test_result_that_cannot_be_read(node: OperatorNode) -> None:
     path = node.result("c1")
     path.chmod(0)
     with modes_count():
-        assert state("c1", OLD) == stores.UNKNOWN
+        assert state("c1", OLD) == verdict.UNKNOWN
 
 
 def test_result_that_vanishes(node: OperatorNode) -> None:
     """One that libcni removes while the directory is read is none."""
     node.result("c1")
     node.monkeypatch.setattr(os, "listdir", lambda _directory: ["k8snet-gone-eth0", "k8snet-c1-eth0"])
-    found = attachments.read([]).results
+    found = usage.evidence([]).results
 
     assert (found.count, len(found.of("gone")), len(found.of("c1"))) == (1, 0, 1)
 

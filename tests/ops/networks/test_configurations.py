@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import json
-import sys
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from plugin.errors import CniError
 from plugin.ops.networks import networks
-from tests.support.apiserver import ApiServer
 from tests.support.operator_node import OperatorNode
 
 OURS = {"type": "bridge", "ipam": {"type": "kube-node"}}
-
-
-@pytest.fixture
-def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OperatorNode]:
-    """A node whose host-local is never run."""
-    with ApiServer() as server:
-        made = OperatorNode(tmp_path, server, monkeypatch)
-        (made.bin / "host-local").touch()
-        yield made
 
 
 def definition(name: str, config: object, namespace: str = "default") -> dict[str, Any]:
@@ -183,8 +169,7 @@ def test_definitions_on_standard_input(node: OperatorNode, capsys: pytest.Captur
     node.node["metadata"]["annotations"]["example.com/net1"] = "172.20.2.0/24"
     config = {**OURS, "cniVersion": "1.0.0", "ipam": {"type": "kube-node", "annotation": "example.com/net1"}}
     macvlan = {"type": "macvlan", "ipam": {"type": "dhcp"}}
-    text = json.dumps(listed(definition("net1", config), definition("net2", macvlan)))
-    node.monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+    node.feed(listed(definition("net1", config), definition("net2", macvlan)))
 
     assert node.run("explain", "-o", "json", "-") == 0
     (network,) = json.loads(capsys.readouterr().out)["networks"]

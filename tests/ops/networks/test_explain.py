@@ -7,28 +7,14 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from plugin import deadline, kube_node
-from plugin.node import freshness as nodes
 from plugin.ops.networks import explain as explanation
-from plugin.ops.networks import networks
-from tests.support.apiserver import ApiServer
 from tests.support.operator_node import NODE, OperatorNode
 from tests.support.rules import rbac_nothing
-
-
-@pytest.fixture
-def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OperatorNode]:
-    """A node whose host-local is never run."""
-    with ApiServer() as server:
-        made = OperatorNode(tmp_path, server, monkeypatch)
-        (made.bin / "host-local").touch()
-        yield made
 
 
 def explain(node: OperatorNode, capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
@@ -38,11 +24,6 @@ def explain(node: OperatorNode, capsys: pytest.CaptureFixture[str], *arguments: 
     assert (status, printed.err) == (0, "")
     (network,) = json.loads(printed.out)["networks"]
     return dict(network)
-
-
-def feed(node: OperatorNode, config: object) -> None:
-    """Put a configuration on standard input."""
-    node.monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(json.dumps(config).encode())))
 
 
 def test_pod_cidrs(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
@@ -78,7 +59,7 @@ def test_pod_cidrs(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> No
 
 def test_text(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
     """The configuration as JSON, then a table of where its parts come from."""
-    feed(node, node.network(kubeconfig=node.kubeconfig))
+    node.feed(node.network(kubeconfig=node.kubeconfig))
 
     assert node.run("explain") == 0
 
@@ -96,10 +77,7 @@ def test_text(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_from_the_cache(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
     """What an ADD would take from the cache is taken from there, with its file and age; the server is not asked."""
-    node.network()
-    request = networks.request(networks.chosen("k8snet", str(node.conf))[0], "STATUS", os.environ, str(node.bin))
-    with deadline.within(10):
-        nodes.facts(kube_node.setup(request))
+    node.learn(node.network())
     node.server.requests.clear()
     (name,) = (name for name in os.listdir(os.environ["NODE_IPAM_CACHE"]) if name.startswith("node-"))
 
@@ -127,7 +105,7 @@ def test_namespace(node: OperatorNode, capsys: pytest.CaptureFixture[str], names
     """With ipv4-namespaces the pod's namespace decides; without one there is no IPv4."""
     config = node.network()
     config["ipam"]["ipv4-namespaces"] = ["old-application"]
-    feed(node, config)
+    node.feed(config)
 
     found = explain(node, capsys, "-", *(("--namespace", namespace) if namespace else ()))
 
@@ -179,7 +157,7 @@ def test_next_plugin(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> 
     path = node.write("nacfg", json.dumps({"nextipam": "/bin/cat", "kubeconfig": node.kubeconfig}))
     node.monkeypatch.setenv("NODE_ANNOTATION_CFG", path)
     config = node.network("net1", type="node-annotation", annotation="example.com/net1")
-    feed(node, {**config, "cniVersion": "1.1.0"})
+    node.feed({**config, "cniVersion": "1.1.0"})
 
     found = explain(node, capsys)
 
@@ -190,7 +168,7 @@ def test_next_plugin(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> 
 
 def test_translated_version(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
     """host-local is told 1.0.0 in place of 1.1.0, and it is said why."""
-    feed(node, {**node.network(), "cniVersion": "1.1.0"})
+    node.feed({**node.network(), "cniVersion": "1.1.0"})
 
     found = explain(node, capsys)
 
@@ -202,7 +180,7 @@ def test_without_a_name(node: OperatorNode, capsys: pytest.CaptureFixture[str]) 
     """A NetworkAttachmentDefinition needs none."""
     config = node.network()
     del config["name"]
-    feed(node, config)
+    node.feed(config)
 
     assert explain(node, capsys)["from"]["name"].startswith("Multus, ")
 
@@ -211,7 +189,7 @@ def test_keys_cannot_steer_the_terminal(node: OperatorNode, capsys: pytest.Captu
     """A configuration may come from anyone who may write a NetworkAttachmentDefinition."""
     node.node["metadata"]["annotations"]["example.com/net1"] = 'subnet: "10.3.0.0/24"'
     keys: dict[str, str] = {"\033[2J": ""}
-    feed(node, node.network(type="node-annotation", annotation="example.com/net1", **keys))
+    node.feed(node.network(type="node-annotation", annotation="example.com/net1", **keys))
 
     assert node.run("explain") == 0
 
@@ -241,7 +219,7 @@ def test_no_terminal(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> 
 )
 def test_failures(node: OperatorNode, capsys: pytest.CaptureFixture[str], config: object, what: str) -> None:
     """What would fail an ADD fails here, in words and with exit status 1."""
-    feed(node, config)
+    node.feed(config)
 
     assert node.run("explain") == 1
     assert what in capsys.readouterr().err

@@ -3,41 +3,24 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from plugin import deadline, kube_node
-from plugin.node import freshness
-from plugin.ops.networks import networks
-from tests.support.apiserver import ApiServer
 from tests.support.operator_node import OperatorNode
 
 ANNOTATION = "example.com/net1"
 
 
 @pytest.fixture
-def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OperatorNode]:
+def node(installed: OperatorNode) -> OperatorNode:
     """A node with a network whose first range is full; the second has room, and holes."""
-    with ApiServer() as server:
-        made = OperatorNode(tmp_path, server, monkeypatch)
-        made.install()
-        made.node["metadata"]["annotations"][ANNOTATION] = "10.1.0.0/29,10.2.0.0/29,fd00::/120"
-        made.network(annotation=ANNOTATION, exclude=["10.2.0.4"])
-        for last in range(2, 7):
-            made.lease(f"10.1.0.{last}", f"c{last} eth0")
-            made.result(f"c{last}")
-        yield made
-
-
-def learn(node: OperatorNode) -> None:
-    """Let the cache know what an ADD learns."""
-    request = networks.request(networks.chosen("k8snet", str(node.conf))[0], "STATUS", os.environ, str(node.bin))
-    with deadline.within(10):
-        freshness.facts(kube_node.setup(request))
+    installed.node["metadata"]["annotations"][ANNOTATION] = "10.1.0.0/29,10.2.0.0/29,fd00::/120"
+    installed.network(annotation=ANNOTATION, exclude=["10.2.0.4"])
+    for last in range(2, 7):
+        installed.lease(f"10.1.0.{last}", f"c{last} eth0")
+        installed.result(f"c{last}")
+    return installed
 
 
 def checks(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
@@ -63,7 +46,7 @@ def test_doctor(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_leases(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
     """A row for each subnet; an address that is excluded but still leased is elsewhere."""
-    learn(node)
+    node.learn(node.network(annotation=ANNOTATION, exclude=["10.2.0.4"]))
     node.lease("10.2.0.4", "old eth0")
     node.run("leases", "-o", "json")
     (network,) = json.loads(capsys.readouterr().out)["networks"]
