@@ -12,8 +12,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from email.message import Message
-    from typing import Any, NoReturn
+    from typing import Any
 
+SUCCESS = (200, 201)
 _TEXT_LIMIT = 400  # characters of a server's message
 _NO_API_SERVER = "see whether server: in the kubeconfig is an API server, with the right path"
 _MISSING = "see kubectl get nodes: the kubelet registers the Node, and nodeName or $NODE_NAME may name another"
@@ -63,23 +64,19 @@ def too_slow(route: str) -> Transient:
 class Answer:
     """An HTTP response: status, headers (any case), body."""
 
-    __slots__ = ("body", "headers", "status")
-
     def __init__(self, status: int, headers: Mapping[str, str] | Message, body: bytes) -> None:
         self.status = status
         self.headers = headers
         self.body = body
 
 
-def checked(answer: Answer, kind: str, name: str, route: str, expected: int = 200) -> dict[str, Any]:
+def checked(answer: Answer, kind: str, name: str, route: str) -> dict[str, Any]:
     """Return the object in the answer, of this kind and name; without a name, a list. route: the server, for messages.
 
-    expected: the status of a success; 201 for a POST.
-
-    Raises one of the errors above for a refusal, Transient if a retry may help, else Unreachable.
+    Raises refused() for a refusal, and Unreachable for another object.
     """
-    if answer.status != expected:
-        _refuse(answer, name, route)
+    if answer.status not in SUCCESS:
+        raise refused(answer, name, route)
     value = _decoded(answer)
     metadata = value.get("metadata")
     if value.get("kind") != kind or not isinstance(metadata, dict) or metadata.get("name", "") != name:
@@ -107,27 +104,32 @@ def redacted(value: Any) -> Any:
     return redact(value, least=8) if isinstance(value, str) else value
 
 
-def _refuse(answer: Answer, name: str, route: str) -> NoReturn:
+def refused(answer: Answer, name: str, route: str) -> CniError:
+    """Return the error for an answer without a success: a refusal, Transient if a retry may help, else Unreachable.
+
+    name: of the Node asked for. route: the server, for messages.
+    """
     status = answer.status
     reply = _decoded(answer)
     says = _plain(reply.get("message")) if reply.get("kind") == "Status" else ""
     if status == 401:
-        raise Unauthorized(PLUGIN_FAILURE, f"{route}: unauthorized (401)")
+        return Unauthorized(PLUGIN_FAILURE, f"{route}: unauthorized (401)")
     if status == 403 and says:
-        raise Forbidden(PLUGIN_FAILURE, f"{route}: {says}", _permission(says))
+        return Forbidden(PLUGIN_FAILURE, f"{route}: {says}", _permission(says))
     if status == 404 and reply.get("reason") == "NotFound":
-        raise NodeMissing(PLUGIN_FAILURE, f"{route} has no Node {name!r}", _MISSING)
+        return NodeMissing(PLUGIN_FAILURE, f"{route} has no Node {name!r}", _MISSING)
     if status == 410:
-        raise Expired(PLUGIN_FAILURE, f"{route}: the list has expired")
+        return Expired(PLUGIN_FAILURE, f"{route}: the list has expired")
     if 300 <= status < 400:
         target = _host(answer.headers.get("Location", ""))
-        raise unusable(
+        return unusable(
             route, f"it redirects to {target}", "a login page or another server; the API itself never does so"
         )
     said = f"it answers {status}" + (f": {says}" if says else "")
     if status == 429 or (status >= 500 and status != 501):
-        raise Transient(f"{route}: {said}", "it is overloaded or starting", _seconds(answer.headers.get("Retry-After")))
-    raise unusable(route, said, _NO_API_SERVER)
+        retry_after = _seconds(answer.headers.get("Retry-After"))
+        return Transient(f"{route}: {said}", "it is overloaded or starting", retry_after)
+    return unusable(route, said, _NO_API_SERVER)
 
 
 def _decoded(answer: Answer) -> dict[str, Any]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import time
 
-import plugin
 from plugin import deadline
 from plugin.config.values import is_node_name
 from plugin.deadline import DeadlineExceeded
 from plugin.errors import INVALID_CONFIG, CniError, NodeMissing
 from plugin.facts import CERTIFICATE_NAME, REVIEW, member, name_of
 from plugin.kube import answers, credentials, files, kubeconfig
+from plugin.kube.access import Access
 from plugin.kube.answers import Expired, Transient, Unauthorized
 from plugin.kube.redaction import redact
 
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 # Of the time left, so that the caller can still go on without an answer. The same part of that is for the network: its
 # error says more than the deadline's.
 _SHARE = 0.9
-_BACKOFF = (0.25, 1.0)  # seconds before the first retry, and at most; up to as much is added at random
+_PAUSES = (0.25, 1.0)  # seconds before the first retry, and at most
 
 _NODE_LIMIT = 8 << 20  # bytes; a Node has some 20 KB
 _PAGE_LIMIT = 64 << 20
@@ -41,24 +40,12 @@ _RESTARTS = 3
 _REVIEW_PATH = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 _REVIEW = b'{"apiVersion":"authentication.k8s.io/v1","kind":"SelfSubjectReview"}'
 
-_HEADERS = {
-    "User-Agent": f"node-ipam/{plugin.__version__}",
-    "Accept": "application/json",
-    "Accept-Encoding": "identity",
-    "Connection": "close",
-}
 
+class Client(Access):
+    """The API server that one kubeconfig selects, for one request at a time."""
 
-class Client:
-    """The API server that one kubeconfig selects. reload: reads that kubeconfig again, after a 401."""
-
-    def __init__(
-        self, config: Kubeconfig, environ: Mapping[str, str], reload: Callable[[], Kubeconfig] | None = None
-    ) -> None:
-        self.config = config
-        self.credentials = credentials.load(config, environ)
-        self._environ = environ
-        self._reload = reload or (lambda: config)
+    def __init__(self, load: Callable[[], Kubeconfig], environ: Mapping[str, str]) -> None:
+        super().__init__(load, environ)
         self._wire: Wire | None = None
         self._reviewed: str | None = None  # what the API server said whose kubelet's the credential is
 
@@ -110,7 +97,7 @@ class Client:
         if self._reviewed is None and may_be_kubelets:
             self._reviewed = ""
             try:
-                review = self._fetch(_REVIEW_PATH, "SelfSubjectReview", "", _REVIEW)
+                review = self._fetch(_REVIEW_PATH, "SelfSubjectReview", body=_REVIEW)
             except (Transient, Unauthorized):
                 self._reviewed = None
                 raise
@@ -126,89 +113,50 @@ class Client:
         """Return the files that the credentials come from, each with its cache.signature() from before it was read."""
         return dict(files.signatures)
 
-    def describe(self) -> str:
-        """Return which kubeconfig and credential are used, in one line."""
-        config = self.config
-        return f"kubeconfig {config.path} ({config.why}), user {config.user_name!r}: {self.credentials.kind}"
-
     def _pages(self) -> Iterator[Node]:
+        from urllib.parse import quote
+
         following = ""
         while True:
-            page = self._fetch(f"/api/v1/nodes?limit={_PAGE}{following}", "NodeList", "")
+            page = self._fetch(f"/api/v1/nodes?limit={_PAGE}{following}", "NodeList")
             items, token = page.get("items") or [], page["metadata"].get("continue") or ""
             if not isinstance(items, list) or not isinstance(token, str) or not all(map(_is_object, items)):
                 raise answers.unusable(self.describe(), "its list of Nodes is not one")
             yield from items
             if not token:
                 return
-            following = f"&continue={_quoted(token)}"
+            following = f"&continue={quote(token, safe='')}"
 
-    def _fetch(self, path: str, kind: str, name: str, body: bytes = b"") -> dict[str, Any]:
+    def _fetch(self, path: str, kind: str, name: str = "", body: bytes = b"") -> dict[str, Any]:
         """Return one object, within the time there is; every error says which kubeconfig was used.
 
-        body: what to POST, instead of a GET.
+        name: of the object, "" for a list. body: what to POST, instead of a GET.
         """
         seconds = min(deadline.TOTAL, deadline.left() * _SHARE)
+        ends = time.monotonic() + seconds * _SHARE
         try:
             with deadline.within(seconds):
-                return self._persist(path, kind, name, time.monotonic() + seconds * _SHARE, body)
+                return self.retried(lambda: self._ask(path, kind, name, body, ends), ends, _PAUSES)
         except DeadlineExceeded:
             if deadline.left() <= 0:
                 raise
             error: CniError = answers.too_slow(self._wire.route if self._wire else f"API server {self.config.server}")
         except CniError as refusal:
             error = refusal
-        error.details = f"{error.details}\n{self.describe()}".lstrip()
-        raise error from None
+        raise self.described(error) from None
 
-    def _persist(self, path: str, kind: str, name: str, ends: float, body: bytes) -> dict[str, Any]:
-        """Retry while that may help and there is time."""
-        tries, renewed = 0, False
-        while True:
-            try:
-                return self._ask(path, kind, name, ends, body)
-            except Unauthorized as error:
-                if renewed or not self._renew():
-                    error.details = self._validity()
-                    raise
-                renewed = True
-            except Transient as failure:
-                pause = _pause(tries) if failure.retry_after is None else max(failure.retry_after, _BACKOFF[0])
-                tries += 1
-                if time.monotonic() + pause > ends:
-                    raise
-                sleep(pause)
-
-    def _ask(self, path: str, kind: str, name: str, ends: float, body: bytes) -> dict[str, Any]:
+    def _ask(self, path: str, kind: str, name: str, body: bytes, ends: float) -> dict[str, Any]:
         from plugin.kube.wire import Wire
 
         if self._wire is None:
             self._wire = Wire(self.config, self.credentials, self._environ)
-        method, headers = ("POST", {**_HEADERS, "Content-Type": "application/json"}) if body else ("GET", _HEADERS)
-        answer = self._wire.ask(method, path, headers, ends, _NODE_LIMIT if name else _PAGE_LIMIT, body)
-        return answers.checked(answer, kind, name, self._wire.route, 201 if body else 200)
+        answer = self._wire.ask(path, ends, _NODE_LIMIT if name else _PAGE_LIMIT, body)
+        return answers.checked(answer, kind, name, self._wire.route)
 
-    def _renew(self) -> bool:
-        """Read kubeconfig and credentials again; return False if they are unchanged."""
-        before = self._shown()
-        self.config = self._reload()
-        self.credentials = credentials.load(self.config, self._environ, refresh=True)
+    def renew(self) -> bool:
+        """Read kubeconfig and credentials again, see Access.renew(), and use them from now on."""
         self._wire = None
-        return self._shown() != before
-
-    def _shown(self) -> tuple[object, ...]:
-        current = self.credentials
-        return self.config.server, current.headers, current.certificate, current.key
-
-    def _validity(self) -> str:
-        ends = credentials.expiry(self.credentials)
-        if ends is None:
-            return "renew the credentials in this kubeconfig"
-        date = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(ends))
-        pod = credentials.pod(self.credentials)
-        if pod and ends > time.time():  # the server refuses a token when its pod is deleted
-            return f"the token is valid until {date}, but its pod {pod} is gone: deploy that again"
-        return f"they {'expired on' if ends < time.time() else 'are valid until'} {date}; renew them in this kubeconfig"
+        return super().renew()
 
 
 def connect(
@@ -216,29 +164,9 @@ def connect(
 ) -> Client:
     """Find the kubeconfig and read the credentials; nothing is sent yet. Raises CniError."""
 
-    def read() -> Kubeconfig:
-        return kubeconfig.find(explicit, environ, label, cache=cache)
-
     files.signatures.clear()
-    return Client(read(), environ, read)
-
-
-def sleep(seconds: float) -> None:
-    """Wait before a retry."""
-    time.sleep(seconds)
-
-
-def _pause(tries: int) -> float:
-    """Return the seconds before the next retry: longer each time, and different in every process of a node."""
-    first, most = _BACKOFF
-    return min(first * 2.0**tries, most) * (1 + os.urandom(1)[0] / 255)
+    return Client(lambda: kubeconfig.find(explicit, environ, label, cache=cache), environ)
 
 
 def _is_object(value: object) -> bool:
     return isinstance(value, dict)
-
-
-def _quoted(token: str) -> str:
-    from urllib.parse import quote
-
-    return quote(token, safe="")

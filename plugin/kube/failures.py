@@ -49,10 +49,10 @@ _TLS_REASONS = {
 }
 
 
-def explain(error: Exception, route: str, names: Callable[[], str]) -> Unreachable:
+def explain(error: Exception, route: str, names: Callable[[], str] = lambda: "") -> Unreachable:
     """Return the error for this exception. route: the server and the way to it, in front of every message.
 
-    names: called for a certificate with another name, to tell which it has.
+    names: called for a certificate with another name, returns the names that it has.
     """
     cause = _cause(error)
     if isinstance(cause, ssl.SSLCertVerificationError):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import socket
-from urllib.parse import urlsplit
+from base64 import b64encode
+from urllib.parse import unquote, urlsplit
 
 from plugin.errors import INVALID_CONFIG, CniError
 from plugin.kube import redaction
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from urllib.parse import SplitResult
 
-_PORTS = {"https": 443, "http": 80}
+PORTS = {"https": 443, "http": 80}
 _SCHEMES = ("http", "https")
 _MAPPED = bytes(10) + b"\xff\xff"  # ::ffff:0:0/96, IPv4 inside IPv6
 
@@ -33,6 +34,18 @@ def choose(url: str, proxy_url: str, environ: Mapping[str, str]) -> tuple[str, s
     if not value or not _applies(target, environ.get("NO_PROXY") or environ.get("no_proxy") or ""):
         return "", ""
     return _checked(value if "://" in value else f"http://{value}", variable), variable
+
+
+def way(server: str, proxy_url: str, environ: Mapping[str, str]) -> tuple[str, str]:
+    """Return the proxy's URL, "" for none, and for messages the server and the way to it. Raises CniError."""
+    proxy, origin = choose(server, proxy_url, environ)
+    return proxy, f"API server {server}" + (f" through proxy {shown(proxy)} ({origin})" if proxy else "")
+
+
+def authorization(proxy: str) -> dict[str, str]:
+    """Return the header for a proxy whose URL has a user in it."""
+    parts = urlsplit(proxy)
+    return {} if parts.username is None else {"Proxy-Authorization": f"Basic {_pair(parts)}"}
 
 
 def shown(proxy: str) -> str:
@@ -59,20 +72,21 @@ def _checked(proxy: str, origin: str) -> str:
 
 def _register_password(parts: SplitResult) -> None:
     """Keep the password (without one, the user), and the header in which it is sent, out of what the proxy says."""
-    from base64 import b64encode
-    from urllib.parse import unquote
-
     if parts.username:
         secret = parts.password or parts.username  # some proxies take a token for a user without a password
         redaction.register(secret)
         redaction.register(unquote(secret))
-        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        redaction.register(b64encode(pair.encode()).decode())
+        redaction.register(_pair(parts))
+
+
+def _pair(parts: SplitResult) -> str:
+    """Return user and password in base64."""
+    return b64encode(f"{unquote(parts.username or '')}:{unquote(parts.password or '')}".encode()).decode()
 
 
 def _applies(target: SplitResult, no_proxy: str) -> bool:
     host = (target.hostname or "").lower()
-    port = str(target.port or _PORTS[target.scheme])
+    port = str(target.port or PORTS[target.scheme])
     address = _packed(host)
     if host == "localhost" or _is_loopback(address):
         return False

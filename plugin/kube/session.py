@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import time
 import warnings
+from contextlib import contextmanager
 
 from requests.exceptions import RequestException
 from requests.models import PreparedRequest
@@ -18,9 +18,10 @@ from urllib3.exceptions import HTTPError
 
 import plugin
 from plugin.errors import PLUGIN_FAILURE, CniError
-from plugin.kube import answers, credentials, failures, kubeconfig, places, proxy, tls
+from plugin.kube import answers, failures, kubeconfig, places, proxy, tls, wire
+from plugin.kube.access import Access
 from plugin.kube.adapter import Adapter
-from plugin.kube.answers import Answer, Transient, Unauthorized
+from plugin.kube.answers import Answer, Transient
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,14 +58,13 @@ class Missing(CniError):
     """The API server has no such object (404)."""
 
 
-class Session:
-    """One API server, as a kubeconfig selects it; for one thread. load: reads that kubeconfig, again after a 401."""
+class Session(Access):
+    """One API server, as a kubeconfig selects it; for one thread."""
 
     def __init__(self, load: Callable[[], Kubeconfig], environ: Mapping[str, str]) -> None:
-        self._load = load
-        self._environ = environ
+        super().__init__(load, environ)
         self.seconds = _ANSWER  # until the server sends something
-        self._connect(refresh=False)
+        self._connect()
 
     def another(self) -> Session:
         """Return a session with connections of its own, for another thread."""
@@ -74,118 +74,96 @@ class Session:
         """Close the idle connections; the next request opens new ones."""
         self._adapter.close()
 
+    def renew(self) -> bool:
+        """Read kubeconfig and credentials again, see Access.renew(), and use them from now on."""
+        is_changed = super().renew()
+        self._connect()
+        return is_changed
+
     def get(self, path: str, accept: str = JSON, hook: Hook | None = None) -> Object:
         """GET an object, and repeat that while the server is unreachable. hook: see json.loads. Raises CniError."""
-        ends, tries = time.monotonic() + _PATIENCE, 0
-        while True:
-            try:
-                return self._call("GET", path, accept=accept, hook=hook)
-            except Transient as failure:
-                pause = failure.retry_after or backoff(tries, *_PAUSES)
-                tries += 1
-                if time.monotonic() + pause > ends:
-                    raise
-            time.sleep(pause)
+        ends = time.monotonic() + _PATIENCE
+        return self._call(lambda: self.retried(lambda: self._once("GET", path, accept, None, hook), ends, _PAUSES))
 
     def patch(self, path: str, change: Object) -> Object:
         """Apply a merge patch and return the metadata of the result. Raises Conflict, Missing, another CniError.
 
         Transient means that the patch may or may not have been applied.
         """
-        return self._call("PATCH", path, change, METADATA_ONLY, _MERGE_PATCH)
+        return self._change("PATCH", path, METADATA_ONLY, change)
 
     def post(self, path: str, value: Object) -> Object:
         """Create an object; errors as for patch()."""
-        return self._call("POST", path, value)
+        return self._change("POST", path, JSON, value)
 
     def put(self, path: str, value: Object) -> Object:
         """Replace an object; errors as for patch()."""
-        return self._call("PUT", path, value)
+        return self._change("PUT", path, JSON, value)
 
     def watch(self, path: str, accept: str, silence: float) -> Iterator[Object]:
         """Yield the events of a watch until the server ends it. silence: seconds without a byte. Raises CniError."""
-        response = self._send("GET", path, b"", accept, "", silence)
-        try:
-            if response.status_code != 200:
-                self._value(response, self._body(response), None)
-            buffer = bytearray()
+        response = self.authorized(lambda: self._open("GET", path, accept, None, silence))
+        buffer = bytearray()
+        with self._explained(), response:
             while part := response.raw.read1(_CHUNK):
                 *lines, rest = (bytes(buffer) + part).split(b"\n")
                 buffer[:] = rest
                 if len(buffer) > _LIMIT:
                     raise answers.unusable(self.route, f"an event is longer than {_LIMIT >> 20} MiB")
                 yield from (json.loads(line) for line in lines if line.strip())
-        except _NETWORK_ERRORS as error:
-            raise failures.explain(error, self.route, str) from None
-        finally:
-            response.close()
 
-    def describe(self) -> str:
-        """Return which kubeconfig and credential are used, in one line."""
-        config = self._config
-        return f"kubeconfig {config.path} ({config.why}), user {config.user_name!r}: {self._credentials.kind}"
-
-    def _connect(self, *, refresh: bool) -> None:
-        self._config = config = self._load()
-        self._credentials = credentials.load(config, self._environ, refresh=refresh)
-        self._proxy, origin = proxy.choose(config.server, config.proxy_url, self._environ)
-        through = f" through proxy {proxy.shown(self._proxy)} ({origin})" if self._proxy else ""
-        self.route = f"API server {config.server}{through}"
+    def _connect(self) -> None:
+        config = self.config
+        self._proxy, self.route = proxy.way(config.server, config.proxy_url, self._environ)
         if config.insecure:
             warnings.filterwarnings("ignore", message="Unverified HTTPS request")
-        is_secure = config.server.startswith("https:")
-        self._adapter = Adapter(tls.context(config, self._credentials) if is_secure else tls.bare(), config)
-        self._headers = [*self._credentials.headers.items(), *config.impersonate] if is_secure else []
+        self._adapter = Adapter(tls.context(config, self.credentials), config)
+        self._headers = wire.headers(config, self.credentials)
 
-    def _call(
-        self,
-        method: str,
-        path: str,
-        change: Object | None = None,
-        accept: str = JSON,
-        kind: str = JSON,
-        hook: Hook | None = None,
-    ) -> Object:
-        """Send one request, once more with fresh credentials after a 401. Errors name the kubeconfig."""
-        body = b"" if change is None else json.dumps(change).encode()
+    def _change(self, method: str, path: str, accept: str, change: Object) -> Object:
+        return self._call(lambda: self.authorized(lambda: self._once(method, path, accept, change, None)))
+
+    def _call(self, ask: Callable[[], Object]) -> Object:
+        """Return what ask() returns. An error that a retry does not solve names the kubeconfig."""
         try:
-            try:
-                return self._once(method, path, body, accept, kind, hook)
-            except Unauthorized:
-                before = self._credentials.headers, self._credentials.certificate
-                self._connect(refresh=True)
-                if before == (self._credentials.headers, self._credentials.certificate):
-                    raise
-            return self._once(method, path, body, accept, kind, hook)
+            return ask()
         except (Conflict, Missing, Transient):
             raise
         except CniError as error:
-            error.details = f"{error.details}\n{self.describe()}".lstrip()
-            raise
+            raise self.described(error) from None
 
-    def _once(self, method: str, path: str, body: bytes, accept: str, kind: str, hook: Hook | None) -> Object:
+    def _once(self, method: str, path: str, accept: str, change: Object | None, hook: Hook | None) -> Object:
+        """Send one request and return the object in the answer. Raises CniError."""
+        with self._explained(), self._open(method, path, accept, change, self.seconds) as response:
+            body = self._body(response)
         try:
-            with self._send(method, path, body, accept, kind, self.seconds) as response:
-                content = self._body(response)
-        except _NETWORK_ERRORS as error:
-            raise failures.explain(error, self.route, str) from None
-        return self._value(response, content, hook)
+            value = json.loads(body, object_hook=hook)
+        except (ValueError, RecursionError):
+            value = None
+        if isinstance(value, dict) and isinstance(value.get("metadata"), dict):
+            return value
+        raise answers.unusable(self.route, "its answer is not a Kubernetes object")
 
-    def _send(self, method: str, path: str, body: bytes, accept: str, kind: str, seconds: float) -> Response:
-        request = PreparedRequest()
-        request.method, request.url, request.body = method, self._config.server + path, body or None
+    def _open(self, method: str, path: str, accept: str, change: Object | None, seconds: float) -> Response:
+        """Send one request and return the response, if it is a success. Its body is still to be read."""
         headers = HTTPHeaderDict({"User-Agent": f"node-ipam/{plugin.__version__} ranges", "Accept": accept})
         headers["Accept-Encoding"] = "identity"
-        if body:
-            headers.update({"Content-Type": kind, "Content-Length": str(len(body))})
+        request = PreparedRequest()
+        request.method, request.url, request.body = method, self.config.server + path, None
+        if change is not None:
+            request.body = json.dumps(change).encode()
+            headers["Content-Type"] = _MERGE_PATCH if method == "PATCH" else JSON
+            headers["Content-Length"] = str(len(request.body))
         for name, value in self._headers:
-            headers.add(name, value.encode().decode("latin-1"))  # UTF-8 in the request, as Go sends it
+            headers.add(name, value)
         request.headers = headers  # type: ignore[assignment]
         proxies = {"http": self._proxy, "https": self._proxy} if self._proxy else {}
-        try:
-            return self._adapter.send(request, stream=True, timeout=(_CONNECT, seconds), proxies=proxies)
-        except _NETWORK_ERRORS as error:
-            raise failures.explain(error, self.route, str) from None
+        with self._explained():
+            response = self._adapter.send(request, stream=True, timeout=(_CONNECT, seconds), proxies=proxies)
+            if response.status_code in answers.SUCCESS:
+                return response
+            with response:
+                raise self._refused(response.status_code, response.headers, self._body(response))
 
     def _body(self, response: Response) -> bytes:
         body = bytearray()
@@ -195,33 +173,23 @@ class Session:
                 raise answers.unusable(self.route, f"its answer is longer than {_LIMIT >> 20} MiB")
         return bytes(body)
 
-    def _value(self, response: Response, body: bytes, hook: Hook | None) -> Object:
-        """Decode the answer, or raise the error that it is."""
-        status = response.status_code
-        if status in (200, 201):
-            try:
-                value = json.loads(body, object_hook=hook)
-            except (ValueError, RecursionError):
-                value = None
-            if isinstance(value, dict) and isinstance(value.get("metadata"), dict):
-                return value
-            raise answers.unusable(self.route, "its answer is not a Kubernetes object")
-        if status in (404, 409) and b'"Status"' in body:
-            what = "the object has been changed or created by another client" if status == 409 else "no such object"
-            raise (Conflict if status == 409 else Missing)(PLUGIN_FAILURE, f"{self.route}: {what} ({status})")
-        answers.checked(Answer(status, response.headers, body), "", "", self.route)
-        raise answers.unusable(self.route, f"it answers {status}")
+    def _refused(self, status: int, headers: Mapping[str, str], body: bytes) -> CniError:
+        if status == 404 and b'"Status"' in body:
+            return Missing(PLUGIN_FAILURE, f"{self.route}: no such object (404)")
+        if status == 409 and b'"Status"' in body:
+            what = "the object has been changed or created by another client"
+            return Conflict(PLUGIN_FAILURE, f"{self.route}: {what} (409)")
+        return answers.refused(Answer(status, headers, body), "", self.route)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn what the network layers raise into a CniError."""
+        try:
+            yield
+        except _NETWORK_ERRORS as error:
+            raise failures.explain(error, self.route) from None
 
 
 def connect(explicit: str, environ: Mapping[str, str]) -> Session:
     """Find the kubeconfig as kubectl does and read the credentials; nothing is sent yet. Raises CniError."""
-
-    def load() -> Kubeconfig:
-        return kubeconfig.find(explicit, environ, "--kubeconfig", places.search_as_kubectl)
-
-    return Session(load, environ)
-
-
-def backoff(tries: int, first: float, most: float) -> float:
-    """Return the seconds to wait before the next try: doubled each time up to a limit, plus up to as much by chance."""
-    return float(min(first * 2.0**tries, most)) * (1 + os.urandom(1)[0] / 255)
+    return Session(lambda: kubeconfig.find(explicit, environ, "--kubeconfig", places.search_as_kubectl), environ)

@@ -7,9 +7,9 @@ import os
 import socket
 import ssl
 import time
-from binascii import b2a_base64
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
+import plugin
 from plugin.errors import INVALID_CONFIG, CniError
 from plugin.kube import failures, proxy, tls
 from plugin.kube.answers import Answer, too_slow, unusable
@@ -23,33 +23,31 @@ if TYPE_CHECKING:
     from plugin.kube.credentials import Credentials
     from plugin.kube.kubeconfig import Kubeconfig
 
+_HEADERS = {
+    "User-Agent": f"node-ipam/{plugin.__version__}",
+    "Accept": "application/json",
+    "Accept-Encoding": "identity",
+    "Connection": "close",
+}
 _CHUNK = 65536  # bytes
 _CONNECT = 4.0  # seconds for one address; a name may have another one
-_PORTS = {"https": 443, "http": 80}
 
 
 class Wire:
     """The API server, the proxy to use and the credentials to send. Raises CniError if they cannot be used."""
 
     def __init__(self, config: Kubeconfig, credentials: Credentials, environ: Mapping[str, str]) -> None:
-        self.proxy, origin = proxy.choose(config.server, config.proxy_url, environ)
-        way = f" through proxy {proxy.shown(self.proxy)} ({origin})" if self.proxy else ""
-        self.route = f"API server {config.server}{way}"
+        self.proxy, self.route = proxy.way(config.server, config.proxy_url, environ)
         self._config = config
         self._server, self._near = urlsplit(config.server), urlsplit(self.proxy or config.server)
         self._is_secure = self._server.scheme == "https"
-        self._context = tls.context(config, credentials) if self._is_secure else tls.bare()
-        self._headers = _headers(config, credentials) if self._is_secure else []
+        self._context = tls.context(config, credentials)
+        self._headers = headers(config, credentials)
 
-    def get(self, path: str, headers: Mapping[str, str], ends: float, limit: int) -> Answer:
-        """GET this path; see ask()."""
-        return self.ask("GET", path, headers, ends, limit)
+    def ask(self, path: str, ends: float, limit: int, body: bytes = b"") -> Answer:
+        """GET this path, or POST the body there, and return the answer.
 
-    def ask(
-        self, method: str, path: str, headers: Mapping[str, str], ends: float, limit: int, body: bytes = b""
-    ) -> Answer:
-        """Send one request and return the answer; read at most limit bytes, until ends (time.monotonic()).
-
+        ends: when to give up (time.monotonic()). limit: bytes of the answer.
         Raises Unreachable if there is no complete answer, Transient (a kind of it) if a retry may help.
         """
         route = f"the way to {self.route}" if self.proxy else self.route
@@ -60,7 +58,7 @@ class Wire:
                 if self._is_secure:
                     name = self._config.tls_server_name or (self._server.hostname or "").rstrip(".")
                     connection.sock = _secured(connection.sock, self._context, name)
-                self._send(connection, method, path, headers, body)
+                self._send(connection, path, body)
                 with connection.getresponse() as response:
                     return Answer(response.status, response.headers, self._read(response, ends, limit))
             finally:
@@ -70,11 +68,11 @@ class Wire:
 
     def _connect(self, seconds: float) -> http.client.HTTPConnection:
         """Return a connection to the server, through the proxy if there is one; TLS is still to come."""
-        host, port = self._near.hostname or "", self._near.port or _PORTS[self._near.scheme.lower()]
+        host, port = self._near.hostname or "", self._near.port or proxy.PORTS[self._near.scheme.lower()]
         connection = http.client.HTTPConnection(host, port, timeout=min(_CONNECT, seconds))
         if self.proxy and self._is_secure:
             server = self._server.hostname or ""
-            connection.set_tunnel(server, self._server.port or _PORTS["https"], _authorization(self.proxy))
+            connection.set_tunnel(server, self._server.port or proxy.PORTS["https"], proxy.authorization(self.proxy))
             if ":" in server:  # older Pythons forget these brackets
                 connection._tunnel_host = f"[{server}]"  # type: ignore[attr-defined]
         with resolved(host, seconds):
@@ -91,17 +89,16 @@ class Wire:
         opened.settimeout(seconds)
         return connection
 
-    def _send(
-        self, connection: http.client.HTTPConnection, method: str, path: str, headers: Mapping[str, str], body: bytes
-    ) -> None:
-        target = self._server.path + path
+    def _send(self, connection: http.client.HTTPConnection, path: str, body: bytes) -> None:
+        target, added = self._server.path + path, {"Host": self._server.netloc, **_HEADERS}
+        if body:
+            added.update({"Content-Type": "application/json", "Content-Length": str(len(body))})
         if self.proxy and not self._is_secure:
             target = f"http://{self._server.netloc}{target}"
+            added.update(proxy.authorization(self.proxy))
         # Not request(): its headers are a dict, which cannot hold Impersonate-Group twice.
-        connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
-        added = _authorization(self.proxy) if self.proxy and not self._is_secure else {}
-        length = {"Content-Length": str(len(body))} if body else {}
-        for name, value in [("Host", self._server.netloc), *{**headers, **added, **length}.items(), *self._headers]:
+        connection.putrequest("POST" if body else "GET", target, skip_host=True, skip_accept_encoding=True)
+        for name, value in [*added.items(), *self._headers]:
             connection.putheader(name, value)
         connection.endheaders(body or None)
 
@@ -132,7 +129,7 @@ class Wire:
         host = self._server.hostname or ""
         try:
             with resolved(host, tls.NAMES_SECONDS):
-                address = host, self._server.port or _PORTS["https"]
+                address = host, self._server.port or proxy.PORTS["https"]
                 return ", ".join(tls.names(self._context, address, self._config.tls_server_name))
         except (OSError, ValueError):
             return ""
@@ -147,18 +144,12 @@ def _secured(plain: Any, context: ssl.SSLContext, name: str) -> Any:
     return context.wrap_socket(plain, server_hostname=name)
 
 
-def _authorization(url: str) -> dict[str, str]:
-    """Return the header for a proxy whose URL has a user in it."""
-    parts = urlsplit(url)
-    if parts.username is None:
-        return {}
-    pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
-    return {"Proxy-Authorization": "Basic " + b2a_base64(pair, newline=False).decode()}
-
-
-def _headers(config: Kubeconfig, credentials: Credentials) -> list[tuple[str, str]]:
-    headers = [*credentials.headers.items(), *config.impersonate]
-    if not all(value.isprintable() for _, value in headers):
+def headers(config: Kubeconfig, credentials: Credentials) -> list[tuple[str, str]]:
+    """Return the headers that say who sends the request; none for a http:// server. Raises CniError."""
+    if config.server.startswith("http:"):
+        return []
+    found = [*credentials.headers.items(), *config.impersonate]
+    if not all(value.isprintable() for _, value in found):
         what = f"user {config.user_name!r} of {config.path} has a credential with a line break or the like in it"
         raise CniError(INVALID_CONFIG, what, f"it is a {credentials.kind} from {credentials.source}")
-    return [(name, value.encode().decode("latin-1")) for name, value in headers]  # UTF-8 on the wire, as Go has it
+    return [(name, value.encode().decode("latin-1")) for name, value in found]  # UTF-8 on the wire, as Go has it

@@ -119,7 +119,7 @@ def _other_node(environ: Mapping[str, str], name: str) -> dict[str, Any]:
     from plugin.kube import client
 
     chosen = node_annotation.setup_from(environ, node_annotation.read_config(environ))
-    return client.connect(chosen.kubeconfig, chosen.environ, chosen.label).get_node(name, lambda _node: True)
+    return client.connect(chosen.kubeconfig, chosen.environ, chosen.label).get_node(name)
 
 
 _COMMANDS = {"ipam": _ipam, "error_quit": _error_quit, "my_node": _my_node, "get_annotation": _get_annotation}

@@ -13,7 +13,7 @@ import pytest
 
 from plugin import deadline
 from plugin.errors import INVALID_CONFIG, PLUGIN_FAILURE, TRY_AGAIN_LATER, CniError, Unreachable
-from plugin.kube import client
+from plugin.kube import access, client
 from plugin.kube.credentials import Credentials
 from plugin.kube.wire import Wire
 from tests.support import faults, makeconfig
@@ -45,7 +45,7 @@ def test_passing_trouble(
     server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: faults.Fault
 ) -> None:
     """The client retries a server that recovers."""
-    monkeypatch.setattr(client, "sleep", lambda _seconds: None)
+    monkeypatch.setattr(access, "pause", lambda *_: 0.0)
     server.fault = faults.first(trouble, trouble)
     assert connect(server, tmp_path).get_node("a")["metadata"]["name"] == "a"
     assert server.count() == 3
@@ -53,7 +53,12 @@ def test_passing_trouble(
 
 def test_server_comes_back(server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The client retries a server that refuses connections while it restarts."""
-    monkeypatch.setattr(client, "sleep", lambda _seconds: server.start())
+
+    def pause(*_arguments: float) -> float:
+        server.start()
+        return 0.0
+
+    monkeypatch.setattr(access, "pause", pause)
     made = connect(server, tmp_path)
     server.stop()
     assert made.get_node("a")["metadata"]["name"] == "a"
@@ -138,7 +143,7 @@ def test_name_that_cannot_be_resolved(
         raise socket.gaierror(number, "made to fail")
 
     monkeypatch.setattr(socket, "getaddrinfo", look)
-    monkeypatch.setattr(client, "sleep", lambda _seconds: time.sleep(0.1))
+    monkeypatch.setattr(access, "pause", lambda *_: 0.1)
     error = refusal(connect(server, tmp_path, cluster(server="https://api.example.org")), 1)
     says = "API server https://api.example.org: its name cannot be resolved (made to fail)"
     assert (error.code, error.msg) == (TRY_AGAIN_LATER, says)
@@ -219,7 +224,7 @@ def test_no_credentials_over_plain_http(server: ApiServer, tmp_path: Path) -> No
         thread = threading.Thread(target=serve)
         thread.start()
         made = wire(f"http://127.0.0.1:{plain.getsockname()[1]}", server.kubeconfig(), {"Authorization": "x"}, tmp_path)
-        assert made.get("/", {}, time.monotonic() + 10, 1 << 20).status == 200
+        assert made.ask("/", time.monotonic() + 10, 1 << 20).status == 200
         thread.join()
     assert (b"uthorization" in heard[0], heard[0].split(b"\r\n")[0]) == (
         False,
@@ -243,7 +248,7 @@ def test_dripping_body_has_an_end(server: ApiServer, tmp_path: Path, trouble: fa
     """A server that sends a byte at a time does not extend the deadline."""
     server.fault = trouble
     with pytest.raises(Unreachable, match=SLOW):
-        wire(server.url, server.kubeconfig(), {}, tmp_path).get("/", {}, time.monotonic() + 0.3, 9999)
+        wire(server.url, server.kubeconfig(), {}, tmp_path).ask("/", time.monotonic() + 0.3, 9999)
 
 
 def test_header_that_cannot_be_sent(server: ApiServer, tmp_path: Path) -> None:

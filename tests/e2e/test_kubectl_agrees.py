@@ -142,7 +142,7 @@ def _kubectl(environ: Mapping[str, str]) -> bool:
 
 def _ours(environ: Mapping[str, str]) -> bool:
     try:
-        Client(kubeconfig.find("", environ), environ).get_node("n")
+        Client(lambda: kubeconfig.find("", environ), environ).get_node("n")
     except CniError:
         return False
     return True

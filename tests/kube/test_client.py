@@ -65,7 +65,7 @@ def net() -> Iterator[responses.RequestsMock]:
 def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The waits between tries, none of them waited for."""
     waits: list[float] = []
-    monkeypatch.setattr(client, "sleep", waits.append)
+    monkeypatch.setattr(time, "sleep", waits.append)
     return waits
 
 

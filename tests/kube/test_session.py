@@ -102,8 +102,9 @@ def test_credentials_are_read_again(server: ApiServer, session: Session, tmp_pat
     """After a 401, once: a pod's token is replaced every hour."""
     session.get(A)
     server.users.clear()
-    with pytest.raises(Unauthorized):
+    with pytest.raises(Unauthorized) as raised:
         session.get(A)
+    assert raised.value.details.startswith("renew the credentials in this kubeconfig\n")
     (tmp_path / "token").write_text(server.token())
     assert session.get(A)["kind"] == "Node"
     assert server.requests[-1].user.name == "node-ipam"
@@ -153,6 +154,16 @@ def test_watch(server: ApiServer, session: Session) -> None:
     path = f"/api/v1/nodes?watch=1&resourceVersion={version}&timeoutSeconds=1"
     found = [(e["type"], e["object"]["metadata"]["name"]) for e in session.watch(path, sessions.JSON, 10)]
     assert found == [("ADDED", "b"), ("ADDED", "c"), ("DELETED", "b")]
+
+
+def test_watch_with_a_token_that_was_replaced(server: ApiServer, session: Session, tmp_path: Path) -> None:
+    """A watch that begins with a 401 reads the credentials again, as any request does."""
+    version = session.get("/api/v1/nodes?limit=500")["metadata"]["resourceVersion"]
+    server.users.clear()
+    (tmp_path / "token").write_text(server.token())
+    server.add(make_node("b"))
+    path = f"/api/v1/nodes?watch=1&resourceVersion={version}&timeoutSeconds=1"
+    assert [each["type"] for each in session.watch(path, sessions.JSON, 10)] == ["ADDED"]
 
 
 def test_watch_that_breaks(server: ApiServer, session: Session) -> None:

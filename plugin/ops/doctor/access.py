@@ -54,7 +54,7 @@ def credential(context: Context) -> Finding:
     """There is a credential, and it has not expired."""
     from plugin.kube import client, credentials
 
-    context.client = client.Client(context.kubeconfig, context.environ)
+    context.client = client.Client(lambda: context.kubeconfig, context.environ)
     shown = context.client.credentials
     if shown.kind == "anonymous":
         what = f"user {context.kubeconfig.user_name!r} has no credential"

@@ -8,8 +8,9 @@ import threading
 import time
 
 from plugin.errors import PLUGIN_FAILURE, CniError, Unreachable
+from plugin.kube.access import pause
 from plugin.kube.answers import Expired, Transient
-from plugin.kube.session import METADATA_ONLY, backoff
+from plugin.kube.session import METADATA_ONLY
 from plugin.ops.ranges import cluster
 
 TYPE_CHECKING = False
@@ -59,7 +60,7 @@ class Feed:
             try:
                 self._follow()
             except Unreachable:
-                time.sleep(backoff(self._tries, *_PAUSES))
+                time.sleep(pause(self._tries, *_PAUSES))
                 self._tries += 1
             except CniError as error:
                 self._items.put(error)

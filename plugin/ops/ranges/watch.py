@@ -6,6 +6,7 @@ import os
 import time
 
 from plugin.errors import Unreachable
+from plugin.kube import access
 from plugin.kube import session as sessions
 from plugin.kube.answers import Expired
 from plugin.ops.ranges.feed import Feed
@@ -59,7 +60,7 @@ class Watch:
             except Unreachable as error:
                 self._probes.set_ready(False)
                 self._events.write("unreachable", error.msg, what=error.msg)
-                self._pause(sessions.backoff(tries, *_PAUSES))
+                self._pause(access.pause(tries, *_PAUSES))
                 tries += 1
 
     def _stand_by(self) -> None:
