@@ -8,7 +8,7 @@ import time
 
 from plugin.errors import CniError
 from plugin.facts import CERTIFICATE_NAME, TOKEN_CLAIM
-from plugin.kube import der, files, places, redaction, rules
+from plugin.kube import der, files, pem, places, redaction, rules
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ class Credentials:
     or two of them with " and ". source: the file it came from. headers: at most Authorization.
     certificate, key: PEM, b"" if there is none. expires: epoch seconds, if an exec plugin gave them.
     """
-
-    __slots__ = ("certificate", "expires", "headers", "key", "kind", "source")
 
     def __init__(
         self, kind: str, source: str, headers: dict[str, str] | None = None, certificate: bytes = b"", key: bytes = b""
@@ -62,7 +60,7 @@ def load(config: Kubeconfig, environ: Mapping[str, str], *, refresh: bool = Fals
         found = _from_plugin(config, environ, refresh)
     else:
         found = files.settled(lambda: _written(config))
-    redaction.register(der.pem_block(found.key, "PRIVATE KEY").decode("latin-1"), is_base64=True)
+    redaction.register(pem.body(found.key, "PRIVATE KEY").decode("latin-1"), is_base64=True)
     return found
 
 
@@ -120,11 +118,11 @@ def _pair(config: Kubeconfig) -> tuple[bytes, bytes]:
         certificate = files.referenced(cert_path, "client-cert", name)
     if key_path:
         key = certificate if key_path == cert_path else files.referenced(key_path, "client-key", name)
-    for pem, label, what, path in (
+    for text, label, what, path in (
         (certificate, "CERTIFICATE", "certificate", cert_path),
         (key, "PRIVATE KEY", "key", key_path),
     ):
-        if not der.pem_block(pem, label):
+        if not pem.body(text, label):
             where = f"client-{what}{'' if path else '-data'} of user {name} in {config.path}"
             raise files.Unsettled(f"tls: failed to find any PEM data in {what} input: {path or where}", f"see {where}")
     return certificate, key
@@ -140,18 +138,18 @@ def _renew(found: Credentials) -> None:
         return
     for path in places.CURRENT_CERTIFICATES:
         try:
-            pem = files.read(places.ROOT + path)
+            text = files.read(places.ROOT + path)
         except (OSError, ValueError):
             continue
-        if _certificate_node(pem) == name and not _has_expired(pem) and der.pem_block(pem, "PRIVATE KEY"):
-            found.certificate = found.key = pem
+        if _certificate_node(text) == name and not _has_expired(text) and pem.body(text, "PRIVATE KEY"):
+            found.certificate = found.key = text
             found.source = places.ROOT + path
             return
 
 
-def _has_expired(pem: bytes) -> bool:
+def _has_expired(certificate: bytes) -> bool:
     try:
-        return der.not_after(pem) <= time.time()
+        return der.not_after(certificate) <= time.time()
     except ValueError:
         return False
 
@@ -203,10 +201,10 @@ def node_of_user(name: object, groups: object) -> str:
     return name[len(_NODE_USER) :] if isinstance(groups, list) and _NODE_GROUP in groups else ""
 
 
-def _certificate_node(pem: bytes) -> str:
+def _certificate_node(certificate: bytes) -> str:
     """Return the name of the node whose kubelet's certificate this is; "" for any other."""
     try:
-        return node_of_user(*der.subject(pem))
+        return node_of_user(*der.subject(certificate))
     except ValueError:
         return ""
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import binascii
 import re
 
+from plugin.kube import pem
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,20 +18,10 @@ _WIDE = {0x1E: "utf-16-be", 0x1C: "utf-32-be"}  # BMPString, UniversalString; th
 _VALIDITY, _SUBJECT = 3, 4  # in a TBSCertificate without its version
 
 
-def pem_block(pem: bytes, label: str) -> bytes:
-    """Return the base64 of the first whole block with this label, or one that ends in " PRIVATE KEY"; b"" if none."""
-    for part in pem.split(b"-----BEGIN ")[1:]:
-        found, _, rest = part.partition(b"-----")
-        body, ended, _ = rest.partition(b"-----END " + found + b"-----")
-        if ended and (found == label.encode() or (label == "PRIVATE KEY" and found.endswith(b" PRIVATE KEY"))):
-            return body
-    return b""
-
-
-def subject(pem: bytes) -> tuple[str, list[str]]:
-    """Return the common name and the organisations of the first certificate. Raises ValueError."""
+def subject(text: bytes) -> tuple[str, list[str]]:
+    """Return the common name and the organisations of the first certificate in a PEM text. Raises ValueError."""
     common_name, organisations = "", []
-    for _, names in _walk(_field(pem, _SUBJECT)):
+    for _, names in _walk(_field(text, _SUBJECT)):
         for _, pair in _walk(names):
             (tag, oid), (kind, value), *_ = _walk(pair)
             if tag == _OID and oid == _COMMON_NAME:
@@ -39,23 +31,22 @@ def subject(pem: bytes) -> tuple[str, list[str]]:
     return common_name, organisations
 
 
-def not_after(pem: bytes) -> float:
-    """Return when the first certificate expires, in seconds since the epoch. Raises ValueError."""
+def not_after(text: bytes) -> float:
+    """Return when the first certificate in a PEM text expires, in seconds since the epoch. Raises ValueError."""
     import calendar
 
-    _, (kind, value) = _walk(_field(pem, _VALIDITY))
-    text = value.decode("ascii")
+    _, (kind, value) = _walk(_field(text, _VALIDITY))
+    date = value.decode("ascii")
     if kind == _UTC_TIME:  # RFC 5280 4.1.2.5.1: 50 to 99 are of the last century
-        text = ("19" if text[:2] >= "50" else "20") + text
-    if kind not in (_UTC_TIME, _GENERALIZED_TIME) or not re.fullmatch(r"\d{14}Z", text):
+        date = ("19" if date[:2] >= "50" else "20") + date
+    if kind not in (_UTC_TIME, _GENERALIZED_TIME) or not re.fullmatch(r"\d{14}Z", date):
         raise ValueError("notAfter is malformed")
-    parts = (text[:4], text[4:6], text[6:8], text[8:10], text[10:12], text[12:14], "0", "0", "0")
+    parts = (date[:4], date[4:6], date[6:8], date[8:10], date[10:12], date[12:14], "0", "0", "0")
     return float(calendar.timegm(tuple(int(part) for part in parts)))
 
 
-def _field(pem: bytes, index: int) -> bytes:
-    der = binascii.a2b_base64(pem_block(pem, "CERTIFICATE"))
-    (_, certificate), *_ = _walk(der)
+def _field(text: bytes, index: int) -> bytes:
+    (_, certificate), *_ = _walk(binascii.a2b_base64(pem.body(text, "CERTIFICATE")))
     (_, signed), *_ = _walk(certificate)
     fields = [content for tag, content in _walk(signed) if tag != _VERSION]
     if len(fields) <= index:

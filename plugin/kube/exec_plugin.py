@@ -14,7 +14,7 @@ import time
 from plugin import deadline, process, stdout
 from plugin.config import trust
 from plugin.errors import PLUGIN_FAILURE, CniError, Unreachable
-from plugin.kube import der, document, redaction
+from plugin.kube import document, pem, redaction
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,8 +43,6 @@ _answers: dict[str, Answer] = {}
 
 class Answer:
     """What a plugin printed: token, certificate and key (PEM), or all. expires: epoch seconds or None."""
-
-    __slots__ = ("certificate", "expires", "key", "token")
 
     def __init__(self, token: str, certificate: bytes, key: bytes, expires: float | None) -> None:
         self.token = token
@@ -168,7 +166,7 @@ def _answer(config: Kubeconfig, out: bytes) -> Answer:
     if bool(certificate) != bool(key):
         raise _refused("exec plugin returned only certificate or key, not both", config)
     pair = certificate.encode(), key.encode()
-    if certificate and not (der.pem_block(pair[0], "CERTIFICATE") and der.pem_block(pair[1], "PRIVATE KEY")):
+    if certificate and not (pem.body(pair[0], "CERTIFICATE") and pem.body(pair[1], "PRIVATE KEY")):
         raise _refused("failed parsing client key/certificate: failed to find any PEM data", config)
     return Answer(token, *pair, _epoch(status.get("expirationTimestamp")))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from plugin.errors import DECODE_FAILURE, IO_FAILURE, CniError
-from plugin.kube import address, der, document, files, places, rules, schema
+from plugin.kube import address, document, files, pem, places, rules, schema
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -199,14 +199,14 @@ def _checked(config: Kubeconfig) -> Kubeconfig:
 
 def _authorities(config: Kubeconfig) -> bytes:
     path: str = config.cluster.get("certificate-authority", "")
-    pem: bytes = config.cluster.get("certificate-authority-data", b"")
+    found: bytes = config.cluster.get("certificate-authority-data", b"")
     if path:
-        pem = files.referenced(path, "certificate-authority", config.cluster_name)
+        found = files.referenced(path, "certificate-authority", config.cluster_name)
     # Also for an empty file: client-go then uses the system's trust store, so that public CAs are trusted by accident.
-    if (path or pem) and not der.pem_block(pem, "CERTIFICATE"):
+    if (path or found) and not pem.body(found, "CERTIFICATE"):
         what = "unable to load root certificates: unable to parse bytes as PEM block"
         raise _unusable(config.files, what, f"see certificate-authority{' ' + path if path else '-data'}")
-    return pem
+    return found
 
 
 def _unusable(paths: list[str], what: str, hint: str = _CORRECT) -> files.Unsettled:

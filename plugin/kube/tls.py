@@ -9,11 +9,12 @@ import socket
 import ssl
 
 from plugin.errors import INVALID_CONFIG, IO_FAILURE, PLUGIN_FAILURE, CniError, Unreachable
+from plugin.kube import pem
 from plugin.kube.redaction import redact
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from typing import Any
 
     from plugin.kube.credentials import Credentials
@@ -85,16 +86,6 @@ def names(made: ssl.SSLContext, address: tuple[str, int], server_name: str) -> l
     return [redact(str(name)) for _, name in certificate.get("subjectAltName", ())]
 
 
-def blocks(pem: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield each PEM block with its label; text around the blocks is ignored (RFC 7468)."""
-    for part in pem.split(b"-----BEGIN ")[1:]:
-        label, dashes, rest = part.partition(b"-----")
-        end = b"-----END " + label + b"-----"
-        body, found, _ = rest.partition(end)
-        if dashes and found:
-            yield label, b"-----BEGIN " + label + dashes + body + end + b"\n"
-
-
 def _trusting(config: Kubeconfig) -> ssl.SSLContext:
     made = bare()
     if config.insecure:
@@ -110,7 +101,7 @@ def _trusting(config: Kubeconfig) -> ssl.SSLContext:
 def _trust(made: ssl.SSLContext, config: Kubeconfig) -> None:
     """Trust each certificate that can be parsed, and skip the others, as Go does."""
     loaded = False
-    for block in _certificates(config.ca):
+    for block in pem.blocks(config.ca, "CERTIFICATE"):
         try:
             made.load_verify_locations(cadata=binascii.a2b_base64(block.split(b"-----")[2]))
             loaded = True
@@ -124,19 +115,10 @@ def _trust(made: ssl.SSLContext, config: Kubeconfig) -> None:
         )
 
 
-def _certificates(pem: bytes) -> list[bytes]:
-    return [block for label, block in blocks(pem) if label == b"CERTIFICATE"]
-
-
 def _present(made: ssl.SSLContext, credentials: Credentials, whose: str) -> None:
-    """Use this client certificate. Raises CniError."""
-    chain = b"".join(_certificates(credentials.certificate))
-    key = next((block for label, block in blocks(credentials.key) if label.endswith(b"PRIVATE KEY")), b"")
-    if not chain or not key:
-        missing = "key" if chain else "certificate"
-        raise CniError(
-            INVALID_CONFIG, f"the client {missing} of {whose} is not PEM", f"it is from {credentials.source}"
-        )
+    """Use this client certificate; certificate and key are known to be PEM. Raises CniError."""
+    chain = b"".join(pem.blocks(credentials.certificate, "CERTIFICATE"))
+    key = next(pem.blocks(credentials.key, "PRIVATE KEY"))
 
     def refuse() -> str:
         raise CniError(INVALID_CONFIG, f"the client key of {whose} is encrypted", "store it without a password")
@@ -150,17 +132,17 @@ def _present(made: ssl.SSLContext, credentials: Credentials, whose: str) -> None
         raise CniError(INVALID_CONFIG, f"{what}: {whose}", f"they are from {credentials.source}") from None
 
 
-def _load(made: ssl.SSLContext, pem: bytes, refuse: Callable[[], str]) -> None:
-    """Call load_cert_chain() with PEM data: it accepts only a path, so give it a file in memory."""
+def _load(made: ssl.SSLContext, pair: bytes, refuse: Callable[[], str]) -> None:
+    """Call load_cert_chain() with data in memory: it accepts only a path, so give it a file in memory."""
     file = _memory()
     if file < 0:
-        _load_from_directory(made, pem, refuse)
+        _load_from_directory(made, pair, refuse)
         return
     try:
-        _write(file, pem)
+        _write(file, pair)
         made.load_cert_chain(f"/proc/self/fd/{file}", password=refuse)
     except FileNotFoundError:  # /proc is not mounted
-        _load_from_directory(made, pem, refuse)
+        _load_from_directory(made, pair, refuse)
     finally:
         os.close(file)
 
@@ -174,7 +156,7 @@ def _memory() -> int:
     return -1
 
 
-def _load_from_directory(made: ssl.SSLContext, pem: bytes, refuse: Callable[[], str]) -> None:
+def _load_from_directory(made: ssl.SSLContext, pair: bytes, refuse: Callable[[], str]) -> None:
     """Use a short-lived file in a memory file system, if there is no memfd (a seccomp filter)."""
     directory = next((each for each in _MEMORY_DIRECTORIES if os.access(each, os.W_OK)), _MEMORY_DIRECTORIES[0])
     path = f"{directory}/.node-ipam.{os.getpid()}"
@@ -185,7 +167,7 @@ def _load_from_directory(made: ssl.SSLContext, pem: bytes, refuse: Callable[[], 
             raise  # which says more than the directory does
         raise CniError(IO_FAILURE, f"no memory file for the client key: {directory}: {error.strerror}") from None
     try:
-        _write(file, pem)
+        _write(file, pair)
         made.load_cert_chain(path, password=refuse)
     finally:
         os.unlink(path)

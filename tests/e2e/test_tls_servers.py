@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from plugin.errors import PLUGIN_FAILURE, CniError, Unreachable
-from plugin.kube import tls
+from plugin.kube import pem, tls
 from tests.support import makeconfig, parts
 from tests.support.apiserver import ApiServer, make_node, node_authorizer
 from tests.support.asking import AUTHORITY, INSECURE, NAMES, Change, Kubeconfig, cluster, connect, refusal, trusting
@@ -82,7 +82,7 @@ def test_partial_chain(tmp_path: Path, what: str) -> None:
     pair = middle.server(*NAMES)
     with ApiServer(authority=AUTHORITY, certificate=pair) as server:
         server.add(make_node("a"))
-        leaf = next(block for _, block in tls.blocks(pair.certificate))
+        leaf = next(pem.blocks(pair.certificate, "CERTIFICATE"))
         made = connect(server, tmp_path, trusting(leaf if what == "leaf" else middle.ca_pem))
         assert made.get_node("a")["metadata"]["name"] == "a"
 

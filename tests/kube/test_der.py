@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.name import _ASN1Type
 from cryptography.x509.oid import NameOID
 
-from plugin.kube import der
+from plugin.kube import der, pem
 from tests.support.pki import Authority
 
 _UTC = datetime.timezone.utc
@@ -67,44 +67,17 @@ def test_first_of_several_certificates() -> None:
     assert der.subject(b"text\n" + authority.client("me").certificate + authority.ca_pem)[0] == "me"
 
 
-@pytest.mark.parametrize(
-    ("pem", "label", "expected"),
-    [
-        (b"-----BEGIN CERTIFICATE-----\nZm9v\n-----END CERTIFICATE-----\n", "CERTIFICATE", b"\nZm9v\n"),
-        (b"a\r\n-----BEGIN CERTIFICATE-----\r\nZm9v\r\n-----END CERTIFICATE-----", "CERTIFICATE", b"\r\nZm9v\r\n"),
-        (b"-----BEGIN TRUSTED CERTIFICATE-----\nZm9v\n-----END TRUSTED CERTIFICATE-----\n", "CERTIFICATE", b""),
-        (b"-----BEGIN CERTIFICATE-----\nZm9v\n-----END CERTIFIC", "CERTIFICATE", b""),
-        (b"-----BEGIN CERTIFICATE-----\nZm9v\n-----END PRIVATE KEY-----", "CERTIFICATE", b""),
-        (b"-----BEGIN EC PRIVATE KEY-----\nZm9v\n-----END EC PRIVATE KEY-----\n", "PRIVATE KEY", b"\nZm9v\n"),
-        (b"-----BEGIN PRIVATE KEY-----\nZm9v\n-----END PRIVATE KEY-----\n", "PRIVATE KEY", b"\nZm9v\n"),
-        (b"", "CERTIFICATE", b""),
-    ],
-)
-def test_pem_block(pem: bytes, label: str, expected: bytes) -> None:
-    """Only a whole block with the right label counts."""
-    assert der.pem_block(pem, label) == expected
-
-
-def test_trusted_certificate_before_a_plain_one() -> None:
-    """A block of OpenSSL's own kind is skipped, as Go does, not the end of the search."""
-    pem = b"-----BEGIN TRUSTED CERTIFICATE-----\nYQ==\n-----END TRUSTED CERTIFICATE-----\n"
-    assert (
-        der.pem_block(pem + b"-----BEGIN CERTIFICATE-----\nZm9v\n-----END CERTIFICATE-----\n", "CERTIFICATE")
-        == b"\nZm9v\n"
-    )
-
-
 def test_damaged_certificate() -> None:
     """Cut or altered at any byte, a certificate gives an answer or ValueError, and nothing else."""
-    body = base64.b64decode(der.pem_block(Authority().client("me", ["o"]).certificate, "CERTIFICATE"))
+    body = base64.b64decode(pem.body(Authority().client("me", ["o"]).certificate, "CERTIFICATE"))
     damaged = [body[:end] for end in range(len(body))]
     damaged += [body[:at] + bytes([value]) + body[at + 1 :] for at in range(len(body)) for value in (0, 0x84, 0xFF)]
     refused = 0
     for each in damaged:
-        pem = b"-----BEGIN CERTIFICATE-----\n" + base64.b64encode(each) + b"\n-----END CERTIFICATE-----\n"
+        text = b"-----BEGIN CERTIFICATE-----\n" + base64.b64encode(each) + b"\n-----END CERTIFICATE-----\n"
         for read in (der.subject, der.not_after):
             try:
-                read(pem)
+                read(text)
             except ValueError:
                 refused += 1
     assert refused > len(body)
