@@ -9,12 +9,11 @@ from plugin.kube import address, document, files, pem, places, rules, schema
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from typing import Any
 
     from plugin.cache import Cache
 
-    Search = Callable[[str, Mapping[str, str], str, places.Usual], tuple[list[str], str]]
     Entry = tuple[str, dict[str, Any]]
 
 _NOTHING = "no configuration has been provided"
@@ -33,29 +32,10 @@ class Kubeconfig:
     bytes and relative paths made absolute.
     """
 
-    __slots__ = (
-        "ca",
-        "cluster",
-        "cluster_name",
-        "context",
-        "files",
-        "impersonate",
-        "insecure",
-        "passed_over",
-        "path",
-        "proxy_url",
-        "server",
-        "tls_server_name",
-        "user",
-        "user_name",
-        "why",
-    )
-
-    def __init__(self, files: list[str], why: str, path: str, context: str, cluster: Entry, user: Entry) -> None:
+    def __init__(self, files: list[str], why: str, path: str, cluster: Entry, user: Entry) -> None:
         self.files = files
         self.why = why
         self.path = path
-        self.context = context
         self.cluster_name, self.cluster = cluster
         self.user_name, self.user = user
         self.server: str = self.cluster.get("server", "")
@@ -68,43 +48,44 @@ class Kubeconfig:
 
     def __repr__(self) -> str:
         """Leave out what may be secret: the user entry and the proxy's URL."""
-        return f"<Kubeconfig {self.path} context {self.context!r} user {self.user_name!r} server {self.server}>"
+        return f"<Kubeconfig {self.path} user {self.user_name!r} server {self.server}>"
 
 
 def find(
     explicit: str,
     environ: Mapping[str, str],
     label: str = "ipam.kubeconfig",
-    search: Search | None = None,
+    *,
+    as_kubectl: bool = False,
     cache: Cache | None = None,
 ) -> Kubeconfig:
     """Find and read the kubeconfig. explicit: a path from the configuration (label: which key), "" for none.
 
-    search: the function of places.py that names the files; by default places.search. cache: see kubelet.kubeconfig().
+    as_kubectl: not the kubelet's, but the one that kubectl would read. cache: see kubelet.kubeconfig().
     Half-written files are read again for up to a second. Raises CniError; no message holds a secret.
     """
 
     def attempt() -> Kubeconfig:
-        usual = _Places(cache)
-        paths, why = (search or places.search)(explicit, environ, label, usual)
-        found = _in_cluster(paths, environ) if why == places.IN_CLUSTER else _merged(paths, why, usual.loaded)
-        found.passed_over = usual.passed_over
+        usual = places.of_user(environ) if as_kubectl else places.of_node(environ, cache)
+        tried = _Tried()
+        paths, why = places.search(explicit, environ, label, usual, tried.fault)
+        found = _in_cluster(paths, environ) if why == places.IN_CLUSTER else _merged(paths, why, tried.loaded)
+        found.passed_over = tried.passed_over
         return _checked(found)
 
     return files.settled(attempt)
 
 
-class _Places(places.Usual):
-    """The usual places of a kubeconfig. loaded: what was read there. passed_over: which have none, and why."""
+class _Tried:
+    """The usual places that were tried. loaded: what was read there. passed_over: which have no kubeconfig, and why."""
 
-    def __init__(self, cache: Cache | None) -> None:
-        super().__init__(cache)
+    def __init__(self) -> None:
         self.loaded: dict[str, schema.Entries] = {}
         self.passed_over: list[str] = []
 
     def fault(self, path: str) -> str:
         """Return why there is no kubeconfig, "" if there is. Raises CniError if it cannot be read."""
-        fault = super().fault(path) or ("a directory" if os.path.isdir(path) else self._load(path))
+        fault = places.state(path) or ("a directory" if os.path.isdir(path) else self._load(path))
         if fault:
             self.passed_over.append(f"{path}: {fault}")
         return fault
@@ -133,7 +114,7 @@ def _in_cluster(paths: list[str], environ: Mapping[str, str]) -> Kubeconfig:
         "certificate-authority": paths[1],
     }
     name = "in-cluster"
-    return Kubeconfig(paths, places.IN_CLUSTER, paths[0], name, (name, cluster), (name, {"tokenFile": paths[0]}))
+    return Kubeconfig(paths, places.IN_CLUSTER, paths[0], (name, cluster), (name, {"tokenFile": paths[0]}))
 
 
 def _merged(paths: list[str], why: str, known: Mapping[str, schema.Entries]) -> Kubeconfig:
@@ -152,7 +133,7 @@ def _merged(paths: list[str], why: str, known: Mapping[str, schema.Entries]) -> 
     user_name = context.get("user", "")
     # A user that is not there means anonymous.
     path, user = _first({path: entries.users for path, entries in loaded.items()}, user_name)
-    return Kubeconfig(paths, why, path or paths[0], current, (name, cluster), (user_name, user or {}))
+    return Kubeconfig(paths, why, path or paths[0], (name, cluster), (user_name, user or {}))
 
 
 def _first(maps: dict[str, dict[str, dict[str, Any]]], name: str) -> tuple[str, dict[str, Any] | None]:

@@ -10,7 +10,7 @@ from plugin.kube.files import Unsettled
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from plugin.cache import Cache
 
@@ -42,67 +42,60 @@ SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 IN_CLUSTER = "in-cluster files"
 
 
-class Usual:
-    """The usual places of a kubeconfig. cache: see kubelet.kubeconfig()."""
-
-    def __init__(self, cache: Cache | None = None) -> None:
-        self._cache = cache
-
-    def running(self) -> str:
-        """Return the path that the running kubelet was given, or ""."""
-        return kubelet.kubeconfig(f"{ROOT}/proc", self._cache)
-
-    def fault(self, path: str) -> str:
-        """Return why there is no kubeconfig, "" if there is."""
-        return state(path)
-
-
-def search(explicit: str, environ: Mapping[str, str], label: str, usual: Usual | None = None) -> tuple[list[str], str]:
+def search(
+    explicit: str,
+    environ: Mapping[str, str],
+    label: str,
+    usual: Iterable[tuple[str, str]],
+    fault: Callable[[str], str],
+) -> tuple[list[str], str]:
     """Return the files to read, and why these. Raises CniError if there are none, with all that was looked at.
 
-    usual: says what is in the usual places; by default whether a file is there.
+    usual: the places of one kubeconfig each, and what they are, if none is named: of_node() or of_user().
+    fault: returns why there is no kubeconfig at a path, "" if there is.
     If the reason is IN_CLUSTER they are not kubeconfigs, but a service account's token and its ca.crt.
     """
-    usual = usual or Usual()
     if explicit:
-        if fault := state(explicit):
+        if gone := state(explicit):
             # An editor may be putting a new one in its place.
-            raise Unsettled(f"{label}: stat {explicit}: {fault}", f"correct {label}, or remove it")
+            raise Unsettled(f"{label}: stat {explicit}: {gone}", f"correct {label}, or remove it")
         return [explicit], label
     if listed := _listed(environ):
         return listed, "$KUBECONFIG"
     faults = {}
-    for path, why in _single_files(environ, usual.running()):
-        faults[path] = usual.fault(path)
+    for path, why in usual:
+        faults[path] = fault(path)
         if not faults[path]:
             return [path], why
     account, faults[ROOT + SERVICE_ACCOUNT] = _service_account(environ)
     if not faults[ROOT + SERVICE_ACCOUNT]:
         return account, IN_CLUSTER
-    looked = ["$KUBECONFIG: not set", *(f"{path}: {fault}" for path, fault in faults.items() if fault != MISSING)]
-    looked.append(f"{list(faults.values()).count(MISSING)} usual places: {MISSING}")
-    raise CniError(
-        PLUGIN_FAILURE,
-        "no kubeconfig; looked at " + ", ".join(looked),
-        f"set {label} to the path of a kubeconfig whose user may get this Node",
-    )
+    what = f"no kubeconfig; looked at $KUBECONFIG: not set, {_listing(faults)}"
+    raise CniError(PLUGIN_FAILURE, what, f"set {label} to the path of a kubeconfig whose user may get this Node")
 
 
-def search_as_kubectl(
-    explicit: str, environ: Mapping[str, str], label: str, usual: Usual | None = None
-) -> tuple[list[str], str]:
-    """Return the files that kubectl would read, and why these: the kubelet's own are not among them."""
-    path = f"{environ.get('HOME') or ROOT + _home()}/.kube/config"
-    if explicit or _listed(environ):
-        return search(explicit, environ, label, usual)
-    fault = (usual or Usual()).fault(path)
-    if not fault:
-        return [path], "~/.kube/config"
-    account, missing = _service_account(environ)
-    if missing:
-        looked = f"$KUBECONFIG: not set, {path}: {fault}, {ROOT}{SERVICE_ACCOUNT}: {missing}"
-        raise CniError(PLUGIN_FAILURE, f"no kubeconfig; looked at {looked}", f"name one with {label}")
-    return account, IN_CLUSTER
+def _listing(faults: Mapping[str, str]) -> str:
+    """Return each place with its fault; of more than two that are missing, only how many they are."""
+    missing = [f"{path}: {MISSING}" for path, fault in faults.items() if fault == MISSING]
+    if len(missing) > 2:
+        missing = [f"{len(missing)} usual places: {MISSING}"]
+    return ", ".join([f"{path}: {fault}" for path, fault in faults.items() if fault != MISSING] + missing)
+
+
+def of_node(environ: Mapping[str, str], cache: Cache | None) -> Iterator[tuple[str, str]]:
+    """Yield the places of a kubeconfig on a node, and what each is. cache: see kubelet.kubeconfig()."""
+    running = kubelet.kubeconfig(f"{ROOT}/proc", cache)
+    if running:
+        yield running, "the running kubelet's --kubeconfig"
+    for path in KUBELET_FILES:
+        if ROOT + path != running:
+            yield ROOT + path, "the kubelet's own"
+    yield from of_user(environ)
+
+
+def of_user(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield the place in which kubectl looks."""
+    yield f"{environ.get('HOME') or ROOT + _home()}/.kube/config", "~/.kube/config"
 
 
 def _service_account(environ: Mapping[str, str]) -> tuple[list[str], str]:
@@ -128,15 +121,6 @@ def _listed(environ: Mapping[str, str]) -> list[str]:
             "correct or unset $KUBECONFIG, or name a file in the configuration, which comes first",
         )
     return there
-
-
-def _single_files(environ: Mapping[str, str], running: str) -> list[tuple[str, str]]:
-    """Return the places of one kubeconfig each, and what they are, in the order in which they count."""
-    found = {running: "the running kubelet's --kubeconfig"} if running else {}
-    for path in KUBELET_FILES:
-        found.setdefault(ROOT + path, "the kubelet's own")
-    found.setdefault(f"{environ.get('HOME') or ROOT + _home()}/.kube/config", "~/.kube/config")
-    return list(found.items())
 
 
 def _home() -> str:

@@ -18,7 +18,7 @@ from urllib3.exceptions import HTTPError
 
 import plugin
 from plugin.errors import PLUGIN_FAILURE, CniError
-from plugin.kube import answers, failures, kubeconfig, places, proxy, tls, wire
+from plugin.kube import answers, failures, kubeconfig, proxy, tls, wire
 from plugin.kube.access import Access
 from plugin.kube.adapter import Adapter
 from plugin.kube.answers import Answer, Transient
@@ -192,4 +192,4 @@ class Session(Access):
 
 def connect(explicit: str, environ: Mapping[str, str]) -> Session:
     """Find the kubeconfig as kubectl does and read the credentials; nothing is sent yet. Raises CniError."""
-    return Session(lambda: kubeconfig.find(explicit, environ, "--kubeconfig", places.search_as_kubectl), environ)
+    return Session(lambda: kubeconfig.find(explicit, environ, "--kubeconfig", as_kubectl=True), environ)

@@ -138,7 +138,7 @@ def test_everything_a_cluster_can_say(material: Material) -> None:
         ca="certificate-authority: ca.crt",
     )
     found = kubeconfig.find(material.write("config", material.filled(text).encode()), _environ())
-    assert (found.context, found.cluster_name, found.user_name) == ("x", "local", "u")
+    assert (found.cluster_name, found.user_name) == ("local", "u")
     assert (found.tls_server_name, found.insecure) == ("kubernetes", False)
     assert (found.ca, found.proxy_url) == (material.authority.ca_pem, "http://a:secret@proxy:3128")
     assert found.user == {"tokenFile": f"{material.directory}/token"}
