@@ -50,7 +50,7 @@ def setup(request: Request) -> settings.Settings:
 
 def _refuse_ranges(request: Request) -> None:
     """Raise CniError for keys that name ranges, or that would name them if they were in ipam."""
-    extra = [_WHERE + key for key in _RANGE_KEYS if key in request.ipam()] + _runtime_ranges(request.config)
+    extra = [_WHERE + key for key in _RANGE_KEYS if key in request.ipam()] + keys.runtime_ranges(request.config)
     if extra:
         details = f"{NAME} takes the ranges from the Node; remove the key, or use host-local as the type"
         raise CniError(INVALID_CONFIG, f"'{extra[0]}' does not go with {NAME}", details)
@@ -63,13 +63,6 @@ def _check_fallback(found: Mapping[str, Any]) -> None:
     if found["fallback"] and not found["annotation"]:
         details = f"remove it: without '{_WHERE}annotation', the ranges are spec.podCIDRs in any case"
         raise CniError(INVALID_CONFIG, f"'{_WHERE}fallback' goes with '{_WHERE}annotation', which is missing", details)
-
-
-def _runtime_ranges(config: dict[str, Any]) -> list[str]:
-    """Return the key by which the runtime sends ranges of its own to host-local, if it does."""
-    asked = config.get("runtimeConfig")
-    keys = [key for key in asked if key.casefold() == "ipranges" and asked[key]] if isinstance(asked, dict) else []
-    return [f"runtimeConfig.{key}" for key in keys]
 
 
 def plan(request: Request, chosen: settings.Settings) -> Plan:

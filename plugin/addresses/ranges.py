@@ -37,19 +37,17 @@ def from_text(text: str, where: str) -> Ranges:
     return list(sets.values())
 
 
-def from_cidrs(cidrs: object, where: str) -> Ranges:
+def from_cidrs(cidrs: list[str], where: str) -> Ranges:
     """Return host-local's `ranges` for one CIDR, or two of different families: in this order, in canonical form.
 
     where: for the message, such as "spec.podCIDRs of node vm-002". Raises CniError(PLUGIN_FAILURE), as retrying mends
     nothing until the Node is changed. Link-local ranges and 240.0.0.0/4 are accepted: unusual, but people use them.
     """
-    if not isinstance(cidrs, list):
-        raise _wrong(where, "not a list of CIDRs", _FORM)
     if not 1 <= len(cidrs) <= 2:
-        raise _wrong(where, f"{len(cidrs)} ranges", _COUNT)
+        raise unusable(where, f"{len(cidrs)} ranges", _COUNT)
     networks = [network_of(cidr, where) for cidr in cidrs]
     if len(networks) == 2 and networks[0].version == networks[1].version:
-        raise _wrong(where, f"two ranges of one family, {networks[0]} and {networks[1]}", _COUNT)
+        raise unusable(where, f"two ranges of one family, {networks[0]} and {networks[1]}", _COUNT)
     return [[{"subnet": str(network)}] for network in networks]
 
 
@@ -57,25 +55,20 @@ def _refuse_overlaps(networks: list[Network], where: str) -> None:
     ordered = sorted(networks, key=lambda network: (network.version, int(network[0]), network.prefixlen))
     for one, other in zip(ordered, ordered[1:]):
         if one.version == other.version and other[0] in one:
-            raise _wrong(where, f"{one} and {other} overlap", f"remove {other}: each address can be in one range only")
+            raise unusable(
+                where, f"{one} and {other} overlap", f"remove {other}: each address can be in one range only"
+            )
 
 
 def ipv6_only(ranges: Ranges) -> Ranges:
-    """Return the IPv6 sets of these ranges; a set that is malformed or of both families is not one."""
-    return [range_set for range_set in ranges if _family(range_set) == 6]
+    """Return the IPv6 sets of these ranges. One of both families, or malformed (in kube-node.json), is not one."""
+    return [range_set for range_set in ranges if _is_ipv6(range_set)]
 
 
-def families(ranges: Ranges) -> set[int]:
-    """Return the IP versions (4, 6) of these ranges."""
-    return {_family(range_set) for range_set in ranges} - {0}
-
-
-def _family(range_set: object) -> int:
-    """Return 4, 6, or 0 if a set is malformed or of both, as one in kube-node.json can be."""
-    entries = range_set if isinstance(range_set, list) else [None]
+def _is_ipv6(range_set: object) -> bool:
+    entries = range_set if isinstance(range_set, list) else []
     subnets = [entry.get("subnet") if isinstance(entry, dict) else None for entry in entries]
-    found = {(6 if ":" in subnet else 4) if isinstance(subnet, str) else 0 for subnet in subnets}
-    return found.pop() if len(found) == 1 else 0
+    return bool(subnets) and all(isinstance(subnet, str) and ":" in subnet for subnet in subnets)
 
 
 def network_of(cidr: object, where: str, is_range: bool = True) -> Network:
@@ -86,18 +79,18 @@ def network_of(cidr: object, where: str, is_range: bool = True) -> Network:
     import ipaddress
 
     if not isinstance(cidr, str):
-        raise _wrong(where, f"{type(cidr).__name__} in place of a CIDR", _FORM)
+        raise unusable(where, f"{type(cidr).__name__} in place of a CIDR", _FORM)
     try:
         address, bits, wrong = _read(cidr)
     except ValueError as error:
         what, advice = _other_form(cidr) or (str(error), _FORM)
-        raise _wrong(where, f"{quote(cidr)} {what}", advice) from None
+        raise unusable(where, f"{quote(cidr)} {what}", advice) from None
     network = ipaddress.ip_network(f"{address}/{bits}", strict=False)
     unfit, advice = _unfit(network) if is_range else ("", "")
     if unfit:
-        raise _wrong(where, f"{quote(cidr)} {unfit}", advice)
+        raise unusable(where, f"{quote(cidr)} {unfit}", advice)
     if wrong or network.network_address != address:
-        raise _wrong(where, f"{quote(cidr)} {wrong or 'has host bits set'}", f"write {network}")
+        raise unusable(where, f"{quote(cidr)} {wrong or 'has host bits set'}", f"write {network}")
     return network
 
 
@@ -181,10 +174,12 @@ def _unfit(network: Network) -> tuple[str, str]:
     return "", ""
 
 
-def _wrong(where: str, what: str, advice: str) -> CniError:
+def unusable(where: str, what: str, advice: str) -> CniError:
+    """Return the error for ranges that cannot be used; a retry helps only after a change of the Node."""
     return CniError(PLUGIN_FAILURE, f"{where}: {what}", advice)
 
 
-def quote(text: str) -> str:
-    """Return a wrong text for a message, which repeats only its beginning."""
+def quote(value: object) -> str:
+    """Return a wrong value for a message, which repeats only its beginning."""
+    text = str(value)
     return repr(text if len(text) <= _QUOTED else text[:_QUOTED] + "...")

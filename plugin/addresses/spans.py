@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 
-from plugin.addresses import ranges
-from plugin.errors import PLUGIN_FAILURE, CniError
+from plugin.addresses.ranges import network_of, quote, unusable
+from plugin.config import keys
+from plugin.errors import CniError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,15 +15,11 @@ if TYPE_CHECKING:
 
     from plugin.addresses.ranges import Address
 
-_LEGACY = ("subnet", "rangeStart", "rangeEnd", "gateway")
-_QUOTED = 60  # characters of a wrong text that a message repeats
 NO_SETS = "ranges is not a list of lists of objects"
 
 
 class Span:
     """A subnet and the addresses of it that host-local can allocate: one or more pieces, without the gateway."""
-
-    __slots__ = ("_pieces", "first", "gateway", "last", "place", "subnet")
 
     def __init__(self, subnet: str, first: Address, last: Address, gateway: Address) -> None:
         self.place = 0  # of its set in `ranges`: a pod gets one address of each set, from any range of it
@@ -73,7 +70,7 @@ def sets(ipam: dict[str, Any]) -> object:
     listed = [] if ipam.get("ranges") is None else ipam["ranges"]
     if not ipam.get("subnet") or not isinstance(listed, list):
         return listed
-    return [[{key: ipam[key] for key in _LEGACY if key in ipam}], *listed]
+    return [[{key: ipam[key] for key in keys.RANGE if key in ipam}], *listed]
 
 
 def of_ipam(ipam: dict[str, Any]) -> list[Span]:
@@ -103,9 +100,9 @@ def of_range(entry: dict[str, Any], where: str = "a range") -> Span:
     try:
         network = ipaddress.ip_network(_text(entry, "subnet"))
     except ValueError:
-        raise _wrong(where, f"{_quote(entry.get('subnet'))} is not a network", "write such as 10.0.1.0/24") from None
+        raise unusable(where, f"{quote(entry.get('subnet'))} is not a network", "write such as 10.0.1.0/24") from None
     if network.prefixlen > network.max_prefixlen - 2:
-        raise _wrong(
+        raise unusable(
             where, f"{network} is too small", f"a prefix length of {network.max_prefixlen - 2} or less will do"
         )
     first = _address(entry, "rangeStart", where) or network[1]
@@ -113,7 +110,7 @@ def of_range(entry: dict[str, Any], where: str = "a range") -> Span:
     gateway = _address(entry, "gateway", where) or network[1]  # host-local accepts any
     # Of these host-local accepts a start behind the end that it sets itself, and then runs into the next network.
     if first not in network or last not in network or int(first) > int(last):
-        raise _wrong(where, f"no range from {first} to {last} in {network}", "correct its rangeStart and rangeEnd")
+        raise unusable(where, f"no range from {first} to {last} in {network}", "correct its rangeStart and rangeEnd")
     return Span(str(network), first, last, gateway)
 
 
@@ -125,24 +122,24 @@ def check(value: object, where: str) -> None:
     found: list[Span] = []
     for each in value if isinstance(value, list) and value else [None]:
         if not isinstance(each, list) or not each or not all(isinstance(entry, dict) for entry in each):
-            raise _wrong(where, NO_SETS, 'write [[{"subnet": "10.0.1.0/24"}]]')
+            raise unusable(where, NO_SETS, 'write [[{"subnet": "10.0.1.0/24"}]]')
         strict = [_strict(entry, where) for entry in each]
         if len({span.first.version for span in strict}) == 2:
-            raise _wrong(where, "IPv4 and IPv6 in one list of ranges", "give each family a list of its own")
+            raise unusable(where, "IPv4 and IPv6 in one list of ranges", "give each family a list of its own")
         found += strict
     found.sort(key=lambda span: (span.first.version, int(span.first), int(span.last)))
     for one, other in zip(found, found[1:]):
         if one.overlaps(other):
             what = f"ranges overlap in {one.subnet} and {other.subnet}"
-            raise _wrong(where, what, "let each address be in one range only")
+            raise unusable(where, what, "let each address be in one range only")
 
 
 def _strict(entry: dict[str, Any], where: str) -> Span:
     """Return one range; raise CniError also if host-local would take the subnet for another one."""
     subnet = entry.get("subnet")
-    network = ranges.network_of(subnet, where)
+    network = network_of(subnet, where)
     if network.version == 4 and ":" in str(subnet):
-        raise _wrong(where, f"{_quote(subnet)} is IPv4 written as IPv6", f"write {network}")
+        raise unusable(where, f"{quote(subnet)} is IPv4 written as IPv6", f"write {network}")
     return of_range(entry, where)
 
 
@@ -170,7 +167,7 @@ def _address(entry: dict[str, Any], key: str, where: str) -> Address | None:
     try:
         address = ipaddress.ip_address(_text(entry, key))
     except ValueError:
-        raise _wrong(where, f"{key} {_quote(entry[key])} is not an IP address", "write just the address") from None
+        raise unusable(where, f"{key} {quote(entry[key])} is not an IP address", "write just the address") from None
     return getattr(address, "ipv4_mapped", None) or address
 
 
@@ -178,12 +175,3 @@ def _text(entry: dict[str, Any], key: str) -> str:
     """Return a string, or one that is no address: ipaddress would take a number for one."""
     value = entry.get(key)
     return value if isinstance(value, str) else ""
-
-
-def _wrong(where: str, what: str, advice: str) -> CniError:
-    return CniError(PLUGIN_FAILURE, f"{where}: {what}", advice)
-
-
-def _quote(value: object) -> str:
-    text = str(value)
-    return repr(text if len(text) <= _QUOTED else text[:_QUOTED] + "...")

@@ -32,8 +32,6 @@ HOST_LOCAL = ("type", "name", "dataDir", "ranges", "routes", "resolvConf", *RANG
 class Key:
     """A key, its checker, where it can stand, and its row in README."""
 
-    __slots__ = ("check", "decides_addresses", "default", "meaning", "name", "places")
-
     def __init__(
         self, name: str, places: tuple[str, ...], check: Check, meaning: str, default: str, decides: bool = False
     ) -> None:
@@ -61,7 +59,7 @@ TABLE = (
     Key("reclaim", _BOTH, values.switch, "release stale leases if a range is full", "`true`"),
     Key("logfile", (KUBE_NODE,), values.path, "absolute path of a log: requests, new ranges, errors", "no log"),
     Key("log", (CONF,), values.path, "as `logfile` of kube-node", "no log"),
-    Key("loglevel", _BOTH, values.level, "`info`, `debug` (source of the ranges) or `trace` (everything)", "`info`"),
+    Key("loglevel", _BOTH, values.anything, "`info`, `debug` (source of the ranges) or `trace` (everything)", "`info`"),
     Key("nextipam", (CONF,), values.text, "next plugin: a path, or a name in `PATH` or `CNI_PATH`", _HOST_LOCAL),
     Key("type", (PINNED,), values.anything, "`host-local`", "`host-local`"),
     Key("ranges", (PINNED,), values.anything, "host-local's ranges, used in place of the Node's", "required"),
@@ -105,6 +103,13 @@ def misplaced(config: Mapping[str, Any], place: str) -> dict[str, str]:
     if place == NODE_ANNOTATION:  # which drops host-local's keys, too: the annotation has them
         right.update({name: "the annotation" for name in HOST_LOCAL[1:] if name in config})
     return right
+
+
+def runtime_ranges(config: Mapping[str, Any]) -> list[str]:
+    """Return the key by which the runtime sends ranges of its own to host-local (capability ipRanges), if it does."""
+    sent = config.get("runtimeConfig")
+    found = [key for key in sent if key.casefold() == "ipranges" and sent[key]] if isinstance(sent, dict) else []
+    return [f"runtimeConfig.{key}" for key in found]
 
 
 def warn(config: Mapping[str, Any], place: str, chosen: Settings, network: str) -> None:

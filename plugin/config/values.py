@@ -92,11 +92,6 @@ def fallback(config: Mapping[str, Any], key: str, where: str) -> str:
     return value
 
 
-def level(config: Mapping[str, Any], key: str, _where: str) -> object:
-    """Return the log level under this key; log.level() takes any value."""
-    return config.get(key)
-
-
 def anything(config: Mapping[str, Any], key: str, _where: str) -> object:
     """Return the value under this key as it is."""
     return config.get(key)
