@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
 
 from plugin.cache import Cache, location
 from plugin.config.values import CACHE_SECONDS, path
@@ -19,18 +17,6 @@ if TYPE_CHECKING:
 
 class Settings:
     """How to read the Node, how long its facts are fresh, and where to log."""
-
-    __slots__ = (
-        "cache",
-        "cache_seconds",
-        "environ",
-        "kubeconfig",
-        "label",
-        "log",
-        "node_name",
-        "rate_limited",
-        "reclaim",
-    )
 
     def __init__(self, environ: Mapping[str, str], log: Log, label: str) -> None:
         self.environ = environ
@@ -104,15 +90,3 @@ def lenient(environ: Mapping[str, str], config: Mapping[str, Any], label: str) -
     except CniError:
         pass
     return settings
-
-
-def read_file(path: str, limit: int, flags: int = 0) -> bytes:
-    """Return at most so many bytes of a regular file. Raises OSError, also for other files, which could block."""
-    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | flags)
-    try:
-        mode = os.fstat(file).st_mode
-        if not stat.S_ISREG(mode):
-            raise OSError(errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL, "not a regular file")
-        return os.read(file, limit)
-    finally:
-        os.close(file)

@@ -12,6 +12,7 @@ import re
 import stat
 
 from plugin.errors import INVALID_CONFIG, TRY_AGAIN_LATER, CniError
+from plugin.regular import read_open
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,10 +65,7 @@ def read(path: str, limit: int) -> bytes:
         details = "raise the limits of the container runtime's service, or free some; see ulimit -a and free -m"
         raise CniError(TRY_AGAIN_LATER, f"{path} cannot be opened: {error.strerror}", details) from None
     try:
-        mode = os.fstat(file).st_mode
-        if not stat.S_ISREG(mode):
-            raise OSError(errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL, "not a regular file")
-        return os.read(file, limit)
+        return read_open(file, limit)
     finally:
         os.close(file)
 

@@ -9,7 +9,7 @@ import os
 import stat
 
 from plugin.cni import is_interface
-from plugin.config.settings import read_file
+from plugin.regular import read_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

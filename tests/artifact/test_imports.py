@@ -28,7 +28,8 @@ JSON = {
 START = {"gc", "plugin.__main__", "plugin.start"}
 LEASES = {f"plugin.leases{name}" for name in ("", ".delegate", ".hostlocal", ".records", ".release")}
 CONFIG = {f"plugin.config{name}" for name in ("", ".settings", ".values")}
-VERBS = START | LEASES | CONFIG | {f"plugin.{name}" for name in ("cache", "cni", "errors", "log", "plan", "verbs")}
+GROUND = {f"plugin.{name}" for name in ("cache", "cni", "errors", "log", "plan", "regular")}
+VERBS = START | LEASES | CONFIG | GROUND | {"plugin.verbs"}
 RELEASE = VERBS | {"plugin.config.keys", "plugin.kube_node", "plugin.config.trust"}
 # What is about to be given to host-local is checked.
 PATHS = {"plugin.config.directories", "plugin.leases.hostpaths"}

@@ -9,7 +9,7 @@ import errno
 import json
 import os
 
-from plugin.config.settings import read_file
+from plugin.regular import read_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,12 +7,12 @@ import json
 import os
 
 from plugin import cni, node_annotation
-from plugin.config.settings import read_file
 from plugin.errors import CniError
 from plugin.leases import delegate, hostlocal
 from plugin.ops.doctor.finding import fail, ok, skip, warn
 from plugin.ops.install.root import Root
 from plugin.ops.networks import networks
+from plugin.regular import read_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ import os
 import shutil
 import stat
 
-from plugin.config.settings import read_file
 from plugin.errors import IO_FAILURE, CniError
 from plugin.ops import output
 from plugin.ops.install import archive
+from plugin.regular import read_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

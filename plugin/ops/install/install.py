@@ -15,11 +15,11 @@ import stat
 import sys
 
 from plugin import __version__
-from plugin.config.settings import read_file
 from plugin.errors import PLUGIN_FAILURE, CniError
 from plugin.ops import output
 from plugin.ops.install import archive, bindir, interpreter
 from plugin.ops.install.root import Root
+from plugin.regular import read_file
 from plugin.start.importer import Importer
 
 TYPE_CHECKING = False

@@ -8,10 +8,10 @@ import os
 from dataclasses import dataclass
 
 from plugin.cache import Cache, location
-from plugin.config.settings import read_file
 from plugin.errors import IO_FAILURE, CniError
 from plugin.leases import hostlocal, records
 from plugin.ops.networks import networks
+from plugin.regular import read_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

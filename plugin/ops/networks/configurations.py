@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 from plugin import cni
-from plugin.config.settings import read_file
 from plugin.errors import DECODE_FAILURE, INVALID_CONFIG, CniError
+from plugin.regular import read_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from plugin import TYPES, cni, verbs
 from plugin.cache import Cache, location
-from plugin.config.settings import read_file
 from plugin.errors import INVALID_CONFIG, CniError
 from plugin.leases import hostlocal, records
 from plugin.log import Log
 from plugin.ops import output
 from plugin.ops.networks import configurations
 from plugin.ops.networks.configurations import LIMIT
+from plugin.regular import read_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
