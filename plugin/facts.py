@@ -24,18 +24,6 @@ class Facts:
     cache.signature() from before it was read. host_name: of this machine.
     """
 
-    __slots__ = (
-        "annotations",
-        "asked",
-        "files",
-        "host_name",
-        "identified_by",
-        "name",
-        "pod_cidrs",
-        "uid",
-        "wanted_field",
-    )
-
     def __init__(
         self,
         name: str,

@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from plugin.cache import Cache
 
-_NAME = "kubelet"  # of the entry in the cache
+_NAME = "kubelet"  # of the entry in the cache: PID COMMAND-LINE, or without a kubelet " TIME"
 _ABSENT_SECONDS = 60.0  # for which it is remembered that none was found: to look at all processes takes milliseconds
 _LONGEST = 1 << 16  # bytes of a command line
 _OPTION = b"--kubeconfig"
@@ -27,10 +27,16 @@ def kubeconfig(proc: str, cache: Cache | None) -> str:
         return _option(known)
     if known and not pid and 0 <= time.time() - float(known) < _ABSENT_SECONDS:
         return ""
-    found = next(((number, line) for number in _processes(proc) if _option(line := _command_line(proc, number))), None)
+    path, entry = "", b" %f" % time.time()
+    for number in _processes(proc):
+        line = _command_line(proc, number)
+        path = _option(line)
+        if path:
+            entry = b"%s %s" % (number.encode(), line)
+            break
     if cache:
-        cache.write(_NAME, b"%s %s" % (found[0].encode(), found[1]) if found else b" %f" % time.time())
-    return _option(found[1]) if found else ""
+        cache.write(_NAME, entry)
+    return path
 
 
 def _processes(proc: str) -> list[str]:

@@ -46,16 +46,21 @@ def redact(text: str, least: int = 0) -> str:
         plain, starts = _unescaped(plain, starts)
         if len(plain) == length:
             break
-        for at, is_hidden in enumerate(_hidden(plain, least)[:-1]):
+        for at, is_hidden in enumerate(_hidden(plain, least)):
             if is_hidden:
                 hidden[starts[at] : starts[at + 1]] = b"\1" * (starts[at + 1] - starts[at])
-    found = [character if not hidden[at] else "" if hidden[at - 1] else _MARK for at, character in enumerate(text)]
-    return "".join(found)
+    shown = []
+    for at, character in enumerate(text):
+        if not hidden[at]:
+            shown.append(character)
+        elif at == 0 or not hidden[at - 1]:
+            shown.append(_MARK)
+    return "".join(shown)
 
 
 def _hidden(text: str, least: int) -> bytearray:
-    """Return 1 for each character of the text that belongs to a secret, else 0; and a 0 after the last one."""
-    hidden = bytearray(len(text) + 1)
+    """Return 1 for each character of the text that belongs to a secret, else 0."""
+    hidden = bytearray(len(text))
     for at in range(len(text) - _PROBE + 1):
         for form, place in _probes.get(text[at : at + _PROBE], ()):
             if not all(hidden[at : at + _PROBE]):

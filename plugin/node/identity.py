@@ -25,8 +25,6 @@ _REMEMBERED = "name found before"
 class Identified:
     """A Node object, how it was found to be this machine's, and the files that this rests on, with signatures."""
 
-    __slots__ = ("files", "how", "node")
-
     def __init__(self, node: dict[str, Any], how: str, files: dict[str, str]) -> None:
         self.node = node
         self.how = how
@@ -55,14 +53,15 @@ def identify(
         if known and known.name != name:
             forget()
         node = server.get_node(name, has)
-        _check_machine_id(settings, server, node, name, how)
+        _check_machine_id(settings, server, node, how)
         return Identified(node, how, server.files)
     tried: list[str] = []
     machine = machine_id()
     for name, how in _candidate_names(known).items():
-        candidate = _confirmed(server, name, how, machine, has, tried)
+        candidate, doubt = _confirmed(server, name, machine, has)
         if candidate is not None:
             return Identified(candidate, how, server.files)
+        tried.append(f"{how} {doubt}")
     return Identified(_search(server, machine, tried), BY_LIST, server.files)
 
 
@@ -100,22 +99,19 @@ def _candidate_names(known: Facts | None) -> dict[str, str]:
 
 
 def _confirmed(
-    server: Client, name: str, how: str, machine: str, has: Callable[[dict[str, Any]], bool], tried: list[str]
-) -> dict[str, Any] | None:
-    """Return the Node of this name if it has this machine-id; else None, and append the reason to tried."""
+    server: Client, name: str, machine: str, has: Callable[[dict[str, Any]], bool]
+) -> tuple[dict[str, Any] | None, str]:
+    """Return the Node of this name if it has this machine-id; else None, and the reason."""
     if not is_node_name(name):
-        tried.append(f"{how} {name!r}: no Node can have that name")
-        return None
+        return None, f"{name!r}: no Node can have that name"
     try:
         node = server.get_node(name, has)
     except (NodeMissing, Forbidden) as error:
-        tried.append(f"{how} {name}: {error.msg}")
-        return None
+        return None, f"{name}: {error.msg}"
     theirs = machine_id_of(node)
     if machine and machine == theirs:
-        return node
-    tried.append(f"{how} {name}: its machineID is {theirs or 'unknown'}, this machine's is {machine or 'unknown'}")
-    return None
+        return node, ""
+    return None, f"{name}: its machineID is {theirs or 'unknown'}, this machine's is {machine or 'unknown'}"
 
 
 def _search(server: Client, machine: str, tried: list[str]) -> dict[str, Any]:
@@ -137,12 +133,12 @@ def _search(server: Client, machine: str, tried: list[str]) -> dict[str, Any]:
     return found[0]
 
 
-def _check_machine_id(settings: Settings, server: Client, node: dict[str, Any], name: str, how: str) -> None:
+def _check_machine_id(settings: Settings, server: Client, node: dict[str, Any], how: str) -> None:
     """Raise CniError if the Node has another machine-id, unless the credential is the one of its kubelet.
 
     A kubelet that runs in a container reports the id of its image: then this is a warning.
     """
-    ours, theirs = machine_id(), machine_id_of(node)
+    name, ours, theirs = name_of(node), machine_id(), machine_id_of(node)
     if not ours or not theirs or ours == theirs:
         return
     what = f"{how} says that this is node {name}, whose machineID {theirs} is not this machine's {ours}"

@@ -24,9 +24,8 @@ _LOCK = "lock-"
 _FAILURE_SECONDS = 3600.0  # after which a failure means nothing
 # What decides which Node is read, and by which credentials: keys of the configuration, variables of the environment,
 # and the machine.
-_KEYS = ("kubeconfig", "nodeName")
 _VARIABLES = ("KUBECONFIG", "HOME", "NODE_NAME")
-_MACHINE = "machineID"
+_DECISIVE = ("kubeconfig", "nodeName", *_VARIABLES, "machineID")
 
 
 class Failure:
@@ -36,8 +35,6 @@ class Failure:
     long enough. answered: with a refusal. refused: the server's last answer was a refusal, though later queries may
     have had none.
     """
-
-    __slots__ = ("answered", "asked", "code", "details", "late", "msg", "patience", "refused")
 
     def __init__(
         self,
@@ -70,8 +67,6 @@ class Failure:
 
 class Memory:
     """What is kept for one way of finding the Node on one machine. Damaged entries count as missing."""
-
-    __slots__ = ("_cache", "_id", "_key")
 
     def __init__(self, settings: Settings) -> None:
         values = [settings.kubeconfig, settings.node_name]
@@ -128,8 +123,8 @@ class Memory:
         return entry if key == self._key else {}
 
     def _write(self, prefix: str, value: Facts | Failure) -> None:
-        entry = {field: getattr(value, field) for field in value.__slots__}
-        self._cache.write(prefix + self._id, json.dumps({"key": self._key.hex(), "entry": entry}).encode())
+        stored = {"key": self._key.hex(), "entry": vars(value)}
+        self._cache.write(prefix + self._id, json.dumps(stored).encode())
 
 
 def host_name() -> str:
@@ -143,10 +138,9 @@ def decode(body: bytes) -> tuple[Facts, dict[str, str]]:
     """
     key, entry = _decode(body)
     values = unpack(key)
-    names = (*_KEYS, *_VARIABLES, _MACHINE)
-    if len(values) != len(names):
+    if len(values) != len(_DECISIVE):
         raise ValueError("another layout")
-    return Facts(**entry), dict(zip(names, map(os.fsdecode, values)))
+    return Facts(**entry), dict(zip(_DECISIVE, map(os.fsdecode, values)))
 
 
 def variables(way: dict[str, str]) -> dict[str, str]:

@@ -221,7 +221,15 @@ def test_kubelet_in_a_container(
 
 def test_machine_and_node_without_a_valid_id(server: ApiServer, tmp_path: Path, machine: Path) -> None:
     """What an image has in place of a machine-id is none: another machine of the same image reports the same."""
-    for text in ("uninitialized", "0" * 32, MACHINE[:31], f"{MACHINE}0", "g" * 32, MACHINE[:16] + "-" + MACHINE[17:]):
+    for text in (
+        "",
+        "uninitialized",
+        "0" * 32,
+        MACHINE[:31],
+        f"{MACHINE}0",
+        "g" * 32,
+        MACHINE[:16] + "-" + MACHINE[17:],
+    ):
         machine.write_text(f"{text}\n")
         server.nodes["host-1"]["status"]["nodeInfo"]["machineID"] = text
         with pytest.raises(CniError, match="this machine's Node cannot be told") as raised:
@@ -348,15 +356,6 @@ def test_wanted_field_that_the_watch_cache_lacks(server: ApiServer, tmp_path: Pa
 
     assert has(identity.identify(settings(server, tmp_path), None, has).node)
     assert server.count() == 2
-
-
-def test_machine_and_node_without_an_id(server: ApiServer, tmp_path: Path, machine: Path) -> None:
-    """Nothing is no machine-id to agree in: a Node of this host's name that reports none may be another machine's."""
-    machine.write_text("")
-    server.add(make_node("host-1"))["status"]["nodeInfo"].pop("machineID")
-    with pytest.raises(CniError, match="this machine's Node cannot be told") as raised:
-        found(settings(server, tmp_path))
-    assert "its machineID is unknown, this machine's is unknown" in raised.value.details
 
 
 def token_of(node: str, server: ApiServer, path: Path) -> Settings:
