@@ -7,8 +7,7 @@ import time
 
 from plugin import process
 from plugin.cache import signature
-from plugin.cni import decode
-from plugin.config import keys, settings, trust, values
+from plugin.config import keys, settings, values
 from plugin.errors import INVALID_CONFIG, PLUGIN_FAILURE, CniError
 from plugin.leases import delegate, hostlocal
 from plugin.plan import Plan
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 NAME = "kube-node"
 NEEDS_RECORD = False
 PINNED = "kube-node.json"
-_PINNED_LIMIT = 1 << 20  # bytes
 _WHERE = "ipam."
 # Keys of host-local, each of which would add a range that is not this node's.
 _RANGE_KEYS = ("ranges", *keys.RANGE)
@@ -67,7 +65,7 @@ def _check_fallback(found: Mapping[str, Any]) -> None:
 
 def plan(request: Request, chosen: settings.Settings) -> Plan:
     """Return host-local with the ranges of this node; the rest of the request is passed on. Raises CniError."""
-    found = keys.read(request.ipam(), keys.KUBE_NODE, _WHERE)
+    found = chosen.keys
     keys.warn(request.ipam(), keys.KUBE_NODE, chosen, request.name)
     kept = {key: value for key, value in request.ipam().items() if key not in _OWN_KEYS and value != ""}
     file = pinned_file(found["dataDir"], request.name)
@@ -162,12 +160,9 @@ def pinned_file(data_dir: str, network: str) -> str:
 def _read_pinned(path: str) -> dict[str, Any] | None:
     """Return the configuration that an operator wrote for this network, None if there is none. Raises CniError."""
     try:
-        raw = trust.read(path, _PINNED_LIMIT)
+        value = settings.read_json(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except OSError as error:
-        raise CniError(INVALID_CONFIG, f"{path} cannot be read (errno {error.errno})", "correct or remove it") from None
-    value = decode(raw, path)
     pinned: dict[str, Any] = value if isinstance(value, dict) else {}
     extra = [key for key in pinned if key.casefold() in _LEGACY_KEYS]
     if extra:

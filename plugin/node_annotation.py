@@ -6,7 +6,6 @@ import os
 
 from plugin.addresses import annotation
 from plugin.cache import signature
-from plugin.cni import decode
 from plugin.config import keys, settings, trust, values
 from plugin.errors import INVALID_CONFIG, CniError
 from plugin.leases import delegate, hostlocal
@@ -25,18 +24,21 @@ NAME = "node-annotation"
 NEEDS_RECORD = True
 CONFIG_FILE = "/etc/cni/node-annotation.conf"
 CONFIG_VARIABLE = "NODE_ANNOTATION_CFG"
-_CONFIG_LIMIT = 1 << 20  # bytes
 
 
 def setup(request: Request) -> settings.Settings:
     """Return the settings in the plugin's configuration file. Raises CniError."""
-    config = _config(request)
+    file = config_file(request.environ)
+    seen, config = signature(file), {}
     try:
-        return setup_from(request.environ, config, network=request.name)
+        config = read_config(request.environ)
+        found = setup_from(request.environ, config, network=request.name)
     except CniError:
         if request.needs_no_ranges:
-            return settings.lenient(request.environ, config, config_file(request.environ) + ": kubeconfig")
+            return settings.lenient(request.environ, config, file + ": kubeconfig")
         raise
+    found.files = [(file, seen)]
+    return found
 
 
 def setup_from(environ: Mapping[str, str], config: dict[str, Any], **context: object) -> settings.Settings:
@@ -50,23 +52,20 @@ def plan(request: Request, chosen: settings.Settings) -> Plan:
     """Return the next plugin with the annotation as ipam; the rest of the request is passed on. Raises CniError."""
     name = _annotation_name(request)
     keys.warn(request.ipam(), keys.NODE_ANNOTATION, chosen, request.name)
-    file = config_file(request.environ)
-    files = [(file, signature(file))]
-    program = next_plugin(request.environ, _config(request), request.program)
+    program = next_plugin(request.environ, chosen.keys, request.program)
     facts, found = freshness.parsed(chosen, name, lambda known: _content(request, program, name, known))
     ipam = {"type": os.path.basename(program), **found}
     from plugin.leases import hostpaths
 
-    files += hostpaths.check({**request.config, "ipam": ipam})
-    until = facts.asked + chosen.cache_seconds
-    files += freshness.rests_on(chosen, facts)
-    return Plan(program, {**request.config, "ipam": ipam}, until, files)
+    config = {**request.config, "ipam": ipam}
+    files = [*chosen.files, *hostpaths.check(config), *freshness.rests_on(chosen, facts)]
+    return Plan(program, config, facts.asked + chosen.cache_seconds, files)
 
 
 def _content(request: Request, program: str, name: str, known: Facts) -> dict[str, Any]:
     """Return the content of the annotation, checked if it is for host-local. Raises CniError."""
     text = known.annotations[name]
-    if os.path.basename(program) != hostlocal.NAME:
+    if not hostlocal.is_host_local(program):
         return annotation.parse(text, name)
     from plugin.addresses import annotated
 
@@ -79,19 +78,19 @@ def _content(request: Request, program: str, name: str, known: Facts) -> dict[st
 
 def release(request: Request, chosen: settings.Settings) -> list[Plan]:
     """Return the next plugin with the annotation as last known. Raises CniError."""
-    program = next_plugin(request.environ, _config(request), request.program)
-    name = os.path.basename(program)
-    if name == hostlocal.NAME:
+    program = next_plugin(request.environ, chosen.keys, request.program)
+    if hostlocal.is_host_local(program):
         return [Plan(program, hostlocal.release_config(request, each)) for each in data_dirs(request, chosen)]
-    return [Plan(program, {**request.config, "ipam": {"type": name, **_last_known(request, chosen)}})]
+    ipam = {"type": os.path.basename(program), **_last_known(request, chosen)}
+    return [Plan(program, {**request.config, "ipam": ipam})]
 
 
 def collector(request: Request, chosen: settings.Settings) -> Plan | None:
     """Return the next plugin with the annotation as last known, None if it is host-local. Raises CniError."""
-    if not _config(request).get("nextipam"):
+    if not chosen.keys.get("nextipam"):
         return None
-    (plan,) = release(request, chosen)
-    return None if os.path.basename(plan.program) == hostlocal.NAME else plan
+    plan = release(request, chosen)[0]
+    return None if hostlocal.is_host_local(plan.program) else plan
 
 
 def data_dir(_request: Request) -> str:
@@ -104,7 +103,7 @@ def data_dirs(request: Request, chosen: settings.Settings) -> list[str]:
     return sorted({str(_last_known(request, chosen).get("dataDir", "")), ""})
 
 
-def next_plugin(environ: Mapping[str, str], config: dict[str, Any], program: str) -> str:
+def next_plugin(environ: Mapping[str, str], config: Mapping[str, Any], program: str) -> str:
     """Return the path of the plugin that allocates. Raises CniError.
 
     'nextipam' with a slash is a path, without one it is looked up in PATH, then in CNI_PATH;
@@ -144,27 +143,16 @@ def read_config(environ: Mapping[str, str]) -> dict[str, Any]:
     """Return the content of the configuration file. Raises CniError, also if the variable names a missing file."""
     path = config_file(environ)
     try:
-        config = decode(trust.read(path, _CONFIG_LIMIT), path)
+        config = settings.read_json(path)
     except (FileNotFoundError, NotADirectoryError):
         if not environ.get(CONFIG_VARIABLE):
             return {}
         details = f"write {{}} into it, or unset {CONFIG_VARIABLE}"
         raise CniError(INVALID_CONFIG, f"there is no file {path}, which ${CONFIG_VARIABLE} names", details) from None
-    except OSError as error:
-        raise CniError(INVALID_CONFIG, f"{path} cannot be read (errno {error.errno})", "correct or remove it") from None
     if not isinstance(config, dict):
         details = 'such as {"kubeconfig": "/etc/kubernetes/kubeconfig"}'
         raise CniError(INVALID_CONFIG, f"{path} is not a JSON object", details)
     return config
-
-
-def _config(request: Request) -> dict[str, Any]:
-    try:
-        return read_config(request.environ)
-    except CniError:
-        if request.needs_no_ranges:
-            return {}
-        raise
 
 
 def _annotation_name(request: Request) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from plugin.cache import Cache, location
+from plugin.cni import decode
 from plugin.config.values import CACHE_SECONDS, path
 from plugin.errors import INVALID_CONFIG, CniError
 from plugin.log import Log, level
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+_JSON_LIMIT = 1 << 20  # bytes
+
+
 class Settings:
     """How to read the Node, how long its facts are fresh, and where to log."""
 
@@ -22,6 +26,8 @@ class Settings:
         self.environ = environ
         self.log = log
         self.label = label  # the key that names the kubeconfig, for messages
+        self.keys: Mapping[str, Any] = {}  # all keys of the configuration
+        self.files: list[tuple[str, str]] = []  # that they were read from, each with its cache.signature() before that
         self.kubeconfig = ""
         self.node_name = ""
         self.cache_seconds = CACHE_SECONDS
@@ -42,6 +48,7 @@ def read(environ: Mapping[str, str], found: Mapping[str, Any], label: str, **con
     _check_written("cacheDir", found["cacheDir"])
     log = Log(_log_file(found), level(found["loglevel"]), **context)
     settings = Settings(environ, log, label)
+    settings.keys = found
     settings.kubeconfig = found["kubeconfig"]
     settings.node_name = found["nodeName"]
     settings.cache_seconds = found["cacheSeconds"]
@@ -83,6 +90,7 @@ def _log_file(found: Mapping[str, Any]) -> str:
 def lenient(environ: Mapping[str, str], config: Mapping[str, Any], label: str) -> Settings:
     """Return settings for DEL, CHECK and GC if a configuration is wrong: its cache directory, or the usual one."""
     settings = Settings(environ, Log(), label)
+    settings.keys = config
     try:
         directory = path(config, "cacheDir", "")
         _check_written("cacheDir", directory)
@@ -90,3 +98,18 @@ def lenient(environ: Mapping[str, str], config: Mapping[str, Any], label: str) -
     except CniError:
         pass
     return settings
+
+
+def read_json(path: str) -> Any:
+    """Return the value in a JSON file that root alone can have written.
+
+    Raises FileNotFoundError or NotADirectoryError if there is none; CniError for anything else.
+    """
+    from plugin.config import trust
+
+    try:
+        return decode(trust.read(path, _JSON_LIMIT), path)
+    except (FileNotFoundError, NotADirectoryError):
+        raise
+    except OSError as error:
+        raise CniError(INVALID_CONFIG, f"{path} cannot be read (errno {error.errno})", "correct or remove it") from None

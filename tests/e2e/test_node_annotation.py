@@ -12,6 +12,7 @@ import pytest
 from plugin import deadline
 from plugin.ops import manual
 from tests.support.nodes import make_node
+from tests.support.parts import host_local
 from tests.support.runtime import Answer, Call, Pod, run
 from tests.support.world import NODE, World
 
@@ -389,9 +390,11 @@ def test_configuration_file_that_is_missing(world: World) -> None:
         assert answer.status == 0
 
 
-def test_garbage_collection(world: World) -> None:
+@pytest.mark.parametrize("is_named", [False, True])
+def test_garbage_collection(world: World, is_named: bool) -> None:
     """GC releases what is in no attachment, in every dataDir that the annotation has named."""
-    config = world.annotated("mynet", IPVLAN, version="1.1.0")
+    nextipam = os.path.join(host_local(), "host-local") if is_named else None
+    config = world.annotated("mynet", IPVLAN, version="1.1.0", nextipam=nextipam)
     world.annotate(IPVLAN, data(world, "A"))
     for pod in ("one", "two"):
         world.addresses(config, pod)
