@@ -73,29 +73,12 @@ class Cache:
         return self.put(name, check(body) + b"\n" + body)
 
     def put(self, name: str, data: bytes) -> bool:
-        """Make a file of this content, in one step; False when that cannot be done."""
-        temporary = f".{name}.{os.getpid()}"
-        try:
-            directory = self._open(create=True)
-            _write_file(temporary, data, directory)
-            os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
-        except OSError as error:
-            self.trouble = self.trouble or f"cache {self.path}: {error.strerror}"
-            return False
-        return True
+        """Make a file of this content, atomically; return False if that fails."""
+        return self._replace(name, lambda temporary, directory: _write_file(temporary, data, directory))
 
     def link(self, name: str, target: str) -> bool:
         """Make name a symbolic link to target, atomically; return False if that fails. It is read, never followed."""
-        temporary = f".{name}.{os.getpid()}"
-        try:
-            directory = self._open(create=True)
-            self.remove(temporary)  # of a process that was killed and had our number
-            os.symlink(target, temporary, dir_fd=directory)
-            os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
-        except OSError as error:
-            self.trouble = self.trouble or f"cache {self.path}: {error.strerror}"
-            return False
-        return True
+        return self._replace(name, lambda temporary, directory: os.symlink(target, temporary, dir_fd=directory))
 
     def target(self, name: str) -> str:
         """Return the target that link() was given; empty if there is none, or if it is another user's."""
@@ -168,6 +151,19 @@ class Cache:
             elif _whole(name) and is_entry(name) and age > _LEFT_SECONDS:
                 self.remove(name)
 
+    def _replace(self, name: str, make: Callable[[str, int], None]) -> bool:
+        """Let make(name, directory) make a file and give it this name; return False if that fails."""
+        temporary = f".{name}.{os.getpid()}"
+        try:
+            directory = self._open(create=True)
+            self.remove(temporary)  # of a process that was killed and had our number
+            make(temporary, directory)
+            os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+        except (OSError, ValueError) as error:  # ValueError: a text that no link can have
+            self.trouble = self.trouble or f"cache {self.path}: {getattr(error, 'strerror', error)}"
+            return False
+        return True
+
     def _size(self, name: str) -> int:
         try:
             return os.lstat(name, dir_fd=self._open(create=False)).st_size
@@ -198,7 +194,7 @@ def _make_directories(path: str) -> None:
             raise
         _make_directories(parent)
         os.chmod(parent, 0o755)
-        os.mkdir(path, 0o700)
+        _make_directories(path)
 
 
 def _mend(path: str) -> None:

@@ -405,6 +405,27 @@ def test_link(path: Path) -> None:
     assert (store.target("at:c1:eth0"), files(path)) == ("", [])
 
 
+def test_parents_that_another_process_makes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two first ADDs at once, each makes what the other has not made yet."""
+    mkdir = posix.mkdir
+
+    def made_twice(directory: str, mode: int) -> None:
+        mkdir(directory, mode)
+        mkdir(directory, mode)
+
+    monkeypatch.setattr(posix, "mkdir", made_twice)
+    store = Cache(str(path / "a/b/cache"))
+    assert store.write("name", BODY), store.trouble
+
+
+def test_text_that_no_link_can_have(path: Path) -> None:
+    """What a server or an annotation says may hold anything: it is not stored, and nothing is raised."""
+    store = Cache(str(path))
+    assert [store.link("told:x", text) for text in ("a\0b", "half \ud800", "x" * 9000)] == [False] * 3
+    assert str(path) in store.trouble
+    assert files(path) == []
+
+
 def test_target_of_a_file(path: Path) -> None:
     """A file under the name of a link remembers nothing."""
     store = Cache(str(path))
