@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from plugin.errors import CniError
 from plugin.leases.evidence import namespaces, verdict
 from plugin.leases.evidence.results import Results
 from plugin.leases.evidence.verdict import EMPTY, GRACE, NEW, STALE, UNKNOWN, USED, Evidence, Verdict
@@ -131,6 +133,14 @@ def test_namespace_of_a_record(machine: Machine) -> None:
     assert machine.state() == (USED, False)
     machine.proc.gone("cni-1")
     assert machine.state() == (STALE, True)
+
+
+@pytest.mark.parametrize("path", ["netns/cni-1", "none", "cni-1", ""])
+def test_record_of_a_relative_path(machine: Machine, path: str) -> None:
+    """Where a relative path of a namespace starts is not known: that it leads nowhere here proves nothing."""
+    machine.record(path, 1.0)
+
+    assert machine.state() == (STALE, False)
 
 
 def test_clock_that_was_set_forward(machine: Machine) -> None:
@@ -308,6 +318,23 @@ def test_processes_that_cannot_be_seen(machine: Machine, how: str) -> None:
     (found,) = machine.judge(lease())
 
     assert (found.state, found.evidence.startswith(f"{namespaces.PROC} ")) == (UNKNOWN, True)
+
+
+@pytest.mark.parametrize("file", ["cgroup", "cmdline", "environ", "comm", "net/fib_trie", "net/if_inet6"])
+def test_process_that_cannot_be_read(machine: Machine, monkeypatch: pytest.MonkeyPatch, file: str) -> None:
+    """A machine that is out of open files hides processes: no lease is judged."""
+    machine.result(ID, netns=machine.proc.gone("cni-1"))
+    machine.proc.process(4711, cgroup=f"/{ID}", namespace=machine.proc.namespace("cni-2"))
+    open_file = os.open
+
+    def refuse(path: Any, *more: Any, **options: Any) -> int:
+        if str(path).endswith(f"4711/{file}"):
+            raise OSError(errno.ENFILE, os.strerror(errno.ENFILE))
+        return open_file(path, *more, **options)
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(CniError, match=f"4711/{file} cannot be opened"):
+        machine.state("other")
 
 
 def test_empty_lease(machine: Machine) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
+
+from plugin.errors import TRY_AGAIN_LATER, CniError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,7 +47,8 @@ class Namespaces:
         for directory in (root + each for root in ("", *self._roots) for each in DIRECTORIES):
             try:
                 names = sorted(os.listdir(directory))
-            except OSError:
+            except OSError as error:
+                refuse_shortage(directory, error)
                 continue
             for path in (os.path.join(directory, name) for name in names):
                 inode = self._look(path)
@@ -63,6 +67,13 @@ class Namespaces:
             return UNCERTAIN
         # Where a namespace is unmounted, an empty file remains.
         return status.st_ino if status.st_dev == self._device else GONE
+
+
+def refuse_shortage(path: str, error: OSError) -> None:
+    """Raise CniError if this process or machine is out of open files or memory: then nothing shows who is alive."""
+    if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+        details = "no lease is judged; raise the limits, or free some; see ulimit -a and free -m"
+        raise CniError(TRY_AGAIN_LATER, f"{path} cannot be opened: {error.strerror}", details) from None
 
 
 def _roots(pids: Sequence[int]) -> list[str]:

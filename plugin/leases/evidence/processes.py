@@ -171,7 +171,13 @@ def _local_addresses(pid: int) -> Iterator[bytes]:
 
 
 def _read(pid: int, name: str) -> bytes:
-    file = os.open(f"{namespaces.PROC}/{pid}/{name}", os.O_RDONLY)
+    """Return a file of this process. Raises OSError; CniError as namespaces.refuse_shortage()."""
+    path = f"{namespaces.PROC}/{pid}/{name}"
+    try:
+        file = os.open(path, os.O_RDONLY)
+    except OSError as error:
+        namespaces.refuse_shortage(path, error)
+        raise
     try:
         found = b""
         while len(found) < _LIMIT and (chunk := os.read(file, _LIMIT)):

@@ -126,4 +126,4 @@ def _namespaces(cached: dict[str, Any]) -> list[str]:
     interfaces = result.get("interfaces") if isinstance(result, dict) else None
     for each in interfaces if isinstance(interfaces, list) else []:
         found.append(each.get("sandbox") if isinstance(each, dict) else None)
-    return list(dict.fromkeys(path for path in found if isinstance(path, str) and path.startswith("/")))
+    return [path for path in found if isinstance(path, str)]

@@ -10,7 +10,6 @@ import os
 import re
 import time
 
-from plugin.cache import Cache, location
 from plugin.leases import records
 from plugin.leases.evidence import namespaces, results
 from plugin.leases.evidence.namespaces import GONE, UNCERTAIN, Namespaces
@@ -159,8 +158,9 @@ class Evidence:
     def _paths(self, container: str) -> list[str]:
         """Return the paths of a container's network namespace, from libcni's results and our own records."""
         found = [path for result in self.results.of(container) for path in result.namespaces]
-        found += [record.netns for record in self._records.get(container, ()) if record.netns]
-        return list(dict.fromkeys(found))
+        found += [record.netns for record in self._records.get(container, ())]
+        # Where a relative path starts is not known, so that it proves nothing.
+        return [path for path in dict.fromkeys(found) if path.startswith("/")]
 
     def _foreign_store(self, network: str, leases: Sequence[Lease]) -> str:
         """Return FOREIGN if no result is about this store: programs for virtual machines keep theirs elsewhere."""
@@ -186,7 +186,7 @@ class Evidence:
 
 def gather(environ: Mapping[str, str], found: Results | None = None) -> Evidence:
     """Return the evidence on this machine, with the records in this environment's cache."""
-    return Evidence(found, list(records.everything(Cache(location(environ)))))
+    return Evidence(found, list(records.everything(environ)))
 
 
 def _boot_time() -> float:
