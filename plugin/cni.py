@@ -21,7 +21,7 @@ from plugin.errors import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any
 
 VERSIONS = ("0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
@@ -60,16 +60,13 @@ def _bad_interface(value: str) -> str:
     return ""
 
 
-def _anything(_value: str) -> str:
-    return ""
-
-
-# https://www.cni.dev/docs/spec/#parameters, and CNI_PATH as every reference plugin demands it.
-_ENVIRONMENT: tuple[tuple[str, frozenset[str], Callable[[str], str]], ...] = (
-    ("CNI_CONTAINERID", frozenset({"ADD", "DEL", "CHECK"}), _bad_container),
-    ("CNI_NETNS", frozenset({"ADD", "CHECK"}), _anything),
-    ("CNI_IFNAME", frozenset({"ADD", "DEL", "CHECK"}), _bad_interface),
-    ("CNI_PATH", frozenset({"ADD", "DEL", "CHECK", "STATUS", "GC"}), _anything),
+# Variable, the commands that need it, and its check. https://www.cni.dev/docs/spec/#parameters, and CNI_PATH as every
+# reference plugin demands it.
+_ENVIRONMENT: tuple[tuple[str, Sequence[str], Callable[[str], str] | None], ...] = (
+    ("CNI_CONTAINERID", ("ADD", "DEL", "CHECK"), _bad_container),
+    ("CNI_NETNS", ("ADD", "CHECK"), None),
+    ("CNI_IFNAME", ("ADD", "DEL", "CHECK"), _bad_interface),
+    ("CNI_PATH", ("ADD", "DEL", "CHECK", "STATUS", "GC"), None),
 )
 
 
@@ -123,7 +120,7 @@ def check_environment(command: str, environ: Mapping[str, str]) -> None:
             f"a container runtime sets them for {command}; by hand: env NAME=VALUE … plugin < configuration",
         )
     for name, validate in needed:
-        trouble = validate(environ[name])
+        trouble = validate(environ[name]) if validate else ""
         if trouble:
             raise CniError(INVALID_ENVIRONMENT, f"invalid {name} {environ[name][:80]!r}", f"it {trouble}")
 

@@ -6,7 +6,7 @@ import os
 import time
 
 from plugin import TYPES, cni, deadline, process
-from plugin.cache import Cache, location, name_of
+from plugin.cache import location, name_of
 from plugin.config import values
 from plugin.errors import INVALID_CONFIG, NOT_AVAILABLE, CniError
 from plugin.leases import delegate, hostlocal, records, release
@@ -16,7 +16,6 @@ from plugin.start import warm
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any
 
     from plugin.cni import Request
     from plugin.config.settings import Settings
@@ -73,12 +72,12 @@ def _add(plugin: Type, request: Request, chosen: Settings) -> tuple[int, bytes]:
     from plugin.start import ordinary
 
     plan = plugin.plan(request, chosen)
-    config, translated = _translated(plan.program, plan.config)
+    config, translated = hostlocal.translate(plan.program, plan.config)
     chosen.log.trace("configuration for the next plugin", program=plan.program, config=config)
     recorded = records.record(request, plan, plugin.data_dir(request), chosen.log)
     attempt = allocation.Attempt(plan.program, request.environ, cni.encode(config), translated)
     status, answer = allocation.add(attempt)
-    if status and chosen.reclaim and _is_host_local(plan.program) and hostlocal.is_exhausted(answer):
+    if status and chosen.reclaim and hostlocal.is_host_local(plan.program) and hostlocal.is_exhausted(answer):
         from plugin.leases import reclaim
 
         reclaim.make_room(config, chosen)
@@ -92,35 +91,19 @@ def _add(plugin: Type, request: Request, chosen: Settings) -> tuple[int, bytes]:
 
 
 def _delete(plugin: Type, request: Request, chosen: Settings) -> tuple[int, bytes]:
-    plans = release.plans(plugin, request, chosen)
-    failures = [failure for plan in plans if (failure := _release(plan, request, chosen))]
+    _, failures = release.everywhere(plugin, request, chosen)
     if failures:
         raise failures[0]
     environ = request.environ
-    records.forget(Cache(location(environ)), environ["CNI_CONTAINERID"], environ["CNI_IFNAME"], request.name)
+    records.forget(environ, environ["CNI_CONTAINERID"], environ["CNI_IFNAME"], request.name)
     return 0, b""
 
 
 def _check(plugin: Type, request: Request, chosen: Settings) -> tuple[int, bytes]:
-    plans = release.plans(plugin, request, chosen)
-    failures = [failure for plan in plans if (failure := _release(plan, request, chosen))]
-    if len(failures) == len(plans):
+    tried, failures = release.everywhere(plugin, request, chosen)
+    if len(failures) == tried:
         raise failures[0]
     return 0, b""
-
-
-def _release(plan: Plan, request: Request, chosen: Settings) -> CniError | delegate.Refused | None:
-    """Run a DEL or CHECK; return why it failed, None if it did not."""
-    config, _ = _translated(plan.program, plan.config)
-    environ = request.environ
-    if _is_host_local(plan.program):
-        environ = hostlocal.release_environ(environ)
-    chosen.log.trace("configuration for the next plugin", program=plan.program, config=config)
-    try:
-        release.run(plan.program, request.command, environ, config)
-    except (CniError, delegate.Refused) as failure:
-        return failure
-    return None
 
 
 def _status(plugin: Type, request: Request, chosen: Settings) -> tuple[int, bytes]:
@@ -128,7 +111,7 @@ def _status(plugin: Type, request: Request, chosen: Settings) -> tuple[int, byte
     chosen.rate_limited = True
     chosen.cache_seconds = chosen.cache_seconds or values.CACHE_SECONDS
     plan = plugin.plan(request, chosen)
-    if not _is_host_local(plan.program):  # whose STATUS does nothing, where it knows the command at all
+    if not hostlocal.is_host_local(plan.program):  # whose STATUS does nothing, where it knows the command at all
         delegate.run_if_known(plan.program, "STATUS", request.environ, cni.encode(plan.config))
         return 0, b""
     from plugin.leases import fullness
@@ -147,14 +130,6 @@ def _collect(plugin: Type, request: Request, chosen: Settings) -> tuple[int, byt
         data_dirs = {*plugin.data_dirs(request, chosen), *release.recorded_data_dirs(request)}
         garbage.collect(request, sorted(data_dirs), chosen.log)
     return 0, b""
-
-
-def _translated(program: str, config: dict[str, Any]) -> tuple[dict[str, Any], bool]:
-    return hostlocal.translate(config) if _is_host_local(program) else (config, False)
-
-
-def _is_host_local(program: str) -> bool:
-    return os.path.basename(program) == hostlocal.NAME
 
 
 def _is_memorable(request: Request, chosen: Settings, plan: Plan) -> bool:

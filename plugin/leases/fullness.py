@@ -21,21 +21,20 @@ _SHARE = 0.5  # of a range, from which on it is looked at
 
 def warn(config: dict[str, Any], chosen: Settings) -> None:
     """Log how many leases a full range would reclaim; once per period, as a warning if the number has changed."""
-    network = str(config.get("name"))
-    store = hostlocal.store(str(config["ipam"].get("dataDir") or ""), network)
-    names = _names(store)
-    if not names:
+    store = hostlocal.store_of(config)
+    leased = hostlocal.addresses(store)
+    if not leased:
         return
     marker = _PREFIX + name_of(os.fsencode(store))
     when, count = _last(chosen, marker)
-    if 0 <= time.time() - when < _PERIOD or not _is_filling(config, names):
+    if 0 <= time.time() - when < _PERIOD or not _is_filling(config, leased):
         return
     if not chosen.cache.write(marker, b"%f %d" % (time.time(), count)):
         return
     from plugin.leases import reclaim
     from plugin.leases.evidence import verdict
 
-    found = len(reclaim.dead(store, network, verdict.gather(chosen.environ)))
+    found = len(reclaim.dead(store, verdict.gather(chosen.environ)))
     chosen.cache.write(marker, b"%f %d" % (time.time(), found))
     if found:
         record = chosen.log.debug if found == count else chosen.log.warning
@@ -44,23 +43,15 @@ def warn(config: dict[str, Any], chosen: Settings) -> None:
 
 
 def _last(chosen: Settings, marker: str) -> tuple[float, int]:
-    """When this store was looked at last (epoch seconds), and how many leases of dead containers there were."""
+    """Return when this store was looked at last (epoch seconds), and the number of leases of dead containers then."""
     when, _, count = (chosen.cache.read(marker) or b"0 0").partition(b" ")
     return float(when), int(count)
 
 
-def _names(store: str) -> list[str]:
-    """The files that may be leases."""
-    try:
-        return [name for name in os.listdir(store) if ("." in name or ":" in name) and "_" not in name]
-    except OSError:
-        return []
-
-
-def _is_filling(config: dict[str, Any], names: list[str]) -> bool:
+def _is_filling(config: dict[str, Any], leased: list[str]) -> bool:
     import ipaddress
 
     from plugin.addresses import spans
 
-    used = [ipaddress.ip_address(name) for name in names if hostlocal.is_address(name)]
+    used = [ipaddress.ip_address(address) for address in leased]
     return any(sum(each in span for each in used) >= _SHARE * span.total for span in spans.of_ipam(config["ipam"]))

@@ -46,9 +46,17 @@ class Lease:
         return not self.trouble
 
 
-def translate(config: dict[str, Any]) -> tuple[dict[str, Any], bool]:
-    """Return the configuration in a version that every host-local supports, and whether it was changed."""
-    version = _BRIDGED.get(config.get("cniVersion", ""))
+def is_host_local(program: str) -> bool:
+    """Return whether this program is host-local."""
+    return os.path.basename(program) == NAME
+
+
+def translate(program: str, config: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+    """Return the configuration in a version that every host-local supports, and whether it was changed.
+
+    That for another program is left alone.
+    """
+    version = _BRIDGED.get(config.get("cniVersion", "")) if is_host_local(program) else None
     return ({**config, "cniVersion": version}, True) if version else (config, False)
 
 
@@ -70,21 +78,34 @@ def store(data_dir: str, network: str) -> str:
     return os.path.normpath(os.path.join(data_dir or DATA_DIR, network))
 
 
+def store_of(config: dict[str, Any]) -> str:
+    """Return the directory that holds the leases of the network of this configuration."""
+    return store(config["ipam"].get("dataDir") or "", config["name"])
+
+
 def is_exhausted(answer: bytes) -> bool:
     """Return whether this answer to an ADD says that a range is full."""
     return _EXHAUSTED in answer
 
 
-def leases(directory: str) -> Iterator[Lease]:
-    """Return every lease in a store. Other files (lock, last_reserved_ip.N, foreign ones) are skipped."""
+def addresses(directory: str) -> list[str]:
+    """Return the addresses that have a file in a store, besides lock, last_reserved_ip.N and foreign files."""
     try:
-        names = sorted(os.listdir(directory))
+        return sorted(filter(_is_address, os.listdir(directory)))
     except OSError:
-        return
-    for name in names:
-        found = lease(directory, name) if is_address(name) else None
-        if found:
-            yield found
+        return []
+
+
+def leases(directory: str) -> Iterator[Lease]:
+    """Return every lease in a store."""
+    return filter(None, (lease(directory, address) for address in addresses(directory)))
+
+
+def leases_of(directory: str, environ: Mapping[str, str]) -> list[Lease]:
+    """Return the leases in a store that the attachment in this environment has."""
+    container, interface = environ["CNI_CONTAINERID"], environ["CNI_IFNAME"]
+    found = leases(directory)
+    return [each for each in found if (each.container, each.interface or interface) == (container, interface)]
 
 
 def lease(directory: str, address: str) -> Lease | None:
@@ -109,8 +130,7 @@ def _holder(text: str) -> tuple[str, str]:
     return container, interface if is_interface(interface) else ""
 
 
-def is_address(name: str) -> bool:
-    """Return whether a file of this name in a store is a lease."""
+def _is_address(name: str) -> bool:
     import ipaddress
 
     try:

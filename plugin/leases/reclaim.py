@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 
 from plugin import deadline
-from plugin.cache import Cache, location
 from plugin.deadline import DeadlineExceeded
 from plugin.errors import CniError
 from plugin.leases import hostlocal, records
@@ -19,6 +18,7 @@ from plugin.leases.storelock import Locked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
     from plugin.config.settings import Settings
@@ -29,39 +29,44 @@ _RESERVE = 3.0  # seconds kept for the second ADD
 _SHOWN = 20  # addresses in one message
 
 
-def make_room(config: dict[str, Any], chosen: Settings) -> list[Lease]:
-    """Release what can be reclaimed in the store of this host-local configuration; return what was released.
+def make_room(config: dict[str, Any], chosen: Settings) -> list[str]:
+    """Release what can be reclaimed in the store of this host-local configuration; return the addresses.
 
     A failure is logged: the caller has to see host-local's own error.
     """
-    released: list[Lease] = []
-    network, store = str(config.get("name")), hostlocal.store(_data_dir(config), str(config.get("name")))
+    released: list[str] = []
+    store = hostlocal.store_of(config)
     try:
         with deadline.within(max(deadline.left() - _RESERVE, 0.0)):
             evidence = verdict.gather(chosen.environ)
             with Locked(store, deadline.left()):
-                for lease, judged in dead(store, network, evidence):
-                    if judged.leftover:
-                        leftover.remove(judged.leftover)
-                    os.unlink(os.path.join(store, lease.address))
-                    released.append(lease)
-                    records.forget(Cache(location(chosen.environ)), lease.container, lease.interface, network)
+                for lease, judged in dead(store, evidence):
+                    remove(store, lease, judged, chosen.environ)
+                    released.append(lease.address)
                     whose = {"container": lease.container, "interface": lease.interface}
                     chosen.log.info("lease reclaimed", address=lease.address, evidence=judged.evidence, **whose)
     except (CniError, OSError, DeadlineExceeded) as error:
         chosen.log.warning(f"a range is full; reclaiming leases failed: {str(error) or 'no time left'}")
     if released:
-        shown = ", ".join(lease.address for lease in released[:_SHOWN])
+        shown = ", ".join(released[:_SHOWN])
         more = f" and {len(released) - _SHOWN} more" if len(released) > _SHOWN else ""
         chosen.log.warning(f"a range is full; reclaimed the leases of containers that are gone: {shown}{more}")
     return released
 
 
-def dead(store: str, network: str, evidence: Evidence) -> list[tuple[Lease, Verdict]]:
-    """The leases in a store whose containers are certainly gone."""
+def dead(store: str, evidence: Evidence) -> list[tuple[Lease, Verdict]]:
+    """Return the leases in a store whose containers are certainly gone."""
     leases = list(hostlocal.leases(store))
-    return [pair for pair in zip(leases, evidence.judge(network, leases, named=True)) if pair[1].is_proof]
+    verdicts = evidence.judge(os.path.basename(store), leases, named=True)
+    return [(lease, judged) for lease, judged in zip(leases, verdicts) if judged.is_proof]
 
 
-def _data_dir(config: dict[str, Any]) -> str:
-    return str(config["ipam"].get("dataDir") or "")
+def remove(store: str, lease: Lease, judged: Verdict, environ: Mapping[str, str]) -> None:
+    """Remove a stale lease, after the network namespace that was left behind, and its record. Raises OSError.
+
+    The caller holds the lock of the store.
+    """
+    if judged.leftover:
+        leftover.remove(judged.leftover)
+    os.unlink(os.path.join(store, lease.address))
+    records.forget(environ, lease.container, lease.interface, os.path.basename(store))

@@ -52,7 +52,7 @@ class Record:
     @property
     def store(self) -> str:
         """host-local's directory; empty for another plugin."""
-        is_host_local = os.path.basename(self.program) == hostlocal.NAME
+        is_host_local = hostlocal.is_host_local(self.program)
         return hostlocal.store(self.ipam.get("dataDir", ""), self.network) if is_host_local else ""
 
 
@@ -76,13 +76,12 @@ def record(request: Request, plan: Plan, usual_data_dir: str, log: Log) -> Recor
 
     usual_data_dir: the dataDir that a DEL of this request names.
     """
-    cache = Cache(location(request.environ))
-    is_host_local = os.path.basename(plan.program) == hostlocal.NAME
+    cache = _cache(request.environ)
     ipam = plan.config["ipam"]
-    kept = {"dataDir": ipam.get("dataDir", "")} if is_host_local else ipam
+    kept = {"dataDir": ipam.get("dataDir", "")} if hostlocal.is_host_local(plan.program) else ipam
     body = json.dumps({"program": plan.program, "network": request.name, "ipam": kept}).encode()
     new = Record(_CONTENT + name_of(body), plan.program, request.name, kept)
-    _refuse_second_lease(cache, request, new)
+    _refuse_second_lease(request, new)
     is_new = not cache.has(new.name)
     # Written each time: an old one without a link may be removed at any moment.
     link = attachment(request.environ, request.name)
@@ -97,53 +96,68 @@ def record(request: Request, plan: Plan, usual_data_dir: str, log: Log) -> Recor
         log.info(f"where the lease of this pod is cannot be recorded: {cache.trouble}")
     path = os.path.join(cache.path, _GENERATION)
     guards = [(path, signature(path))]
-    return Recorded(new.name if recorded else "", other_stores(cache, new.store, new.network), guards)
+    return Recorded(new.name if recorded else "", other_stores(request.environ, new.store, new.network), guards)
 
 
 def find(environ: Mapping[str, str], network: str) -> Record | None:
     """Return the record of an attachment; None if there is none."""
-    cache = Cache(location(environ))
-    # The second is the name in version 0.1.0.
-    texts = [cache.target(name) for name in (attachment(environ, network), attachment(environ, ""))]
-    return next(filter(None, (_content(cache, text.partition(" ")[0], network) for text in texts if text)), None)
+    cache = _cache(environ)
+    for name in (attachment(environ, network), attachment(environ, "")):  # the second: version 0.1.0
+        found = _content(cache, cache.target(name).partition(" ")[0], network)
+        if found:
+            return found
+    return None
 
 
 def trouble(environ: Mapping[str, str]) -> str:
     """Return why records cannot be read; empty if they can, and if there are none at all."""
-    return Cache(location(environ)).damage()
+    return _cache(environ).damage()
 
 
-def forget(cache: Cache, container: str, interface: str, network: str) -> None:
+def forget(environ: Mapping[str, str], container: str, interface: str, network: str) -> None:
     """Remove the record of an attachment whose lease was released, by whatever way."""
-    environ = {"CNI_CONTAINERID": container, "CNI_IFNAME": interface}
-    cache.remove(attachment(environ, network))
-    cache.remove(attachment(environ, ""))
+    cache, whose = _cache(environ), {"CNI_CONTAINERID": container, "CNI_IFNAME": interface}
+    cache.remove(attachment(whose, network))
+    cache.remove(attachment(whose, ""))
 
 
-def everything(cache: Cache) -> Iterator[Record]:
+def everything(environ: Mapping[str, str]) -> Iterator[Record]:
     """Return the records of all attachments."""
+    cache = _cache(environ)
     for name in cache.starting_with(_LINK):
         used, _, rest = cache.target(name).partition(" ")
         found = _content(cache, used, "")
         if found:
             _, found.container, found.interface, *_network = [*name.split(":"), ""]
             made, _, found.netns = rest.partition(" ")
-            found.made = float(made or 0)
+            found.made = _number(made)
             yield found
 
 
-def data_dirs(cache: Cache, network: str = "") -> list[str]:
+def data_dirs(environ: Mapping[str, str], network: str = "") -> list[str]:
     """Return every dataDir that an ADD of this network, or of any, is known to have used."""
-    found = [each for each in _contents(cache) if each.store and network in ("", each.network)]
+    found = [each for each in _contents(_cache(environ)) if each.store and network in ("", each.network)]
     return sorted({each.ipam.get("dataDir", "") for each in found})
 
 
-def other_stores(cache: Cache, store: str, network: str) -> list[str]:
+def other_stores(environ: Mapping[str, str], store: str, network: str) -> list[str]:
     """Return the stores of this machine in which an attachment may have an address that one in this store gets."""
     if not store:
         return []
-    known = {each.store for each in _contents(cache)} | {hostlocal.store("", network)}
+    known = {each.store for each in _contents(_cache(environ))} | {hostlocal.store("", network)}
     return sorted(known - {store, ""})
+
+
+def _number(text: str) -> float:
+    """Return the number in this text; 0 if it is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0
+
+
+def _cache(environ: Mapping[str, str]) -> Cache:
+    return Cache(location(environ))
 
 
 def _contents(cache: Cache) -> Iterator[Record]:
@@ -160,17 +174,15 @@ def _content(cache: Cache, name: str, network: str) -> Record | None:
     return Record(name, stored["program"], stored.get("network") or network, stored["ipam"]) if stored else None
 
 
-def _refuse_second_lease(cache: Cache, request: Request, new: Record) -> None:
+def _refuse_second_lease(request: Request, new: Record) -> None:
     """Raise CniError if the attachment has a lease in another store, which its DEL would not find any more."""
     old = find(request.environ, request.name)
     if not old or not old.store or not new.store or old.store == new.store:
         return
-    container, interface = request.environ["CNI_CONTAINERID"], request.environ["CNI_IFNAME"]
-    for lease in hostlocal.leases(old.store):
-        if (lease.container, lease.interface or interface) == (container, interface):
-            msg = f"{interface} of container {container} has {lease.address} in {old.store}: duplicate allocation"
-            details = f"a DEL comes first: an ADD would now allocate in {new.store}"
-            raise CniError(PLUGIN_FAILURE, msg, details)
+    for lease in hostlocal.leases_of(old.store, request.environ):
+        who = f"{request.environ['CNI_IFNAME']} of container {request.environ['CNI_CONTAINERID']}"
+        msg = f"{who} has {lease.address} in {old.store}: duplicate allocation"
+        raise CniError(PLUGIN_FAILURE, msg, f"a DEL comes first: an ADD would now allocate in {new.store}")
 
 
 def _remove_unused(cache: Cache) -> None:

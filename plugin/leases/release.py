@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 from plugin import cni
-from plugin.cache import Cache, location
 from plugin.errors import IO_FAILURE, CniError
 from plugin.leases import delegate, hostlocal, records
 from plugin.plan import Plan
@@ -18,7 +17,23 @@ if TYPE_CHECKING:
     from plugin.cni import Request
     from plugin.config.settings import Settings
     from plugin.leases.records import Record
+    from plugin.log import Log
     from plugin.plan import Type
+
+
+def everywhere(plugin: Type, request: Request, chosen: Settings) -> tuple[int, list[Exception]]:
+    """Run a DEL or CHECK where the lease is or may be. Return how many were run, and why some failed.
+
+    Raises CniError if the lease may be where nothing looks.
+    """
+    tried = plans(plugin, request, chosen)
+    failures: list[Exception] = []
+    for plan in tried:
+        try:
+            run(plan.program, request.command, request.environ, plan.config, chosen.log)
+        except (CniError, delegate.Refused) as failure:
+            failures.append(failure)
+    return len(tried), failures
 
 
 def plans(plugin: Type, request: Request, chosen: Settings) -> list[Plan]:
@@ -35,17 +50,21 @@ def plans(plugin: Type, request: Request, chosen: Settings) -> list[Plan]:
 
 def recorded_data_dirs(request: Request) -> list[str]:
     """Return the dataDirs of earlier ADDs of this network that are still there."""
-    found = records.data_dirs(Cache(location(request.environ)), request.name)
+    found = records.data_dirs(request.environ, request.name)
     return [each for each in found if os.path.isdir(hostlocal.store(each, request.name))]
 
 
-def run(program: str, command: str, environ: Mapping[str, str], config: dict[str, Any]) -> None:
+def run(program: str, command: str, environ: Mapping[str, str], config: dict[str, Any], log: Log) -> None:
     """Run a DEL or CHECK. Raises Refused or CniError, also for a lease that is still there: host-local says 0 then."""
+    config, _ = hostlocal.translate(program, config)
+    if hostlocal.is_host_local(program):
+        environ = hostlocal.release_environ(environ)
+    log.trace("configuration for the next plugin", program=program, config=config)
     delegate.run_silent(program, command, environ, cni.encode(config))
-    if command != "DEL" or os.path.basename(program) != hostlocal.NAME:
+    if command != "DEL" or not hostlocal.is_host_local(program):
         return
-    store = hostlocal.store(config["ipam"].get("dataDir", ""), config["name"])
-    if not os.access(store, os.W_OK) and _has_lease(environ, store):
+    store = hostlocal.store_of(config)
+    if not os.access(store, os.W_OK) and hostlocal.leases_of(store, environ):
         details = "is the file system read-only? Make it writable: the runtime repeats the DEL, or see node-ipam.pyz gc"
         raise CniError(IO_FAILURE, f"the lease of this pod is still in {store}, which cannot be written", details)
 
@@ -63,18 +82,13 @@ def _moved(plugin: Type, request: Request, chosen: Settings, record: Record) -> 
 def _without_record(plugin: Type, request: Request, chosen: Settings) -> list[Plan]:
     found = plugin.release(request, chosen)
     program = found[0].program
-    if os.path.basename(program) != hostlocal.NAME:
+    if not hostlocal.is_host_local(program):
         return found
     known = {each.config["ipam"].get("dataDir", "") for each in found}
     more = [each for each in recorded_data_dirs(request) if each not in known]
     trouble = records.trouble(request.environ) if plugin.NEEDS_RECORD else ""
-    if trouble and not any(_has_lease(request.environ, hostlocal.store(each, request.name)) for each in known):
+    stores = [hostlocal.store(each, request.name) for each in known]
+    if trouble and not any(hostlocal.leases_of(store, request.environ) for store in stores):
         msg = f"where the lease of this pod is cannot be read: {trouble}"
         raise CniError(IO_FAILURE, msg, "make it a directory of its own, mode 0700, or remove it")
     return found + [Plan(program, hostlocal.release_config(request, each)) for each in more]
-
-
-def _has_lease(environ: Mapping[str, str], store: str) -> bool:
-    container, interface = environ["CNI_CONTAINERID"], environ["CNI_IFNAME"]
-    leases = hostlocal.leases(store)
-    return any((lease.container, lease.interface or interface) == (container, interface) for lease in leases)

@@ -36,7 +36,11 @@ PATHS = {"plugin.config.directories", "plugin.leases.hostpaths"}
 
 ALLOWED = {
     "VERSION": BASE | JSON | VERBS,
-    "ADD": BASE | JSON | RELEASE | PATHS | {"_blake2", "plugin.leases.allocation", "plugin.start.ordinary", "select"},
+    "ADD": BASE
+    | JSON
+    | RELEASE
+    | PATHS
+    | {"_blake2", "plugin.leases.allocation", "plugin.leases.conflict", "plugin.start.ordinary", "select"},
     "short ADD": set(),
     "DEL": BASE | JSON | RELEASE,
     "CHECK": BASE | JSON | RELEASE,

@@ -10,19 +10,8 @@ import pytest
 
 from plugin.errors import PLUGIN_FAILURE, TRY_AGAIN_LATER, CniError
 from plugin.leases import delegate
+from tests.leases.conftest import CONFIG, DONE_WORDS, ENVIRON, ERROR
 from tests.support.recorder import RESULT, Recorder
-
-ENVIRON = {"CNI_COMMAND": "ADD", "CNI_CONTAINERID": "c1", "CNI_IFNAME": "eth0", "CNI_ARGS": "K8S_POD_NAME=x"}
-CONFIG = b'{"name": "net"}'
-ERROR = '{"code": 999, "msg": "no IP addresses available in range set: 10.9.0.1-10.9.0.254"}'
-# What containerd takes for a DEL that is done.
-DONE_WORDS = ("not found", "no such file")
-
-
-@pytest.fixture
-def next_plugin(tmp_path: Path) -> Recorder:
-    """A plugin that records."""
-    return Recorder(tmp_path)
 
 
 def test_find_takes_the_first_regular_file(tmp_path: Path) -> None:

@@ -22,7 +22,8 @@ def request(**config: Any) -> Request:
 def test_speak(version: str) -> None:
     """1.1.0, which older ones do not know, is said as 1.0.0; every other version, and all else, is left alone."""
     config = {"cniVersion": version, "name": "net", "x": {"y": 1}}
-    spoken, differs = hostlocal.translate(config)
+    assert hostlocal.translate("/opt/cni/bin/whereabouts", config) == (config, False)
+    spoken, differs = hostlocal.translate("/opt/cni/bin/host-local", config)
 
     assert differs == (version == "1.1.0")
     assert spoken == {**config, "cniVersion": "1.0.0" if differs else version}
@@ -31,7 +32,7 @@ def test_speak(version: str) -> None:
 
 def test_speak_without_a_version() -> None:
     """A configuration without a version stays one."""
-    assert hostlocal.translate({"name": "net"}) == ({"name": "net"}, False)
+    assert hostlocal.translate("host-local", {"name": "net"}) == ({"name": "net"}, False)
 
 
 def test_release_config() -> None:

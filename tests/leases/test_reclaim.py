@@ -37,7 +37,7 @@ class Node:
     def make_room(self) -> list[str]:
         """The addresses that are released within two seconds, of which one is kept for the next ADD."""
         with deadline.within(2):
-            return [lease.address for lease in reclaim.make_room(self.config, self.chosen)]
+            return reclaim.make_room(self.config, self.chosen)
 
     def log(self) -> list[str]:
         """The messages in the log."""

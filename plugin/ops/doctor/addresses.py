@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from plugin import kube_node
 from plugin.addresses import node_ranges, spans
 from plugin.leases import hostlocal
@@ -41,7 +39,7 @@ def ranges(context: Context) -> Finding:
     settings.cache_seconds, settings.rate_limited = float("inf"), True
     context.heard.warnings.clear()
     plan = context.plan = context.plugin.plan(context.request, settings)
-    if os.path.basename(plan.program) != hostlocal.NAME:
+    if not hostlocal.is_host_local(plan.program):
         return ok(f"allocated by {plan.program}")
     ipam = plan.config["ipam"]
     spans.check(spans.sets(ipam), _origin(context))

@@ -110,7 +110,7 @@ class Context:
     @property
     def uses_host_local(self) -> bool:
         """Whether host-local allocates for this network."""
-        return os.path.basename(self.next_plugin) == hostlocal.NAME
+        return hostlocal.is_host_local(self.next_plugin)
 
     @property
     def pinned_file(self) -> str:

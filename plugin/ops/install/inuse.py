@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 
 from plugin import kube_node, node_annotation
-from plugin.cache import Cache, location
+from plugin.cache import location
 from plugin.errors import CniError
 from plugin.leases import hostlocal, records
 from plugin.ops.networks import networks
@@ -81,7 +81,7 @@ def caches(root: Root, wanted: Sequence[Network], environ: Mapping[str, str]) ->
 def _recorded(environ: Mapping[str, str]) -> dict[str, set[str]]:
     """Return the containers of the recorded attachments of each store."""
     found: dict[str, set[str]] = {}
-    for record in records.everything(Cache(location(environ))):
+    for record in records.everything(environ):
         if record.store:
             found.setdefault(record.store, set()).add(record.container)
     return found

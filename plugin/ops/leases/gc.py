@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import os
 
-from plugin.cache import Cache, location
 from plugin.errors import PLUGIN_FAILURE, CniError
-from plugin.leases import records, storelock
-from plugin.leases.evidence import leftover, verdict
+from plugin.leases import reclaim, storelock
+from plugin.leases.evidence import verdict
 from plugin.ops import output
 from plugin.ops.leases import usage
 from plugin.ops.leases.usage import Usage
@@ -97,17 +96,11 @@ def _release(one: Usage, evidence: Evidence, is_named: bool, troubles: list[CniE
 
 
 def _remove(entry: Entry, troubles: list[CniError]) -> None:
-    """Remove a lease, its abandoned network namespace, and our record of its attachment."""
-    path, lease = entry.verdict.leftover, entry.lease
     try:
-        if path:
-            leftover.remove(path)
-        path = os.path.join(entry.store.path, lease.address)
-        os.unlink(path)
+        reclaim.remove(entry.store.path, entry.lease, entry.verdict, os.environ)
         entry.is_released = True
-        records.forget(Cache(location(os.environ)), lease.container, lease.interface, entry.store.network)
     except OSError as error:
-        troubles.append(_not_removed(path, error))
+        troubles.append(_not_removed(error.filename, error))
 
 
 def _dead(found: Sequence[Entry], usages: Sequence[Usage]) -> set[str]:

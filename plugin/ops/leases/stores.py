@@ -7,7 +7,6 @@ import ipaddress
 import os
 from dataclasses import dataclass
 
-from plugin.cache import Cache, location
 from plugin.errors import IO_FAILURE, CniError
 from plugin.leases import hostlocal, records
 from plugin.ops.networks import networks
@@ -66,7 +65,7 @@ def find(
         directories = [hostlocal.DATA_DIR]
         for each in configured:
             directories += networks.data_dirs(each, environ, bin_dirs)
-        directories += [each or hostlocal.DATA_DIR for each in records.data_dirs(Cache(location(environ)))]
+        directories += [each or hostlocal.DATA_DIR for each in records.data_dirs(environ)]
     found: dict[str, Store] = {}
     troubles: dict[str, CniError] = {}
     for data_dir in dict.fromkeys(map(os.path.normpath, directories)):

@@ -76,8 +76,7 @@ def _explained(network: Network, arguments: argparse.Namespace) -> dict[str, Any
     request, settings = _asked(network, arguments)
     settings.cache = overlay = Overlay(settings.cache)
     plan = verbs.type_of(request).plan(request, settings)
-    is_host_local = os.path.basename(plan.program) == hostlocal.NAME
-    config, translated = hostlocal.translate(plan.config) if is_host_local else (plan.config, False)
+    config, translated = hostlocal.translate(plan.program, plan.config)
     origins = Origins(network, settings, overlay, config)
     sources = {key: network.source for key in config if key != "ipam"}
     if network.is_unnamed:

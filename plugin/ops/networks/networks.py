@@ -6,7 +6,6 @@ import os
 from dataclasses import dataclass
 
 from plugin import TYPES, cni, verbs
-from plugin.cache import Cache, location
 from plugin.errors import INVALID_CONFIG, CniError
 from plugin.leases import hostlocal, records
 from plugin.log import Log
@@ -165,7 +164,7 @@ def data_dirs(network: Network, environ: Mapping[str, str], bin_dirs: str) -> li
     """Return where the leases of a network may be, without a query: as configured, then as recorded by earlier ADDs."""
     found = _configured_data_dirs(network, environ, bin_dirs)
     if network.is_ours and network.name:
-        found += records.data_dirs(Cache(location(environ)), network.name)
+        found += records.data_dirs(environ, network.name)
     return list(dict.fromkeys(each or hostlocal.DATA_DIR for each in found))
 
 
