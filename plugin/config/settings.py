@@ -37,9 +37,9 @@ class Settings:
 
     def warn_once(self, subject: str, text: str) -> None:
         """Log a warning about this subject, unless its last one was the same."""
-        name, told = f"told:{subject}", text[:1000]
-        if not self.rate_limited and self.cache.target(name) != told:
-            self.cache.link(name, told)
+        name, stored = f"told:{subject}", text[:1000]
+        if not self.rate_limited and self.cache.target(name) != stored:
+            self.cache.link(name, stored)
             self.log.warning(text)
 
 

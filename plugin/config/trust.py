@@ -110,7 +110,8 @@ def _walk(path: str) -> tuple[int, str]:
     place, here, links = "/", os.open("/", os.O_PATH | os.O_DIRECTORY), 0
     try:
         while names:
-            is_shared = _is_shared(os.fstat(here), place, path, faults)
+            directory = os.fstat(here)
+            faults += _faults(path, place, directory)
             name = names.pop()
             status = os.stat(name, dir_fd=here, follow_symlinks=False)
             if stat.S_ISLNK(status.st_mode):
@@ -118,7 +119,7 @@ def _walk(path: str) -> tuple[int, str]:
                 if links > _LINKS:
                     raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
                 link = os.path.join(place, name)
-                if is_shared and status.st_uid:  # in any other directory only root can have made it
+                if _is_shared(directory) and status.st_uid:  # in any other directory only root can have made it
                     faults.append(Untrusted(path, f"user {status.st_uid} made the link {link}", f"rm {_quoted(link)}"))
                 if f"{place}/".startswith("/proc/"):  # what is there may lead into another root directory
                     raise Untrusted(path, f"the link {link} may lead into a container", _ELSEWHERE)
@@ -133,7 +134,7 @@ def _walk(path: str) -> tuple[int, str]:
                 following = os.open(name, flags | os.O_NOFOLLOW, dir_fd=here)
             os.close(here)
             here = following
-        _is_shared(os.fstat(here), place, path, faults)
+        faults += _faults(path, place, os.fstat(here))
         if faults:
             raise faults[0]
     except BaseException:
@@ -147,24 +148,27 @@ def _parts(path: str) -> list[str]:
     return [name for name in reversed(path.split("/")) if name not in ("", ".")]
 
 
-def _is_shared(status: os.stat_result, place: str, path: str, faults: list[Untrusted]) -> bool:
-    """Return whether this is a directory such as /tmp, in which each user can replace only what he owns.
-
-    Appends to faults if anybody but root can change what is at this place.
-    """
+def _faults(path: str, place: str, status: os.stat_result) -> list[Untrusted]:
+    """Return an error if a user other than root can change what is at this place, which path leads through."""
     mode = status.st_mode
     if status.st_uid and status.st_uid != _account(place, _USERS):
-        faults.append(Untrusted(path, f"user {status.st_uid} owns {place}", f"chown root {_quoted(place)}"))
-    elif stat.S_ISDIR(mode) and mode & stat.S_ISVTX and mode & (stat.S_IWGRP | stat.S_IWOTH):
-        return True
-    elif mode & stat.S_IWOTH:
-        faults.append(Untrusted(path, f"every user can write {place}", f"chmod go-w {_quoted(place)}"))
-    elif mode & stat.S_IWGRP and status.st_gid and status.st_gid != _account(place, _GROUPS):
-        faults.append(Untrusted(path, f"group {status.st_gid} can write {place}", f"chmod g-w {_quoted(place)}"))
-    elif mode & stat.S_IWGRP and _has_access_list(place):  # whose entries these bits then limit
+        return [Untrusted(path, f"user {status.st_uid} owns {place}", f"chown root {_quoted(place)}")]
+    if _is_shared(status):
+        return []
+    if mode & stat.S_IWOTH:
+        return [Untrusted(path, f"every user can write {place}", f"chmod go-w {_quoted(place)}")]
+    if mode & stat.S_IWGRP and status.st_gid and status.st_gid != _account(place, _GROUPS):
+        return [Untrusted(path, f"group {status.st_gid} can write {place}", f"chmod g-w {_quoted(place)}")]
+    if mode & stat.S_IWGRP and _has_access_list(place):  # these bits limit its entries
         what = f"an access control list lets others write {place}"
-        faults.append(Untrusted(path, what, f"setfacl -b {_quoted(place)}"))
-    return False
+        return [Untrusted(path, what, f"setfacl -b {_quoted(place)}")]
+    return []
+
+
+def _is_shared(status: os.stat_result) -> bool:
+    """Return whether this is a directory such as /tmp, in which each user can replace only his own files."""
+    mode = status.st_mode
+    return stat.S_ISDIR(mode) and bool(mode & stat.S_ISVTX and mode & (stat.S_IWGRP | stat.S_IWOTH))
 
 
 def _has_access_list(place: str) -> bool:

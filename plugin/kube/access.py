@@ -41,15 +41,15 @@ class Access:
         error.details = f"{error.details}\n{self.describe()}".lstrip()
         return error
 
-    def retried(self, ask: Callable[[], T], ends: float, pauses: tuple[float, float]) -> T:
-        """Return what ask() returns; call it again while that may help and there is time.
+    def retried(self, request: Callable[[], T], ends: float, pauses: tuple[float, float]) -> T:
+        """Return what request() returns; call it again while that may help and there is time.
 
         ends: when to give up (time.monotonic()). pauses: see pause().
         """
         tries = 0
         while True:
             try:
-                return self.authorized(ask)
+                return self.authorized(request)
             except Transient as failure:
                 seconds = pause(tries, *pauses) if failure.retry_after is None else max(failure.retry_after, pauses[0])
                 if time.monotonic() + seconds > ends:
@@ -57,15 +57,15 @@ class Access:
             tries += 1
             time.sleep(seconds)
 
-    def authorized(self, ask: Callable[[], T]) -> T:
-        """Return what ask() returns; after a 401, call it once more if the credentials have changed."""
+    def authorized(self, request: Callable[[], T]) -> T:
+        """Return what request() returns; after a 401, call it once more if the credentials have changed."""
         try:
             try:
-                return ask()
+                return request()
             except Unauthorized:
                 if not self.renew():
                     raise
-            return ask()
+            return request()
         except Unauthorized as error:
             error.details = self._validity()
             raise

@@ -136,7 +136,7 @@ class Client(Access):
         ends = time.monotonic() + seconds * _SHARE
         try:
             with deadline.within(seconds):
-                return self.retried(lambda: self._ask(path, kind, name, body, ends), ends, _PAUSES)
+                return self.retried(lambda: self._request(path, kind, name, body, ends), ends, _PAUSES)
         except DeadlineExceeded:
             if deadline.left() <= 0:
                 raise
@@ -145,12 +145,12 @@ class Client(Access):
             error = refusal
         raise self.described(error) from None
 
-    def _ask(self, path: str, kind: str, name: str, body: bytes, ends: float) -> dict[str, Any]:
+    def _request(self, path: str, kind: str, name: str, body: bytes, ends: float) -> dict[str, Any]:
         from plugin.kube.wire import Wire
 
         if self._wire is None:
             self._wire = Wire(self.config, self.credentials, self._environ)
-        answer = self._wire.ask(path, ends, _NODE_LIMIT if name else _PAGE_LIMIT, body)
+        answer = self._wire.request(path, ends, _NODE_LIMIT if name else _PAGE_LIMIT, body)
         return answers.checked(answer, kind, name, self._wire.route)
 
     def renew(self) -> bool:

@@ -67,7 +67,7 @@ def load(config: Kubeconfig, environ: Mapping[str, str], *, refresh: bool = Fals
 def _from_plugin(config: Kubeconfig, environ: Mapping[str, str], refresh: bool) -> Credentials:
     from plugin.kube import exec_plugin
 
-    answer = exec_plugin.ask(config, environ, refresh)
+    answer = exec_plugin.credential(config, environ, refresh)
     name = config.user["exec"]["command"].rpartition("/")[2]
     found = Credentials(f"exec plugin {name}", config.path, {}, answer.certificate, answer.key)
     if answer.token:

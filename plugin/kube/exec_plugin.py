@@ -51,8 +51,8 @@ class Answer:
         self.expires = expires
 
 
-def ask(config: Kubeconfig, environ: Mapping[str, str], refresh: bool = False) -> Answer:
-    """Run the plugin of the user entry, unless this process has an answer that has not expired; refresh: run it anyway.
+def credential(config: Kubeconfig, environ: Mapping[str, str], refresh: bool = False) -> Answer:
+    """Return what the plugin of the user entry prints, once in this process until it expires. refresh: run it again.
 
     Raises Unreachable if it fails or takes too long, CniError if it is missing or its answer is wrong. No message shows
     what it printed.
@@ -61,14 +61,14 @@ def ask(config: Kubeconfig, environ: Mapping[str, str], refresh: bool = False) -
     if plugin.get("interactiveMode") == "Always":
         raise _refused("exec plugin cannot support interactive mode: standard input is not a terminal", config)
     info = _info(config)
-    question = json.dumps([plugin, info])
-    known = _answers.get(question)
+    key = json.dumps([plugin, info])
+    known = _answers.get(key)
     if refresh or known is None or (known.expires is not None and known.expires <= time.time()):
-        said: list[bytes] = []
+        messages: list[bytes] = []
         try:
-            _answers[question] = known = _answer(config, _run(config, environ, info, said))
+            _answers[key] = known = _answer(config, _run(config, environ, info, messages))
         finally:
-            stdout.tell(redaction.redact(b"".join(said).decode(errors="replace")).encode())
+            stdout.tell(redaction.redact(b"".join(messages).decode(errors="replace")).encode())
     return known
 
 
@@ -95,8 +95,8 @@ def _info(config: Kubeconfig) -> str:
     return json.dumps(info, separators=(",", ":")) + "\n"
 
 
-def _run(config: Kubeconfig, environ: Mapping[str, str], info: str, said: list[bytes]) -> bytes:
-    """Return the plugin's stdout, and append its stderr to said. Its stdin is empty: ours is the CNI request."""
+def _run(config: Kubeconfig, environ: Mapping[str, str], info: str, messages: list[bytes]) -> bytes:
+    """Return the plugin's stdout, and append its stderr to messages. Its stdin is empty: ours is the CNI request."""
     plugin = config.user["exec"]
     command: str = plugin["command"]
     env = {"PATH": _PATH, **environ}
@@ -109,7 +109,7 @@ def _run(config: Kubeconfig, environ: Mapping[str, str], info: str, said: list[b
         trust.check(path)
         with deadline.within(seconds):
             arguments = [command, *plugin.get("args", [])]
-            status, out = process.run(path, arguments, env, b"", True, lambda file: said.append(_read(file)))
+            status, out = process.run(path, arguments, env, b"", True, lambda file: messages.append(_read(file)))
     except deadline.DeadlineExceeded:
         raise _failed(f"exec: executable {command} did not answer in {seconds:.1f} s", config) from None
     except OSError as error:

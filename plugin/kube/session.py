@@ -123,10 +123,10 @@ class Session(Access):
     def _change(self, method: str, path: str, accept: str, change: Object) -> Object:
         return self._call(lambda: self.authorized(lambda: self._once(method, path, accept, change, None)))
 
-    def _call(self, ask: Callable[[], Object]) -> Object:
-        """Return what ask() returns. An error that a retry does not solve names the kubeconfig."""
+    def _call(self, request: Callable[[], Object]) -> Object:
+        """Return what request() returns. An error that a retry does not solve names the kubeconfig."""
         try:
-            return ask()
+            return request()
         except (Conflict, Missing, Transient):
             raise
         except CniError as error:

@@ -44,7 +44,7 @@ class Wire:
         self._context = tls.context(config, credentials)
         self._headers = headers(config, credentials)
 
-    def ask(self, path: str, ends: float, limit: int, body: bytes = b"") -> Answer:
+    def request(self, path: str, ends: float, limit: int, body: bytes = b"") -> Answer:
         """GET this path, or POST the body there, and return the answer.
 
         ends: when to give up (time.monotonic()). limit: bytes of the answer.

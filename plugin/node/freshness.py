@@ -59,7 +59,7 @@ def facts(settings: Settings, field: str = "", max_age: float = float("inf")) ->
         with deadline.within(patience), lock:
             if lock.waited_for and not lock.is_held:
                 settings.log.warning(f"querying without the lock {lock.path}: {lock.waited_for} holds it and is stuck")
-            return question.ask(patience)
+            return question.query(patience)
     except deadline.DeadlineExceeded:
         error = _too_late(patience, lock)
     except Unreachable as failed:
@@ -176,7 +176,7 @@ class _Question:
         if self._is_ours(failure.asked) or (may_reuse and self._is_recent(failure)):
             raise failure.exception()
 
-    def ask(self, patience: float) -> Facts:
+    def query(self, patience: float) -> Facts:
         """Query the server, unless another process has done so while this one waited for the lock."""
         known = self.memory.facts()
         if known and known.has(self.field) and (self.is_fresh(known) or self._is_ours(known.asked)):

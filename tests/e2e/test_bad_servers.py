@@ -224,7 +224,7 @@ def test_no_credentials_over_plain_http(server: ApiServer, tmp_path: Path) -> No
         thread = threading.Thread(target=serve)
         thread.start()
         made = wire(f"http://127.0.0.1:{plain.getsockname()[1]}", server.kubeconfig(), {"Authorization": "x"}, tmp_path)
-        assert made.ask("/", time.monotonic() + 10, 1 << 20).status == 200
+        assert made.request("/", time.monotonic() + 10, 1 << 20).status == 200
         thread.join()
     assert (b"uthorization" in heard[0], heard[0].split(b"\r\n")[0]) == (
         False,
@@ -248,7 +248,7 @@ def test_dripping_body_has_an_end(server: ApiServer, tmp_path: Path, trouble: fa
     """A server that sends a byte at a time does not extend the deadline."""
     server.fault = trouble
     with pytest.raises(Unreachable, match=SLOW):
-        wire(server.url, server.kubeconfig(), {}, tmp_path).ask("/", time.monotonic() + 0.3, 9999)
+        wire(server.url, server.kubeconfig(), {}, tmp_path).request("/", time.monotonic() + 0.3, 9999)
 
 
 def test_header_that_cannot_be_sent(server: ApiServer, tmp_path: Path) -> None:

@@ -488,7 +488,7 @@ def test_the_caller_s_deadline_passes_through(connected: client.Client, monkeypa
         monkeypatch.setattr(deadline, "left", lambda: -0.1)  # as after a pause of the whole machine
         raise deadline.DeadlineExceeded
 
-    monkeypatch.setattr(connected, "_ask", hang)
+    monkeypatch.setattr(connected, "_request", hang)
     with pytest.raises(deadline.DeadlineExceeded):
         connected.get_node("a")
     assert asked == [1]
@@ -496,7 +496,7 @@ def test_the_caller_s_deadline_passes_through(connected: client.Client, monkeypa
 
 def test_its_own_deadline_is_unreachable(connected: client.Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that hangs leaves the caller time to do without."""
-    monkeypatch.setattr(connected, "_ask", lambda *_args: time.sleep(5))
+    monkeypatch.setattr(connected, "_request", lambda *_args: time.sleep(5))
     with deadline.within(0.2), pytest.raises(Unreachable, match="no answer in time") as error:
         connected.get_node("a")
     assert error.value.code == TRY_AGAIN_LATER

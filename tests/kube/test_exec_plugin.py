@@ -69,7 +69,7 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plugin:
 
 
 def _ask(config: Kubeconfig, environ: Mapping[str, str] | None = None) -> exec_plugin.Answer:
-    return exec_plugin.ask(config, {"PATH": os.environ["PATH"]} if environ is None else environ)
+    return exec_plugin.credential(config, {"PATH": os.environ["PATH"]} if environ is None else environ)
 
 
 def _failure(config: Kubeconfig, environ: Mapping[str, str] | None = None) -> CniError:
@@ -326,7 +326,7 @@ def test_run_once_per_process(program: Plugin) -> None:
     assert [_ask(config).token, _ask(program.config()).token] == ["t", "t"]
     assert program.read("ran") == "\n"
     program.prints({**_ANSWER, "status": {"token": "new", "expirationTimestamp": "2020-01-01T00:00:00Z"}})
-    assert exec_plugin.ask(config, {}, refresh=True).token == "new"
+    assert exec_plugin.credential(config, {}, refresh=True).token == "new"
     assert _ask(config).token == "new"
     assert program.read("ran") == "\n\n\n"
 
@@ -336,5 +336,5 @@ def test_token_on_stderr(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> N
     plugin = Plugin(tmp_path)
     plugin.prints({**_ANSWER, "status": {"token": "sekrit-token-of-a-kubelet"}})
     plugin.script("echo got sekrit-token-of-a-kubelet from the cache >&2; cat $D/answer")
-    assert exec_plugin.ask(plugin.config(), {}).token == "sekrit-token-of-a-kubelet"
+    assert exec_plugin.credential(plugin.config(), {}).token == "sekrit-token-of-a-kubelet"
     assert capfd.readouterr().err == "got [redacted] from the cache\n"

@@ -238,7 +238,7 @@ def test_answer_is_shared_with_who_wanted_the_same(server: Server, field: str, a
     freshness.facts(server.settings(), sought)
     server.node = make_node("a", ["10.0.1.0/24"], {"e/x": "1", "e/y": "2"})
 
-    assert question.ask(3.0).has(field) == (field != "e/z")
+    assert question.query(3.0).has(field) == (field != "e/z")
     assert server.asked == asked
 
 
