@@ -5,7 +5,6 @@ from __future__ import annotations
 import binascii
 import errno
 import os
-import socket
 import ssl
 
 from plugin.errors import INVALID_CONFIG, IO_FAILURE, PLUGIN_FAILURE, CniError, Unreachable
@@ -14,6 +13,7 @@ from plugin.kube.redaction import redact
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
     from typing import Any
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 # Accept a leaf or intermediate certificate as a trust anchor, as Go does; ssl has the name since 3.10.
 _PARTIAL_CHAIN = 0x80000
 _NOEXEC_SEAL = 8  # MFD_NOEXEC_SEAL, memfd_create(2): wanted where vm.memfd_noexec is 2, unknown before Linux 6.3
-NAMES_SECONDS = 2.0  # for the second connection that reads the names in a certificate
 _MEMORY_DIRECTORIES = ("/run", "/dev/shm")
 
 
@@ -71,18 +70,14 @@ def _no_tls(why: str) -> Unreachable:
     return Unreachable(f"TLS cannot be set up: {why}", details, PLUGIN_FAILURE)
 
 
-def names(made: ssl.SSLContext, address: tuple[str, int], server_name: str) -> list[str]:
-    """Return the names in the certificate of this server; [] if it is not valid otherwise, or no answer comes.
+def names(made: ssl.SSLContext, plain: socket.socket, server_name: str) -> list[str]:
+    """Return the names in the certificate of the server at the other end. Raises OSError if it is not valid otherwise.
 
     The context must not be used afterwards: it accepts any name.
     """
     made.check_hostname = False
-    try:
-        plain = socket.create_connection(address, NAMES_SECONDS)
-        with plain, made.wrap_socket(plain, server_hostname=server_name or address[0]) as connection:
-            certificate: Any = connection.getpeercert()
-    except (OSError, ValueError):
-        return []
+    with plain, made.wrap_socket(plain, server_hostname=server_name) as connection:
+        certificate: Any = connection.getpeercert()
     return [redact(str(name)) for _, name in certificate.get("subjectAltName", ())]
 
 

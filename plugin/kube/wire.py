@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import http.client
 import os
-import socket
 import ssl
 import time
 from urllib.parse import urlsplit
 
 import plugin
 from plugin.errors import INVALID_CONFIG, CniError
-from plugin.kube import failures, proxy, tls
+from plugin.kube import failures, proxy, sockets, tls
 from plugin.kube.answers import Answer, too_slow, unusable
-from plugin.kube.lookup import resolved
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +28,7 @@ _HEADERS = {
     "Connection": "close",
 }
 _CHUNK = 65536  # bytes
-_CONNECT = 4.0  # seconds for one address; a name may have another one
+_NAMES_SECONDS = 2.0  # for the second connection, which reads the names in a certificate
 
 
 class Wire:
@@ -69,14 +67,13 @@ class Wire:
     def _connect(self, seconds: float) -> http.client.HTTPConnection:
         """Return a connection to the server, through the proxy if there is one; TLS is still to come."""
         host, port = self._near.hostname or "", self._near.port or proxy.PORTS[self._near.scheme.lower()]
-        connection = http.client.HTTPConnection(host, port, timeout=min(_CONNECT, seconds))
+        connection = http.client.HTTPConnection(host, port)
         if self.proxy and self._is_secure:
             server = self._server.hostname or ""
             connection.set_tunnel(server, self._server.port or proxy.PORTS["https"], proxy.authorization(self.proxy))
             if ":" in server:  # older Pythons forget these brackets
                 connection._tunnel_host = f"[{server}]"  # type: ignore[attr-defined]
-        with resolved(host, seconds):
-            opened: Any = socket.create_connection((host, port), min(_CONNECT, seconds))
+        opened: Any = sockets.connect(host, port, seconds)
         try:
             if self.proxy and self._near.scheme.lower() == "https":
                 opened = _secured(opened, tls.proxy_context(self._config), host)
@@ -126,11 +123,10 @@ class Wire:
         """Return the names in the server's certificate if the rest of it is valid; empty if it cannot be read."""
         if self.proxy:
             return ""
-        host = self._server.hostname or ""
+        host, port = self._server.hostname or "", self._server.port or proxy.PORTS["https"]
         try:
-            with resolved(host, tls.NAMES_SECONDS):
-                address = host, self._server.port or proxy.PORTS["https"]
-                return ", ".join(tls.names(self._context, address, self._config.tls_server_name))
+            plain = sockets.connect(host, port, _NAMES_SECONDS)
+            return ", ".join(tls.names(self._context, plain, self._config.tls_server_name or host))
         except (OSError, ValueError):
             return ""
 
