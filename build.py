@@ -44,8 +44,9 @@ TOOL_TARGETS = [
 ]
 # A name with a slash is a program of the virtual environment, the others are modules.
 ZIZMOR = ("bin/zizmor", "--offline", "--quiet", "--strict-collection", ".github")
-CHECKS = (("ruff", "check"), ("ruff", "format", "--check"), ("mypy",), ZIZMOR, ("pytest",))
-COUNTED = (("tests.support.measured", MEASURED), ("coverage", "erase"), ("pytest", "-m", "not exact"))
+PYTEST = ("pytest", "--numprocesses=auto", "--dist=loadgroup")
+CHECKS = (("ruff", "check"), ("ruff", "format", "--check"), ("mypy",), ZIZMOR, PYTEST)
+COUNTED = (("tests.support.measured", MEASURED), ("coverage", "erase"), (*PYTEST, "-m", "not exact"))
 REPORT = (("coverage", "combine", "--quiet"), ("coverage", "report"))
 
 

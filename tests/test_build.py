@@ -323,7 +323,7 @@ def test_every_check_runs_and_the_first_failure_counts(
         ["PYTHON", "-m", "ruff", "format", "--check"],
         ["PYTHON", "-m", "mypy"],
         [os.path.join(build.VENV, "bin/zizmor"), *build.ZIZMOR[1:]],
-        ["PYTHON", "-m", "pytest", "tests/test_build.py", "-k", "a b", "-x"],
+        ["PYTHON", "-m", *build.PYTEST, "tests/test_build.py", "-k", "a b", "-x"],
     ]
 
 
@@ -346,7 +346,7 @@ def test_coverage_runs_on_an_archive_of_its_own(monkeypatch: pytest.MonkeyPatch)
     assert build.main(["coverage", "-k", "a b"]) == 1
     assert built == [build.MEASURED]
     assert [command[0] for command in ran] == ["tests.support.measured", "coverage", "pytest", "coverage", "coverage"]
-    assert ran[2] == ["pytest", "-m", "not exact", "-k", "a b"]
+    assert ran[2] == [*build.PYTEST, "-m", "not exact", "-k", "a b"]
 
 
 @pytest.mark.parametrize(

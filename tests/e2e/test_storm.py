@@ -260,6 +260,6 @@ def run(world: World) -> None:
     for config in configs:
         assert world.leases(config["name"], os.path.dirname(store_of(config))) == []
     cache = Cache(world.cache)
-    others = (".", "lock-", "code-", "told:", "status:", "at:")  # no entries
+    others = (".", "lock-", "code", "told:", "status:", "at:")  # no entries
     broken = [name for name, _age in cache.names() if not name.startswith(others) and cache.read(name) is None]
     assert broken == []

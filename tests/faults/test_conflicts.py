@@ -71,16 +71,12 @@ def test_two_networks_with_one_range(world: World, warm: bool) -> None:
 
 def test_data_dir_is_written_into_the_configuration(world: World) -> None:
     """F10: a kube-node network had host-local's default dataDir, and gets one while a pod lives."""
-    network = f"h2-{os.getpid()}"
-    store = f"/var/lib/cni/networks/{network}"
-    try:
-        add(world, world.config(network, dataDir=None), ONE)
-        answer = world.runtime.run("ADD", world.config(network), TWO)
-        assert (answer.status, store in answer.stdout.decode()) == (1, True)
-        assert world.runtime.run("DEL", world.config(network), ONE).status == 0
-        assert not [name for name in os.listdir(store) if "." in name and "_" not in name]
-    finally:
-        shutil.rmtree(store, ignore_errors=True)
+    store = "/var/lib/cni/networks/faults-net"
+    add(world, world.config("faults-net", dataDir=None), ONE)
+    answer = world.runtime.run("ADD", world.config("faults-net"), TWO)
+    assert (answer.status, store in answer.stdout.decode()) == (1, True)
+    assert world.runtime.run("DEL", world.config("faults-net"), ONE).status == 0
+    assert not [name for name in os.listdir(store) if "." in name and "_" not in name]
 
 
 def test_same_attachment_in_another_store(world: World) -> None:

@@ -6,9 +6,10 @@ https://docs.kernel.org/admin-guide/cgroup-v1/memory.html, https://docs.kernel.o
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterator
 
-NAME = f"node-ipam-test-{os.getpid()}"  # the parent of all that containers of this run get
+NAME = f"node-ipam-test-{secrets.token_hex(4)}"  # the parent of all that containers of this process get
 _ROOT = "/sys/fs/cgroup"
 
 
