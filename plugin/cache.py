@@ -60,14 +60,6 @@ class Cache:
         except OSError:
             return None
 
-    def has(self, name: str) -> bool:
-        """Return whether there is an entry of this name."""
-        try:
-            os.stat(name, dir_fd=self._open(create=False), follow_symlinks=False)
-        except OSError:
-            return False
-        return True
-
     def write(self, name: str, body: bytes) -> bool:
         """Store these bytes under this name, atomically; return False if that fails."""
         return self.put(name, check(body) + b"\n" + body)

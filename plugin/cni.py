@@ -73,8 +73,6 @@ _ENVIRONMENT: tuple[tuple[str, Sequence[str], Callable[[str], str] | None], ...]
 class Request:
     """A valid request: the command, and the network configuration."""
 
-    __slots__ = ("command", "config", "environ", "name", "program", "raw", "version")
-
     def __init__(
         self, program: str, command: str, environ: Mapping[str, str], raw: bytes, config: dict[str, Any]
     ) -> None:

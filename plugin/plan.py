@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 class Plan:
     """A program, its configuration, and how long the same request gets the same answer."""
 
-    __slots__ = ("config", "files", "program", "until")
-
     def __init__(
         self,
         program: str,

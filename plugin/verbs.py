@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import time
 
 from plugin import TYPES, cni, deadline, process
-from plugin.cache import location, name_of
+from plugin.cache import name_of
 from plugin.config import values
 from plugin.errors import INVALID_CONFIG, NOT_AVAILABLE, CniError
 from plugin.leases import delegate, hostlocal, records, release
 from plugin.log import Log
-from plugin.start import warm
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +17,7 @@ if TYPE_CHECKING:
 
     from plugin.cni import Request
     from plugin.config.settings import Settings
-    from plugin.plan import Plan, Type
+    from plugin.plan import Type
 
 
 def answer(program: str, command: str, environ: Mapping[str, str], raw: bytes | None) -> tuple[int, bytes]:
@@ -84,9 +82,7 @@ def _add(plugin: Type, request: Request, chosen: Settings) -> tuple[int, bytes]:
         status, answer = allocation.add(attempt)  # in any case: another process may have made room at the same time
     if status == 0:  # it is delivered: what is stored and logged for later must not take long
         deadline.shorten(deadline.UNDO)
-        if _is_memorable(request, chosen, plan):
-            known = warm.key(request.program, request.environ, request.raw)
-            ordinary.remember(chosen.cache, known, plan, request.name, recorded, attempt, answer)
+        ordinary.remember(request, chosen, plan, recorded, attempt, answer)
     return status, answer
 
 
@@ -130,13 +126,6 @@ def _collect(plugin: Type, request: Request, chosen: Settings) -> tuple[int, byt
         data_dirs = {*plugin.data_dirs(request, chosen), *release.recorded_data_dirs(request)}
         garbage.collect(request, sorted(data_dirs), chosen.log)
     return 0, b""
-
-
-def _is_memorable(request: Request, chosen: Settings, plan: Plan) -> bool:
-    """Return whether the warm path would do the same: it has no log, one cache directory, and no JSON parser."""
-    is_usual = not chosen.log.file and chosen.cache.path == location(request.environ)
-    named, mentioned = "ipv4-namespaces" in request.ipam(), b"ipv4-namespaces" in request.raw
-    return is_usual and named == mentioned and plan.until > time.time()
 
 
 def _is_news(command: str, chosen: Settings | None, text: str) -> bool:

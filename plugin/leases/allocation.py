@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 
 from plugin import cni, deadline, process, stdout
-from plugin.errors import IO_FAILURE, TRY_AGAIN_LATER, CniError
+from plugin.errors import IO_FAILURE, CniError
 from plugin.leases import conflict, delegate, hostlocal
 from plugin.start.warm import NEWEST, OLDER
 
@@ -25,8 +25,6 @@ class Attempt:
 
     translated: config is in an older version than the caller's, and so is the answer.
     """
-
-    __slots__ = ("config", "environ", "program", "translated")
 
     def __init__(self, program: str, environ: Mapping[str, str], config: bytes, translated: bool = False) -> None:
         self.program = program
@@ -66,8 +64,7 @@ def conclude(attempt: Attempt, run: Callable[[], tuple[int, bytes]]) -> tuple[in
         if isinstance(failure, OSError) and not printed:
             raise delegate.cannot_run(attempt.program, failure) from None
         if isinstance(failure, deadline.DeadlineExceeded):
-            details = "a process may hold the lock of its store, or a disk may hang"
-            raise CniError(TRY_AGAIN_LATER, f"{attempt.program} gave no answer in time", details) from None
+            raise delegate.no_answer(attempt.program) from None
         raise
     _undo(attempt, printed, is_clean_error=answer == printed)
     return status, answer

@@ -97,6 +97,12 @@ def cannot_run(program: str, error: OSError) -> CniError:
     return CniError(PLUGIN_FAILURE, msg, "see that it is whole, executable, and made for this machine")
 
 
+def no_answer(program: str) -> CniError:
+    """Return the error for a program that the deadline has ended."""
+    details = "a process may hold the lock of its store, or a disk may hang"
+    return CniError(TRY_AGAIN_LATER, f"{program} gave no answer in time", details)
+
+
 def _refusal(command: str, status: int, answer: bytes, documents: list[dict[str, Any]]) -> Refused:
     """Return the error in this answer, without words that would make a failed DEL count as done."""
     error = dict(documents[-1])

@@ -8,7 +8,7 @@ https://www.cni.dev/docs/spec/#gc-clean-up-any-stale-resources
 
 from __future__ import annotations
 
-from plugin import cni, process
+from plugin import cni, deadline, process
 from plugin.errors import INVALID_CONFIG, PLUGIN_FAILURE, CniError
 from plugin.leases import delegate, hostlocal, records, release
 
@@ -47,6 +47,8 @@ def collect(request: Request, data_dirs: Sequence[str], log: Log) -> None:
             log.info("stale lease released", container=container, interface=interface)
         except (CniError, delegate.Refused) as error:
             troubles.append(f"{container} {interface}: {error}")
+        except deadline.DeadlineExceeded:
+            raise delegate.no_answer(hostlocal.NAME) from None
     if troubles:
         msg = f"{len(troubles)} stale leases could not be released"
         raise CniError(PLUGIN_FAILURE, msg, "; ".join(troubles)[:_TOLD])

@@ -31,8 +31,6 @@ _EXHAUSTED = b"no IP addresses available in range set"  # backend/allocator/allo
 class Lease:
     """One file of the store: an address and its holder."""
 
-    __slots__ = ("address", "container", "interface", "reserved", "trouble")
-
     def __init__(self, address: str, container: str, interface: str, reserved: float, trouble: str = "") -> None:
         self.address = address
         self.container = container  # empty: host-local was killed before it wrote the id, or the disk lost it

@@ -31,15 +31,13 @@ if TYPE_CHECKING:
 
 _LINK = "at:"
 _CONTENT = "used-"
-_GENERATION = "stores"  # replaced with each new store: what knows all other stores rests on it
+_GENERATION = "stores"
 _UNUSED_SECONDS = 2 * 86400.0  # for which an empty store is known
 _FRESH_SECONDS = 600.0  # in which an ADD that is under way makes its link
 
 
 class Record:
     """How an attachment was made. container and interface: empty if only the content is meant."""
-
-    __slots__ = ("container", "interface", "ipam", "made", "name", "netns", "network", "program")
 
     def __init__(self, name: str, program: str, network: str, ipam: dict[str, Any]) -> None:
         self.name = name  # of the content in the cache
@@ -56,23 +54,10 @@ class Record:
         return hostlocal.store(self.ipam.get("dataDir", ""), self.network) if is_host_local else ""
 
 
-class Recorded:
-    """What recording an ADD has given.
-
-    name: the content's, empty if it is not recorded. others: the stores of this machine that are not the ADD's.
-    guards: the files, with signatures, that stay unchanged as long as there are no more stores.
-    """
-
-    __slots__ = ("guards", "name", "others")
-
-    def __init__(self, name: str, others: list[str], guards: list[tuple[str, str]]) -> None:
-        self.name = name
-        self.others = others
-        self.guards = guards
-
-
-def record(request: Request, plan: Plan, usual_data_dir: str, log: Log) -> Recorded:
+def record(request: Request, plan: Plan, usual_data_dir: str, log: Log) -> str:
     """Record what an ADD is about to do. Raises CniError if its DEL would not find the lease.
+
+    Returns the name of the content in the cache; empty if nothing could be recorded.
 
     usual_data_dir: the dataDir that a DEL of this request names.
     """
@@ -82,7 +67,7 @@ def record(request: Request, plan: Plan, usual_data_dir: str, log: Log) -> Recor
     body = json.dumps({"program": plan.program, "network": request.name, "ipam": kept}).encode()
     new = Record(_CONTENT + name_of(body), plan.program, request.name, kept)
     _refuse_second_lease(request, new)
-    is_new = not cache.has(new.name)
+    is_new = cache.read(new.name) is None
     # Written each time: an old one without a link may be removed at any moment.
     link = attachment(request.environ, request.name)
     recorded = cache.write(new.name, body) and cache.link(link, record_text(new.name, request.environ))
@@ -94,9 +79,7 @@ def record(request: Request, plan: Plan, usual_data_dir: str, log: Log) -> Recor
         raise CniError(IO_FAILURE, msg, f"make {cache.path} usable: a directory of its own, mode 0700, not full")
     if not recorded:
         log.info(f"where the lease of this pod is cannot be recorded: {cache.trouble}")
-    path = os.path.join(cache.path, _GENERATION)
-    guards = [(path, signature(path))]
-    return Recorded(new.name if recorded else "", other_stores(request.environ, new.store, new.network), guards)
+    return new.name if recorded else ""
 
 
 def find(environ: Mapping[str, str], network: str) -> Record | None:
@@ -146,6 +129,12 @@ def other_stores(environ: Mapping[str, str], store: str, network: str) -> list[s
         return []
     known = {each.store for each in _contents(_cache(environ))} | {hostlocal.store("", network)}
     return sorted(known - {store, ""})
+
+
+def generation(environ: Mapping[str, str]) -> tuple[str, str]:
+    """Return a file, with its cache.signature(), that is replaced with each new store."""
+    path = os.path.join(location(environ), _GENERATION)
+    return path, signature(path)
 
 
 def _number(text: str) -> float:

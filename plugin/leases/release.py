@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from plugin import cni
+from plugin import cni, deadline
 from plugin.errors import IO_FAILURE, CniError
 from plugin.leases import delegate, hostlocal, records
 from plugin.plan import Plan
@@ -33,6 +33,8 @@ def everywhere(plugin: Type, request: Request, chosen: Settings) -> tuple[int, l
             run(plan.program, request.command, request.environ, plan.config, chosen.log)
         except (CniError, delegate.Refused) as failure:
             failures.append(failure)
+        except deadline.DeadlineExceeded:
+            raise delegate.no_answer(plan.program) from None
     return len(tried), failures
 
 

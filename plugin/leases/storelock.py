@@ -25,12 +25,10 @@ class Locked:
 
         try:
             self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o640)
-        except PermissionError as error:
-            raise CniError(
-                PLUGIN_FAILURE, f"{self._path} cannot be opened: {error.strerror}", "run this as root"
-            ) from None
         except OSError as error:
             details = f"see what it is: ls -ld {self._path}; host-local needs a file there, or nothing"
+            if isinstance(error, PermissionError):
+                details = "run this as root"
             raise CniError(PLUGIN_FAILURE, f"{self._path} cannot be opened: {error.strerror}", details) from None
         try:
             with deadline.within(self._seconds):

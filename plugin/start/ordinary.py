@@ -5,16 +5,17 @@ from __future__ import annotations
 import time
 
 from plugin import cni
-from plugin.cache import Cache, digest, pack
+from plugin.cache import digest, location, pack
 from plugin.errors import CniError
+from plugin.leases import records
 from plugin.leases.allocation import Attempt
 from plugin.leases.allocation import conclude as conclude_attempt
 from plugin.process import to_bytes
-from plugin.start.warm import PREFIX
+from plugin.start.warm import PREFIX, key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from plugin.leases.records import Recorded
+    from plugin.config.settings import Settings
     from plugin.plan import Plan
     from plugin.start.warm import Request
 
@@ -24,18 +25,32 @@ _ALL = 4 << 20
 
 
 def remember(
-    cache: Cache, known: bytes, plan: Plan, network: str, recorded: Recorded, attempt: Attempt, answer: bytes
+    request: cni.Request, chosen: Settings, plan: Plan, recorded: str, attempt: Attempt, answer: bytes
 ) -> None:
-    """Store this answer under the key. It is valid until plan.until, while the guard files are unchanged."""
-    files = (*plan.files, *recorded.guards)
+    """Store this answer, unless the warm path must not give it. It is valid until plan.until, while no guard changes.
+
+    recorded: what records.record() returned.
+    """
+    if not _is_memorable(request, chosen, plan):
+        return
+    known = key(request.program, request.environ, request.raw)
+    files = (*plan.files, records.generation(request.environ))  # warm.Entry takes the last for that of the stores
+    others = records.other_stores(request.environ, attempt.store, request.name)
     guards = [field for path, seen in files for field in (to_bytes(path), seen.encode())]
     times = b"%f" % time.time(), b"%f" % plan.until
-    others = pack(*map(to_bytes, recorded.others)) if recorded.others else b""
-    how = to_bytes(plan.program), b"1" if attempt.translated else b"", recorded.name.encode(), network.encode(), others
-    body = pack(*times, *how, known, attempt.config, answer, *guards)
+    how = to_bytes(plan.program), b"1" if attempt.translated else b"", recorded.encode(), request.name.encode()
+    stores = pack(*map(to_bytes, others)) if others else b""
+    body = pack(*times, *how, stores, known, attempt.config, answer, *guards)
     if len(body) <= _LARGEST:
-        cache.write(PREFIX + digest(known), body)
-    cache.prune(PREFIX, 300.0, _ALL)
+        chosen.cache.write(PREFIX + digest(known), body)
+    chosen.cache.prune(PREFIX, 300.0, _ALL)
+
+
+def _is_memorable(request: cni.Request, chosen: Settings, plan: Plan) -> bool:
+    """Return whether the warm path would do the same: it has no log, one cache directory, and no JSON parser."""
+    is_usual = not chosen.log.file and chosen.cache.path == location(request.environ)
+    named, mentioned = "ipv4-namespaces" in request.ipam(), b"ipv4-namespaces" in request.raw
+    return is_usual and named == mentioned and plan.until > time.time()
 
 
 def conclude(request: Request) -> tuple[int, bytes]:

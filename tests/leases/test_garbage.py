@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from plugin import process
+from plugin import deadline, process
 from plugin.cache import Cache
 from plugin.cni import Request
 from plugin.errors import INVALID_CONFIG, PLUGIN_FAILURE, CniError
@@ -144,7 +144,7 @@ def test_records(tmp_path: Path, proc: FakeProc) -> None:
     node.collect({KEY: None})
 
     assert node.freed() == [("dead", "eth0")]
-    assert (cache.has("at:live:eth0:net"), cache.has("at:dead:eth0:net")) == (True, False)
+    assert cache.starting_with("at:") == ["at:live:eth0:net"]
 
 
 def test_processes_that_cannot_be_seen(tmp_path: Path, proc: FakeProc) -> None:
@@ -283,6 +283,17 @@ def test_goes_on_past_errors(tmp_path: Path) -> None:
     assert (caught.value.code, node.freed()) == (PLUGIN_FAILURE, [("a", "eth0"), ("b", "eth0"), ("c", "eth0")])
     assert caught.value.msg == "2 stale leases could not be released"
     assert caught.value.details == "a eth0: no luck; c eth0: no luck"
+
+
+def test_deadline(tmp_path: Path) -> None:
+    """At the deadline the rest is left for the next GC, and the error names the plugin that did not end."""
+    node = Node(tmp_path)
+    for number in (2, 3):
+        node.lease(f"10.9.0.{number}", f"c{number}\r\neth0")
+    node.next.does("DEL", "kill -ALRM $PPID; exec sleep 60")
+    with deadline.within(60), pytest.raises(CniError, match="host-local gave no answer in time"):
+        node.collect({KEY: []})
+    assert len(node.freed()) == 1
 
 
 def test_many_errors_are_one_of_readable_length(tmp_path: Path) -> None:

@@ -29,8 +29,6 @@ _LIMIT = 1 << 17  # bytes of a file of /proc
 class Process:
     """One process. text: what can name a container. namespace: inode of its network namespace, 0 if unknown."""
 
-    __slots__ = ("name", "namespace", "pid", "text")
-
     def __init__(self, pid: int, name: bytes, text: bytes, namespace: int) -> None:
         self.pid = pid
         self.name = name

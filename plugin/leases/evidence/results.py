@@ -30,8 +30,6 @@ class Result:
     namespaces: paths of the network namespace; empty if the result does not name it. made: epoch seconds.
     """
 
-    __slots__ = ("made", "namespaces", "path")
-
     def __init__(self, path: str, made: float, namespaces: Sequence[str]) -> None:
         self.path = path
         self.made = made

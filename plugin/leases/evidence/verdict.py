@@ -43,8 +43,6 @@ class Verdict:
     network namespace, which must be removed before the address is free. age: of the lease, see Evidence.age().
     """
 
-    __slots__ = ("age", "evidence", "is_proof", "leftover", "state")
-
     def __init__(self, state: str, evidence: str, is_proof: bool = False, leftover: str = "") -> None:
         self.age = 0.0
         self.state = state
