@@ -6,6 +6,7 @@ import argparse
 import os
 import pty
 import re
+import select
 import subprocess
 import sys
 import types
@@ -171,7 +172,8 @@ def test_standard_input_that_stays_silent(command: str) -> None:
     with subprocess.Popen(argv, cwd=ROOT, stdin=piped, stdout=piped, stderr=piped, text=True) as process:
         assert process.stdin and process.stderr
         try:
-            assert process.stderr.readline() == "waiting for a CNI configuration on standard input\n"
+            told = select.select([process.stderr], [], [], 30)[0]
+            assert told and process.stderr.readline() == "waiting for a CNI configuration on standard input\n"
         finally:
             process.stdin.close()  # which ends it
         process.stdin = None
