@@ -144,7 +144,7 @@ class OperatorNode:
         """Let the cache know the Node, as after an ADD of this network in this environment."""
         before = len(self.server.requests)
         variables = {**os.environ, **environ}
-        request = networks.request(networks.Network(config, "test"), "STATUS", variables, str(self.bin))
+        request = networks.request(networks.Network(config, "test"), "STATUS", variables)
         with deadline.within(10):
             freshness.facts(verbs.type_of(request).setup(request))
         self.learnt += [asked.path for asked in self.server.requests[before:]]

@@ -60,7 +60,7 @@ def overlap(context: Context) -> Finding:
     for other in machine.others:
         if _is_same(other, context.network) or not other.type:
             continue
-        found = known_ranges.of_network(other, machine.environ, machine.bin_dirs, context.overlay)
+        found = known_ranges.of_network(other, machine.environ, context.overlay)
         if found.spans:
             known.setdefault(hostlocal.store(found.data_dir, other.name), (other.name, found.spans))
         elif all(other.name != name for name, _spans in known.values()):

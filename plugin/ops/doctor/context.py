@@ -38,7 +38,6 @@ class Machine:
     every plugin of their lists, source: where they were found; others: every plugin in the directory of configurations.
     """
 
-    bin_dirs: str
     environ: Mapping[str, str]
     ignored: Mapping[str, str]
     is_root: bool
@@ -57,7 +56,7 @@ class Machine:
     @property
     def folders(self) -> list[str]:
         """The directories where the runtime looks for plugins."""
-        return [folder for folder in self.bin_dirs.split(os.pathsep) if folder]
+        return [folder for folder in self.environ["CNI_PATH"].split(os.pathsep) if folder]
 
     def folder(self) -> str:
         """Return the directory that has our plugins, or should have."""
@@ -90,7 +89,7 @@ class Context:
     def prepare(self) -> None:
         """Read the configuration as the plugin does in the runtime, without changing its cache. Raises CniError."""
         # STATUS is about all ranges, whatever the pod's namespace.
-        asked = known_ranges.runtime_request(self.network, "STATUS", self.environ, self.machine.bin_dirs)
+        asked = known_ranges.runtime_request(self.network, "STATUS", self.environ)
         self.request, self.settings = asked
         self.environ = self.request.environ
         self.plugin = verbs.type_of(self.request)

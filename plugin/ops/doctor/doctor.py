@@ -85,8 +85,7 @@ def _machine(arguments: argparse.Namespace) -> Machine:
             chosen, troubles = [], [error]
     shell = arguments.shell_environment
     return Machine(
-        bin_dirs=arguments.bin_dir,
-        environ=os.environ if shell else environment.of_runtime(os.environ, {}),
+        environ={**(os.environ if shell else environment.of_runtime(os.environ, {})), "CNI_PATH": arguments.bin_dir},
         ignored={} if shell else environment.ignored(os.environ),
         is_root=surroundings.is_root(),
         wanted=[each for each in chosen if each.is_ours],

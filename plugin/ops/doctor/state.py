@@ -76,7 +76,7 @@ def other_stores(context: Context) -> Finding | None:
 def _former_data_dirs(context: Context) -> list[str]:
     """Return where leases of this network may be by default, by any configuration, or by what the cache has."""
     machine = context.machine
-    found = [hostlocal.DATA_DIR, *networks.data_dirs(context.network, context.environ, machine.bin_dirs)]
+    found = [hostlocal.DATA_DIR, *networks.data_dirs(context.network, context.environ)]
     found += [str(each.ipam["dataDir"]) for each in machine.others if isinstance(each.ipam.get("dataDir"), str)]
     return list(dict.fromkeys(found))
 
@@ -103,7 +103,7 @@ def leases(context: Context) -> Finding:
         return skip(f"{context.next_plugin} keeps the leases")
     if context.network.is_unnamed:
         return skip("needs the network's name, which Multus adds")
-    directories = networks.data_dirs(context.network, context.environ, context.machine.bin_dirs)
+    directories = networks.data_dirs(context.network, context.environ)
     usages = [context.usage(each) for each in directories]
     total = sum(len(usage.entries) for usage in usages)
     stale = sum(usage.count(STALE) for usage in usages)

@@ -45,11 +45,11 @@ class Held:
         return f"network {self.network} ({self.origin}): leases in {store}: {shown}{more}"
 
 
-def with_leases(root: Root, wanted: list[Network], environ: Mapping[str, str], bin_dir: str) -> list[Held]:
+def with_leases(root: Root, wanted: list[Network], environ: Mapping[str, str]) -> list[Held]:
     """Return each store of these networks that has leases."""
     found: dict[str, Held] = {}
     for network in wanted:
-        for each in _data_dirs(root, network, environ, bin_dir):
+        for each in _data_dirs(root, network, environ):
             data_dir = root.outside(each)
             store = hostlocal.store(data_dir, network.name)
             leases = list(hostlocal.leases(store))
@@ -87,9 +87,9 @@ def _recorded(environ: Mapping[str, str]) -> dict[str, set[str]]:
     return found
 
 
-def _data_dirs(root: Root, network: Network, environ: Mapping[str, str], bin_dir: str) -> list[str]:
+def _data_dirs(root: Root, network: Network, environ: Mapping[str, str]) -> list[str]:
     """Return where the leases may be; of another machine's node-annotation only the default place is known."""
     if root.is_own():
-        return networks.data_dirs(network, environ, bin_dir)
+        return networks.data_dirs(network, environ)
     named = network.ipam.get("dataDir") if network.type == kube_node.NAME else None
     return [named if isinstance(named, str) and named else hostlocal.DATA_DIR]

@@ -41,16 +41,17 @@ def run(arguments: argparse.Namespace) -> int:
     """Uninstall; other programs' links and files stay. Raises CniError if the plugin is in use."""
     root = Root(arguments.root)
     folder = bindir.find(root, arguments.bin_dir)
+    environ = {**os.environ, "CNI_PATH": folder}
     wanted = inuse.configured(root, arguments.conf_dir)
-    used = inuse.with_leases(root, wanted, os.environ, folder)
-    used += inuse.attached(os.environ, used) if root.is_own() else []
+    used = inuse.with_leases(root, wanted, environ)
+    used += inuse.attached(environ, used) if root.is_own() else []
     if used and not arguments.force:
         details = "\n".join((*map(str, used), _remedy(root, used)))
         raise CniError(PLUGIN_FAILURE, "containers have addresses of this plugin; nothing was removed", details)
     with bindir.changing(folder):
         names = (*archive.LINKS, archive.FILE)
         done = [line for name in names for line in _remove(root, os.path.join(folder, name))]
-    done += [line for path in inuse.caches(root, wanted, os.environ) for line in _remove_cache(path)]
+    done += [line for path in inuse.caches(root, wanted, environ) for line in _remove_cache(path)]
     for line in done or [f"nothing of this program is in {folder}"]:
         output.line(line)
     _remind(wanted, used)

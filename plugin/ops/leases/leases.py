@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from plugin.leases.evidence.verdict import EMPTY, STALE, STATES, UNKNOWN
 from plugin.ops import output
-from plugin.ops.leases import metrics, usage
+from plugin.ops.leases import usage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.output == "json":
         output.document({**_document(usages, evidence, arguments.all), "troubles": output.listed(troubles)})
     elif arguments.output == "prometheus":
-        metrics.show(usages)
+        _print_metrics(usages)
     elif usages:
         (_print_all if arguments.all else _print_ranges)(usages)
         for remark in _remarks(usages, evidence):
@@ -93,6 +93,30 @@ def _remarks(usages: Sequence[Usage], evidence: Evidence) -> Iterator[str]:
             yield f"{network}: cannot tell which leases are stale: {each.doubt}"
     if evidence.trouble and any(each.doubt == evidence.trouble for each in usages):
         yield f"cannot tell which leases are stale: {evidence.trouble}; see --results-dir"
+
+
+def _print_metrics(usages: Sequence[Usage]) -> None:
+    """Print all metrics, for node_exporter's textfile collector."""
+    ranges = [(_labels(usage, range=str(span)), usage, span) for usage in usages for span in usage.known.spans]
+    output.gauge(
+        "node_ipam_range_addresses",
+        "Addresses that host-local can allocate from a range.",
+        [(labels, span.total) for labels, _usage, span in ranges],
+    )
+    output.gauge(
+        "node_ipam_range_used_addresses",
+        "Addresses of a range that are leased.",
+        [(labels, len(usage.inside(span))) for labels, usage, span in ranges],
+    )
+    output.gauge(
+        "node_ipam_leases",
+        "Leases by state: used, new, stale, empty, or unknown if the evidence is incomplete.",
+        [(_labels(usage, state=state), usage.count(state)) for usage in usages for state in STATES],
+    )
+
+
+def _labels(usage: Usage, **more: str) -> dict[str, str]:
+    return {"network": usage.store.network, "store": usage.store.path, **more}
 
 
 def _document(usages: Sequence[Usage], evidence: Evidence, every: bool) -> dict[str, Any]:

@@ -53,7 +53,7 @@ class Store:
 
 
 def find(
-    named: Sequence[str], configured: Sequence[Network], environ: Mapping[str, str], bin_dirs: str, network: str = ""
+    named: Sequence[str], configured: Sequence[Network], environ: Mapping[str, str], network: str = ""
 ) -> tuple[list[Store], list[CniError]]:
     """Return the stores below the named data directories, or below all known ones; and errors.
 
@@ -64,7 +64,7 @@ def find(
     if not named:
         directories = [hostlocal.DATA_DIR]
         for each in configured:
-            directories += networks.data_dirs(each, environ, bin_dirs)
+            directories += networks.data_dirs(each, environ)
         directories += [each or hostlocal.DATA_DIR for each in records.data_dirs(environ)]
     found: dict[str, Store] = {}
     troubles: dict[str, CniError] = {}

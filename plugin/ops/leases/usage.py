@@ -144,10 +144,9 @@ def evidence(results_dirs: Sequence[str]) -> Evidence:
 
 def survey(arguments: argparse.Namespace, evidence: Evidence) -> tuple[list[Usage], list[CniError]]:
     """Return the stores that the arguments select, and errors. Raises CniError for a network without a store."""
-    environ = os.environ
+    environ = {**os.environ, "CNI_PATH": os.environ.get("CNI_PATH") or os.pathsep.join(networks.BIN_DIRS)}
     configured, troubles = networks.scan(arguments.conf_dir)
-    bin_dirs = environ.get("CNI_PATH") or os.pathsep.join(networks.BIN_DIRS)
-    found, unread = stores.find(arguments.data_dir, configured, environ, bin_dirs, arguments.network)
+    found, unread = stores.find(arguments.data_dir, configured, environ, arguments.network)
     troubles += unread
     if arguments.network and not found:
         if troubles:
@@ -159,9 +158,7 @@ def survey(arguments: argparse.Namespace, evidence: Evidence) -> tuple[list[Usag
         details = "name the data directory with --data-dir; without NETWORK all networks are shown"
         raise CniError(PLUGIN_FAILURE, f"network {arguments.network} has no leases in {where}", details)
     is_named = bool(arguments.network)
-    usages = [
-        Usage(store, evidence, known_ranges.ranges(store, configured, environ, bin_dirs), is_named) for store in found
-    ]
+    usages = [Usage(store, evidence, known_ranges.ranges(store, configured, environ), is_named) for store in found]
     troubles += [trouble for each in usages for trouble in _unreadable(each)]
     return _shown(usages, is_named), troubles
 

@@ -100,8 +100,8 @@ def _asked(network: Network, arguments: argparse.Namespace) -> tuple[Request, Se
     """Return the request for a pod of the namespace: with the runtime's variables, unless this shell's are wanted."""
     environ = os.environ if arguments.shell_environment else environment.of_runtime(os.environ, {})
     namespace = f";K8S_POD_NAMESPACE={arguments.namespace}" if arguments.namespace else ""
-    more = {"CNI_ARGS": f"IgnoreUnknown=1{namespace}"}
-    return known_ranges.runtime_request(network, "ADD", {**environ, **more}, arguments.bin_dir)
+    more = {"CNI_ARGS": f"IgnoreUnknown=1{namespace}", "CNI_PATH": arguments.bin_dir}
+    return known_ranges.runtime_request(network, "ADD", {**environ, **more})
 
 
 class Origins:

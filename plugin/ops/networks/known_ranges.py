@@ -77,28 +77,28 @@ def _differences(one: Learnt, environ: Mapping[str, str]) -> int:
     return sum(one.way[name] != environ.get(name, "") for name in ("KUBECONFIG", "NODE_NAME"))
 
 
-def ranges(store: Store, configured: Sequence[Network], environ: Mapping[str, str], bin_dirs: str) -> Known:
+def ranges(store: Store, configured: Sequence[Network], environ: Mapping[str, str]) -> Known:
     """Return the ranges of a store, by the first configuration that has them."""
     trouble = "no CNI configuration names this network"
     for network in configured:
         if network.name != store.network or not network.type:
             continue
-        places = [hostlocal.store(each, network.name) for each in networks.data_dirs(network, environ, bin_dirs)]
+        places = [hostlocal.store(each, network.name) for each in networks.data_dirs(network, environ)]
         if store.path not in places:
             trouble = "the configurations of this network name another dataDir"
             continue
-        known = of_network(network, environ, bin_dirs)
+        known = of_network(network, environ)
         if known.spans:
             return known
         trouble = known.trouble
     return Known([], "", trouble)
 
 
-def of_network(network: Network, environ: Mapping[str, str], bin_dirs: str, fresh: Overlay | None = None) -> Known:
+def of_network(network: Network, environ: Mapping[str, str], fresh: Overlay | None = None) -> Known:
     """Return the ranges of one configured network. fresh: a cache with a Node that was just read."""
     if network.is_ours:
         try:
-            return _remembered(network, environ, bin_dirs, fresh)
+            return _remembered(network, environ, fresh)
         except CniError as error:
             return Known([], "", error.msg)
     if network.type != hostlocal.NAME:
@@ -114,26 +114,24 @@ def pinned_file(network: Network) -> str:
     return path if network.type == kube_node.NAME and os.path.exists(path) else ""
 
 
-def runtime_request(
-    network: Network, command: str, environ: Mapping[str, str], bin_dirs: str
-) -> tuple[Request, Settings]:
+def runtime_request(network: Network, command: str, environ: Mapping[str, str]) -> tuple[Request, Settings]:
     """Return a runtime's request for this network and its settings, before anything is queried. Raises CniError.
 
     Without variables in environ that choose a Node, those of the runtime's last ADD count.
     """
-    asked = networks.request(network, command, environ, bin_dirs)
+    asked = networks.request(network, command, environ)
     settings = verbs.type_of(asked).setup(asked)
     last = learnt_for(settings, settings.cache)
     if last is None or any(environ.get(name) for name in environment.PERSONAL):
         return asked, settings
     recorded = environment.of_runtime(environ, memory.variables(last.way))
-    asked = networks.request(network, command, recorded, bin_dirs)
+    asked = networks.request(network, command, recorded)
     return asked, verbs.type_of(asked).setup(asked)
 
 
-def _remembered(network: Network, environ: Mapping[str, str], bin_dirs: str, fresh: Overlay | None) -> Known:
+def _remembered(network: Network, environ: Mapping[str, str], fresh: Overlay | None) -> Known:
     """Return the ranges that an ADD would use by the cache. Raises CniError."""
-    asked = networks.request(network, "STATUS", environ, bin_dirs)
+    asked = networks.request(network, "STATUS", environ)
     plugin = verbs.type_of(asked)
     settings = plugin.setup(asked)
     settings.log = Log()

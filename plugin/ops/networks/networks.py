@@ -148,30 +148,31 @@ def parse(raw: bytes, source: str) -> list[Network]:
     return [Network(*each) for each in configurations.parse(raw, source)]
 
 
-def request(network: Network, command: str, environ: Mapping[str, str], bin_dirs: str) -> Request:
+def request(network: Network, command: str, environ: Mapping[str, str]) -> Request:
     """Return the request that a runtime would send to the plugin of this network. Raises CniError.
 
-    The command decides what the answer is for: STATUS, unlike ADD, takes all ranges, whatever the pod's namespace.
+    environ: with CNI_PATH. The command decides what the answer is for: STATUS, unlike ADD, takes all ranges, whatever
+    the pod's namespace.
     """
-    program = os.path.join(bin_dirs.partition(os.pathsep)[0], network.type)
-    variables = {"CNI_COMMAND": command, "CNI_CONTAINERID": "none", "CNI_IFNAME": "eth0", "CNI_PATH": bin_dirs}
+    program = os.path.join(environ["CNI_PATH"].partition(os.pathsep)[0], network.type)
+    variables = {"CNI_COMMAND": command, "CNI_CONTAINERID": "none", "CNI_IFNAME": "eth0"}
     made = cni.parse(program, "ADD", {**environ, **variables}, cni.encode(network.config))
     made.command = command
     return made
 
 
-def data_dirs(network: Network, environ: Mapping[str, str], bin_dirs: str) -> list[str]:
+def data_dirs(network: Network, environ: Mapping[str, str]) -> list[str]:
     """Return where the leases of a network may be, without a query: as configured, then as recorded by earlier ADDs."""
-    found = _configured_data_dirs(network, environ, bin_dirs)
+    found = _configured_data_dirs(network, environ)
     if network.is_ours and network.name:
         found += records.data_dirs(environ, network.name)
     return list(dict.fromkeys(each or hostlocal.DATA_DIR for each in found))
 
 
-def _configured_data_dirs(network: Network, environ: Mapping[str, str], bin_dirs: str) -> list[str]:
+def _configured_data_dirs(network: Network, environ: Mapping[str, str]) -> list[str]:
     if network.is_ours:
         try:
-            asked = request(network, "GC", environ, bin_dirs)
+            asked = request(network, "GC", environ)
             plugin = verbs.type_of(asked)
             settings = plugin.setup(asked)
             settings.log = Log()

@@ -545,10 +545,10 @@ def test_stores(node: OperatorNode) -> None:
         node.write(f"networks/{name}", "")
     node.make("networks/f/10.0.0.1")
 
-    found, troubles = stores.find([], [], {}, "")
+    found, troubles = stores.find([], [], {})
 
     assert ([store.network for store in found], troubles) == (["a", "b", "c"], [])
-    assert [store.network for store in stores.find([], [], {}, "", "b")[0]] == ["b"]
+    assert [store.network for store in stores.find([], [], {}, "b")[0]] == ["b"]
 
 
 def test_data_dirs_of_broken_configurations(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
@@ -686,4 +686,4 @@ def test_data_dir_of_a_network_that_cannot_be() -> None:
     """Of a configuration that no runtime could use, what it says of its leases counts all the same."""
     (network,) = networks.parse(b'{"name": "a/b", "ipam": {"type": "kube-node", "dataDir": "/x"}}', "test")
 
-    assert networks.data_dirs(network, {}, "/opt/cni/bin") == ["/x"]
+    assert networks.data_dirs(network, {"CNI_PATH": "/opt/cni/bin"}) == ["/x"]

@@ -25,7 +25,7 @@ def node(installed: OperatorNode) -> OperatorNode:
 def record(node: OperatorNode, data_dir: str) -> None:
     """Let a pod have been added with this dataDir; its lease is there."""
     (network,) = [each for each in networks.scan(str(node.conf))[0] if each.is_ours]
-    request = networks.request(network, "ADD", os.environ, str(node.bin))
+    request = networks.request(network, "ADD", os.environ)
     plan = Plan(str(node.bin / "host-local"), {**network.config, "ipam": {"dataDir": data_dir}})
     records.record(request, plan, data_dir, Log())
     store = Path(hostlocal.store(data_dir, network.name))
@@ -44,7 +44,7 @@ def test_data_dir_was_changed(node: OperatorNode, tmp_path: Path, capsys: pytest
     (network,) = [each for each in networks.scan(str(node.conf))[0] if each.is_ours]
     today = hostlocal.DATA_DIR if now == "default" else str(tmp_path / "another")
 
-    assert networks.data_dirs(network, os.environ, str(node.bin)) == [today, former]
+    assert networks.data_dirs(network, os.environ) == [today, former]
     assert node.run("leases", "--all", "-o", "json") == 0
     stores = {each["store"]: each for each in json.loads(capsys.readouterr().out)["networks"]}
     assert [each["address"] for each in stores[f"{former}/k8snet"]["entries"]] == ["10.244.1.2"]
