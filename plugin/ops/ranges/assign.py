@@ -12,7 +12,7 @@ import signal
 
 from plugin.errors import INVALID_CONFIG, CniError
 from plugin.ops import output
-from plugin.ops.ranges import access, options
+from plugin.ops.ranges import connection, options
 from plugin.ops.ranges.assignment import Assignment
 from plugin.ops.ranges.cluster import Reader
 from plugin.ops.ranges.events import Events
@@ -61,8 +61,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise CniError(INVALID_CONFIG, "--probe-dir is for --watch", "add --watch, or leave it out")
     networks, excluded = options.networks(arguments), options.ranges(arguments.exclude, "--exclude")
     reader = Reader(arguments.annotation, arguments.selector)
-    with access.session(arguments) as session:
-        assignment = Assignment(networks, excluded, access.services(session, arguments) or ())
+    with connection.session(arguments) as session:
+        assignment = Assignment(networks, excluded, connection.services(session, arguments) or ())
         if arguments.yes or arguments.watch:
             return _write(session, reader, assignment, arguments)
         return _once(session, reader, assignment, arguments).show()

@@ -27,14 +27,6 @@ class Network:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """The changes to make, and one error for each network whose pool has no room for all nodes."""
-
-    changes: Claims
-    shortages: list[CniError]
-
-
-@dataclass(frozen=True)
 class Assignment:
     """The networks to assign. excluded, services: addresses that no node may get."""
 
@@ -47,8 +39,8 @@ class Assignment:
         """The annotations."""
         return [network.annotation for network in self.networks]
 
-    def plan(self, nodes: Mapping[str, Node]) -> Plan:
-        """Return the next free blocks for all selected nodes that lack an annotation."""
+    def plan(self, nodes: Mapping[str, Node]) -> tuple[Claims, list[CniError]]:
+        """Return the next free blocks for all selected nodes without, and an error for each pool without room."""
         changes: Claims = {}
         shortages = []
         taken = self._taken(nodes)
@@ -60,7 +52,7 @@ class Assignment:
                 taken += map(values.of_network, blocks)
             if len(found) < len(lacking):
                 shortages.append(_shortage(network, len(lacking) - len(found), taken))
-        return Plan(changes, shortages)
+        return changes, shortages
 
     def growth(self, nodes: Mapping[str, Node], name: str) -> Claims:
         """Return one more block of each family for this node, appended to what it has. Raises CniError."""

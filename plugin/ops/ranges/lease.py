@@ -65,10 +65,8 @@ class Lease:
         self._session = session
         self._duration = duration
         self._stored: dict[str, Any] = {}
-        self._observed: tuple[object, float] = (
-            None,
-            0.0,
-        )  # the record of another holder, and since when it is unchanged
+        # The record of another holder, and since when it is unchanged.
+        self._observed: tuple[object, float] = (None, 0.0)
         self._renewed = 0.0
         self.is_held = False  # as far as this process knows
 
@@ -76,6 +74,11 @@ class Lease:
     def holder(self) -> str:
         """The identity of the holder, as last read; empty if there is none."""
         return str(self._spec.get("holderIdentity") or "")
+
+    @property
+    def pause(self) -> float:
+        """Seconds until the next try to acquire it, different in each process."""
+        return self.retry_period * (1 + os.urandom(1)[0] / 255)
 
     def acquire(self) -> bool:
         """Try once to take the Lease; claims are then those of an earlier holder. Raises CniError."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 from plugin.errors import PLUGIN_FAILURE, CniError
@@ -65,11 +64,10 @@ class Once:
     def _plan(self, nodes: dict[str, Node]) -> tuple[Claims, list[CniError]]:
         if self._grow:
             return self._assignment.growth(nodes, self._grow), []
-        plan = self._assignment.plan(nodes)
-        return plan.changes, plan.shortages
+        return self._assignment.plan(nodes)
 
     def _nodes(self, accept: str, lease: Lease | None = None) -> dict[str, Node]:
-        with progress.bar("reading nodes") as show:
+        with progress.bar() as show:
 
             def tick(done: int, left: int) -> None:
                 show(done, left)
@@ -119,4 +117,4 @@ def _acquire(lease: Lease, patience: float) -> None:
         if lease.holder and not is_announced:
             output.note(f"waiting: {holder}")
             is_announced = True
-        time.sleep(lease.retry_period * (1 + os.urandom(1)[0] / 255))
+        time.sleep(lease.pause)

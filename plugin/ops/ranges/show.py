@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from plugin.kube import session as sessions
 from plugin.ops import output
-from plugin.ops.ranges import access, options, progress, survey
+from plugin.ops.ranges import connection, options, progress, survey
 from plugin.ops.ranges.cluster import Reader
 
 TYPE_CHECKING = False
@@ -44,9 +44,9 @@ def run(arguments: argparse.Namespace) -> int:
     pools = options.networks(arguments) if arguments.cluster_cidr else []
     excluded = options.ranges(arguments.exclude, "--exclude")
     reader = Reader(arguments.annotation, arguments.selector)
-    with access.session(arguments) as session:
-        services = access.services(session, arguments)
-        with progress.bar("reading nodes") as show:
+    with connection.session(arguments) as session:
+        services = connection.services(session, arguments)
+        with progress.bar() as show:
             nodes, _ = reader.nodes(session, sessions.JSON, show)
     return Show(nodes, arguments.annotation, services, pools, excluded).show(arguments.output)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 from plugin.errors import Unreachable
@@ -45,6 +44,7 @@ class Watch:
         self._lease = lease
         self._events = events
         self._probes = probes
+        self._writer = Writer(session, lease, reader, events.assigned)
         self._nodes: dict[str, Node] = {}
 
     def run(self) -> NoReturn:
@@ -70,7 +70,7 @@ class Watch:
             if self._lease.holder not in ("", told):
                 told = self._lease.holder
                 self._events.write("standby", f"{told} assigns", holder=told)
-            self._pause(self._lease.retry_period * (1 + os.urandom(1)[0] / 255))
+            self._pause(self._lease.pause)
 
     def _pause(self, seconds: float) -> None:
         self._probes.turn()
@@ -94,8 +94,7 @@ class Watch:
         self._reader.add(name for changes in self._lease.claims.values() for name in changes)
         self._nodes, version = self._reader.nodes(self._session, sessions.JSON, self._tick)
         self._probes.set_ready(True)
-        writer = Writer(self._session, self._lease, self._reader, self._events.assigned)
-        writer.complete(self._nodes)
+        self._writer.complete(self._nodes)
         self._assign()
         return Feed(self._session.another(), version)
 
@@ -131,7 +130,6 @@ class Watch:
         return not known or (known.annotations, known.is_selected) != (node.annotations, node.is_selected)
 
     def _assign(self) -> None:
-        plan = self._assignment.plan(self._nodes)
-        if plan.changes:
-            Writer(self._session, self._lease, self._reader, self._events.assigned).write(self._nodes, plan.changes)
-        self._events.problems([*self._assignment.problems(self._nodes), *plan.shortages])
+        changes, shortages = self._assignment.plan(self._nodes)
+        self._writer.write(self._nodes, changes)
+        self._events.problems([*self._assignment.problems(self._nodes), *shortages])

@@ -398,6 +398,6 @@ def test_progress(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
     """A bar on a terminal, nothing elsewhere."""
     for is_terminal, expected in ((False, ""), (True, "reading nodes [###############               ] 500/1000")):
         monkeypatch.setattr("sys.stderr.isatty", lambda answer=is_terminal: answer)
-        with progress.bar("reading nodes") as show:
+        with progress.bar() as show:
             show(500, 500)
         assert expected in capsys.readouterr().err
