@@ -53,7 +53,10 @@ def attachment(environ: Mapping[str, str], network: str) -> str:
 
 def record_text(content: str, environ: Mapping[str, str]) -> str:
     """Return what the record of an attachment says: see plugin/leases/records.py."""
-    return f"{content} {time.clock_gettime(_BOOTTIME):.0f} {environ.get('CNI_NETNS', '')[:1000]}"
+    netns = environ.get("CNI_NETNS", "")
+    if len(netns) > 1000:  # more than a link can hold; a part of a path leads nowhere, as if the namespace were gone
+        netns = ""
+    return f"{content} {time.clock_gettime(_BOOTTIME):.0f} {netns}"
 
 
 def signature(path: str) -> str:

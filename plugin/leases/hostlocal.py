@@ -22,8 +22,6 @@ NAME = "host-local"
 DATA_DIR = "/var/lib/cni/networks"
 # DEL and CHECK find a lease by container and interface; the range only has to be a valid one. TEST-NET-1, RFC 5737.
 PLACEHOLDER = [[{"subnet": "192.0.2.0/24"}]]
-# What a release says in place of the caller's CNI_ARGS, so that a bad one cannot keep a lease alive.
-RELEASE_ARGS = "IgnoreUnknown=1"
 _BRIDGED = {"1.1.0": "1.0.0"}  # before 1.6 host-local knows nothing newer; the answers to both are the same
 _EXHAUSTED = b"no IP addresses available in range set"  # backend/allocator/allocator.go
 
@@ -64,11 +62,6 @@ def release_config(request: Request, data_dir: str) -> dict[str, Any]:
     if data_dir:
         ipam["dataDir"] = data_dir
     return {"cniVersion": request.version, "name": request.name, "ipam": ipam}
-
-
-def release_environ(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment for a DEL or CHECK."""
-    return {**environ, "CNI_ARGS": RELEASE_ARGS}
 
 
 def store(data_dir: str, network: str) -> str:

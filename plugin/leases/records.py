@@ -57,9 +57,8 @@ class Record:
 def record(request: Request, plan: Plan, usual_data_dir: str, log: Log) -> str:
     """Record what an ADD is about to do. Raises CniError if its DEL would not find the lease.
 
-    Returns the name of the content in the cache; empty if nothing could be recorded.
-
-    usual_data_dir: the dataDir that a DEL of this request names.
+    usual_data_dir: the dataDir that a DEL of this request names. Returns the name of the content in the cache; empty if
+    it cannot be recorded, but DEL finds the lease all the same.
     """
     cache = _cache(request.environ)
     ipam = plan.config["ipam"]
@@ -67,19 +66,14 @@ def record(request: Request, plan: Plan, usual_data_dir: str, log: Log) -> str:
     body = json.dumps({"program": plan.program, "network": request.name, "ipam": kept}).encode()
     new = Record(_CONTENT + name_of(body), plan.program, request.name, kept)
     _refuse_second_lease(request, new)
-    is_new = cache.read(new.name) is None
-    # Written each time: an old one without a link may be removed at any moment.
     link = attachment(request.environ, request.name)
-    recorded = cache.write(new.name, body) and cache.link(link, record_text(new.name, request.environ))
-    if is_new and recorded:
-        cache.write(_GENERATION, new.name.encode())
-        _remove_unused(cache)
-    if not recorded and new.store != hostlocal.store(usual_data_dir, request.name):
+    if _keep(cache, new.name, body) and cache.link(link, record_text(new.name, request.environ)):
+        return new.name
+    if new.store != hostlocal.store(usual_data_dir, request.name):
         msg = f"the DEL of this pod would not find its lease: {cache.trouble}"
         raise CniError(IO_FAILURE, msg, f"make {cache.path} usable: a directory of its own, mode 0700, not full")
-    if not recorded:
-        log.info(f"where the lease of this pod is cannot be recorded: {cache.trouble}")
-    return new.name if recorded else ""
+    log.info(f"where the lease of this pod is cannot be recorded: {cache.trouble}")
+    return ""
 
 
 def find(environ: Mapping[str, str], network: str) -> Record | None:
@@ -161,6 +155,18 @@ def _content(cache: Cache, name: str, network: str) -> Record | None:
     body = cache.read(name) if name.startswith(_CONTENT) else None
     stored = json.loads(body) if body else None
     return Record(name, stored["program"], stored.get("network") or network, stored["ipam"]) if stored else None
+
+
+def _keep(cache: Cache, name: str, body: bytes) -> bool:
+    """Store a content; return False if that fails. A new one is announced to all that know this machine's stores."""
+    is_new = cache.read(name) is None
+    # Written each time: an old one without a link may be removed at any moment.
+    if not cache.write(name, body):
+        return False
+    if is_new:
+        cache.write(_GENERATION, name.encode())
+        _remove_unused(cache)
+    return True
 
 
 def _refuse_second_lease(request: Request, new: Record) -> None:

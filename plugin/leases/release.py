@@ -59,8 +59,8 @@ def recorded_data_dirs(request: Request) -> list[str]:
 def run(program: str, command: str, environ: Mapping[str, str], config: dict[str, Any], log: Log) -> None:
     """Run a DEL or CHECK. Raises Refused or CniError, also for a lease that is still there: host-local says 0 then."""
     config, _ = hostlocal.translate(program, config)
-    if hostlocal.is_host_local(program):
-        environ = hostlocal.release_environ(environ)
+    if hostlocal.is_host_local(program):  # so that bad CNI_ARGS of the caller cannot keep a lease
+        environ = {**environ, "CNI_ARGS": "IgnoreUnknown=1"}
     log.trace("configuration for the next plugin", program=program, config=config)
     delegate.run_silent(program, command, environ, cni.encode(config))
     if command != "DEL" or not hostlocal.is_host_local(program):

@@ -51,13 +51,6 @@ def test_release_config() -> None:
     }
 
 
-def test_release_environ() -> None:
-    """CNI_ARGS that a DEL could stumble over are replaced, the rest is as it was."""
-    environ = {"CNI_ARGS": "IP=bad;x", "CNI_COMMAND": "DEL", "X": "y"}
-    assert hostlocal.release_environ(environ) == {**environ, "CNI_ARGS": "IgnoreUnknown=1"}
-    assert environ["CNI_ARGS"] == "IP=bad;x"
-
-
 @pytest.mark.parametrize(
     ("data_dir", "expected"), [("", "/var/lib/cni/networks/net"), ("/run/x", "/run/x/net"), ("/run//x/", "/run/x/net")]
 )
