@@ -18,7 +18,7 @@ _FORM = "write an address, a CIDR or FIRST-LAST, such as 10.0.1.5, 10.0.1.8/29 o
 
 
 def parse(items: Iterable[str], where: str) -> list[Block]:
-    """Return what is left out. Raises CniError(INVALID_CONFIG) for what is neither address, CIDR nor FIRST-LAST."""
+    """Return the blocks to leave out. Raises CniError(INVALID_CONFIG) for any other form than those of _FORM."""
     return [_block(item.strip(), where) for item in items]
 
 

@@ -1,1 +1,1 @@
-"""What a configuration says: its keys, how each is checked, and which files and directories root may use."""
+"""The keys of a configuration, how each is checked, and which files and directories root may use."""

@@ -1,4 +1,4 @@
-"""Tell directories of the system and of pods from those in which a configuration may let root write."""
+"""Find paths in directories of the system and of pods: a configuration must not make root write there."""
 
 from __future__ import annotations
 

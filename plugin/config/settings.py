@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-
 _JSON_LIMIT = 1 << 20  # bytes
+# A cache directory becomes private (0700): these are used by other programs, too.
+_SHARED = ("/home", "/media", "/mnt", "/opt", "/run", "/srv", "/tmp", "/var", "/var/lib", "/var/log", "/var/run")
 
 
 class Settings:
@@ -55,10 +56,6 @@ def read(environ: Mapping[str, str], found: Mapping[str, Any], label: str, **con
     settings.cache = Cache(found["cacheDir"] or location(environ))
     settings.reclaim = found["reclaim"]
     return settings
-
-
-# Of which a cache directory would take the rights of all others.
-_SHARED = ("/home", "/media", "/mnt", "/opt", "/run", "/srv", "/tmp", "/var", "/var/lib", "/var/log", "/var/run")
 
 
 def _check_written(key: str, value: str) -> None:

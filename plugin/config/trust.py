@@ -102,8 +102,9 @@ def _open(path: str) -> int:
 
 
 def _walk(path: str) -> tuple[int, str]:
-    """Open a path one name at a time, each in a directory that is held open; return where it led to. A file that is
-    missing is missing, wherever it would be; of one that is there the first fault found on the way is raised.
+    """Open a path one name at a time, each in a directory that is held open; return the file, and where it is.
+
+    Raises OSError if the file is missing, whatever its directories; else Untrusted for the first fault on the way.
     """
     names = _parts(path if path.startswith("/") else f"{os.getcwd()}/{path}")
     faults: list[Untrusted] = []

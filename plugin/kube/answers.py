@@ -142,7 +142,7 @@ def _decoded(answer: Answer) -> dict[str, Any]:
 
 
 def _plain(text: object) -> str:
-    """Return what a server says as one line, fit for a log: cut, and without our secrets."""
+    """Return a server's message as one line for a log: cut, and without our secrets."""
     line = "".join(each if each.isprintable() else " " for each in str(text or "")[:_TEXT_LIMIT])
     return redact(" ".join(line.split()))
 

@@ -47,13 +47,13 @@ class Client(Access):
     def __init__(self, load: Callable[[], Kubeconfig], environ: Mapping[str, str]) -> None:
         super().__init__(load, environ)
         self._wire: Wire | None = None
-        self._reviewed: str | None = None  # what the API server said whose kubelet's the credential is
+        self._reviewed: str | None = None  # the Node in the answer to a SelfSubjectReview; "" for none
 
     def get_node(self, name: str, has: Callable[[Node], bool] = lambda _node: True) -> Node:
         """Return the Node of this name, even if has() stays false.
 
-        The API server's cache is asked; if the Node is not there yet or has() says that something is missing, what is
-        stored. Raises NodeMissing, Forbidden, Unauthorized (answers.py), Unreachable, or CniError for an invalid name.
+        The API server reads its cache; if the Node is not in it, or has() returns false, it is queried again, past its
+        cache. Raises NodeMissing, Forbidden, Unauthorized (answers.py), Unreachable, or CniError for an invalid name.
         """
         if not is_node_name(name):
             details = "lower-case letters, digits, - and . are allowed"

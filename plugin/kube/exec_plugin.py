@@ -172,7 +172,7 @@ def _answer(config: Kubeconfig, out: bytes) -> Answer:
 
 
 def _register_words(out: bytes) -> None:
-    """Keep what may be a token in a useless answer out of the plugin's stderr, too."""
+    """Register what may be a token in an answer that is not usable: stderr may have it, too."""
     for word in _WORD.findall(out.decode(errors="replace")):
         if "k8s.io/" not in word:
             redaction.register(word)

@@ -1,4 +1,4 @@
-"""What the kubelet that runs on this machine was told: its --kubeconfig."""
+"""Find the --kubeconfig of the kubelet that runs on this machine."""
 
 from __future__ import annotations
 

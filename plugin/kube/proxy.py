@@ -71,7 +71,7 @@ def _checked(proxy: str, origin: str) -> str:
 
 
 def _register_password(parts: SplitResult) -> None:
-    """Keep the password (without one, the user), and the header in which it is sent, out of what the proxy says."""
+    """Register the password (without one, the user) and the header in which it is sent: messages may repeat them."""
     if parts.username:
         secret = parts.password or parts.username  # some proxies take a token for a user without a password
         redaction.register(secret)

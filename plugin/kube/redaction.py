@@ -1,4 +1,4 @@
-"""Keep secrets that were sent out of whatever a server, a proxy or a credential plugin says."""
+"""Redact the secrets that were sent: servers, proxies and credential plugins may repeat them in messages."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What is known of this machine's Node: how fresh it must be, how it is kept, and which Node it is."""
+"""This machine's Node: which one it is, what is stored of it, and how fresh that must be."""
