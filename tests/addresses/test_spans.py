@@ -148,7 +148,6 @@ def test_check_accepts(found: object) -> None:
         ([[{}]], "NoneType in place of a CIDR"),
         ([[one("10.0.0.5/24")]], "'10.0.0.5/24' has host bits set"),
         ([[one("::ffff:10.0.0.0/120")]], "'::ffff:10.0.0.0/120' is IPv4 written as IPv6"),
-        ([[one("64:ff9b::/96")]], "'64:ff9b::/96' begins with a zero byte"),
         ([[one("10.0.0.0/24", "10.0.0.5/24")]], "rangeStart '10.0.0.5/24' is not an IP address"),
         ([[one("10.0.0.0/24", "10.0.0.05")]], "rangeStart '10.0.0.05' is not an IP address"),
         ([[one("10.0.0.0/24", end=167772165)]], "rangeEnd '167772165' is not an IP address"),

@@ -13,7 +13,7 @@ import pytest
 from plugin.errors import CniError
 from plugin.kube import credentials, der, files, kubeconfig, places
 from plugin.kube.credentials import Credentials
-from tests.support.kubeconfig_cases import FILE_TOKEN, INLINE_TOKEN, PLUGIN_TOKEN, USER, Material, config
+from tests.support.kubeconfig_cases import FILE_TOKEN, INLINE_TOKEN, USER, Material, config
 from tests.support.pki import Authority, Pair
 
 _AUTHORITY = Authority()
@@ -187,11 +187,6 @@ def test_expiry_of_plugin_answer(material: Material) -> None:
     found = _load(material, config(_EXEC.format("certificate")))
     assert found.expires == datetime.datetime(2099, 1, 2, 3, 4, 5, tzinfo=datetime.timezone.utc).timestamp()
     assert credentials.expiry(found) == der.not_after(found.certificate)
-
-
-def test_plugin_gives_token(material: Material) -> None:
-    """A token from a plugin is sent as one from a file."""
-    assert _load(material, config(_EXEC.format("token"))).headers == {"Authorization": f"Bearer {PLUGIN_TOKEN}"}
 
 
 def test_plugin_gives_certificate(material: Material) -> None:

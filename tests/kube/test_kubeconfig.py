@@ -312,6 +312,18 @@ def test_nothing_anywhere(node: Path) -> None:
     assert raised.value.details == "set ipam.kubeconfig to the path of a kubeconfig whose user may get this Node"
 
 
+def test_places_of_kubectl(node: Path, material: Material) -> None:
+    """kubectl's places are two, which an error names; the kubelet's are not among them."""
+    _put(node / "etc/kubernetes/kubelet.conf", material)
+    environ = _environ(HOME=f"{node}/home")
+    with pytest.raises(CniError) as raised:
+        kubeconfig.find("", environ, "--kubeconfig", as_kubectl=True)
+    missing = f"{node}/home/.kube/config: missing, {node}{places.SERVICE_ACCOUNT}: missing"
+    assert raised.value.msg == f"no kubeconfig; looked at $KUBECONFIG: not set, {missing}"
+    own = _put(node / "home/.kube/config", material)
+    assert kubeconfig.find("", environ, "--kubeconfig", as_kubectl=True).path == own
+
+
 def _later(seconds: float, action: Callable[[], object]) -> threading.Thread:
     timer = threading.Timer(seconds, action)
     timer.start()

@@ -115,7 +115,6 @@ def test_credentials_are_read_again(server: ApiServer, session: Session, tmp_pat
     [
         (410, b'{"kind": "Status", "metadata": {}}', Expired),
         (500, b"", Transient),
-        (429, b"", Transient),
         (404, b"404 page not found", Unreachable),
         (200, b"<html>", Unreachable),
         (200, b"[]", Unreachable),
