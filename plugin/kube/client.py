@@ -11,7 +11,7 @@ from plugin.errors import INVALID_CONFIG, CniError, NodeMissing
 from plugin.facts import CERTIFICATE_NAME, REVIEW, member, name_of
 from plugin.kube import answers, credentials, files, kubeconfig
 from plugin.kube.access import Access
-from plugin.kube.answers import Expired, Transient, Unauthorized
+from plugin.kube.answers import Transient, Unauthorized
 from plugin.kube.redaction import redact
 
 TYPE_CHECKING = False
@@ -32,8 +32,6 @@ _PAUSES = (0.25, 1.0)  # seconds before the first retry, and at most
 
 _NODE_LIMIT = 8 << 20  # bytes; a Node has some 20 KB
 _PAGE_LIMIT = 64 << 20
-_PAGE = 500  # Nodes
-_RESTARTS = 3
 
 # https://kubernetes.io/docs/reference/kubernetes-api/authentication-resources/self-subject-review-v1/
 # It stores nothing.
@@ -67,18 +65,15 @@ class Client(Access):
 
     def list_nodes(self) -> Iterator[Node]:
         """Return every Node once, read in pages. Use it only if the name of the Node is unknown."""
+        from plugin.kube import pages
+
         seen: set[str] = set()
-        for restart in range(_RESTARTS + 1):
-            try:
-                for node in self._pages():
-                    name = name_of(node)
-                    if name not in seen:
-                        seen.add(name)
-                        yield node
-                return
-            except Expired:
-                if restart == _RESTARTS:
-                    raise
+        for _, nodes, _ in pages.read(lambda path: self._fetch(path, "NodeList"), self.describe()):
+            for node in nodes:
+                name = name_of(node)
+                if name not in seen:
+                    seen.add(name)
+                    yield node
 
     def node_name(self) -> tuple[str, str] | None:
         """Return how the credential names a Node, and that name; None if it names none.
@@ -112,20 +107,6 @@ class Client(Access):
     def files(self) -> dict[str, str]:
         """Return the files that the credentials come from, each with its cache.signature() from before it was read."""
         return dict(files.signatures)
-
-    def _pages(self) -> Iterator[Node]:
-        from urllib.parse import quote
-
-        following = ""
-        while True:
-            page = self._fetch(f"/api/v1/nodes?limit={_PAGE}{following}", "NodeList")
-            items, token = page.get("items") or [], page["metadata"].get("continue") or ""
-            if not isinstance(items, list) or not isinstance(token, str) or not all(map(_is_object, items)):
-                raise answers.unusable(self.describe(), "its list of Nodes is not one")
-            yield from items
-            if not token:
-                return
-            following = f"&continue={quote(token, safe='')}"
 
     def _fetch(self, path: str, kind: str, name: str = "", body: bytes = b"") -> dict[str, Any]:
         """Return one object, within the time there is; every error says which kubeconfig was used.
@@ -166,7 +147,3 @@ def connect(
 
     files.signatures.clear()
     return Client(lambda: kubeconfig.find(explicit, environ, label, cache=cache), environ)
-
-
-def _is_object(value: object) -> bool:
-    return isinstance(value, dict)

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from plugin import facts
 from plugin.errors import CniError
-from plugin.kube.answers import Expired, redacted
+from plugin.kube import pages
+from plugin.kube.answers import redacted
 from plugin.ops.ranges.selector import Selector
 
 TYPE_CHECKING = False
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
     from plugin.kube.session import Session
 
 PREFIX = "kube-node.nordix.org/"  # of annotations that are taken for ranges without being named
-_PATH = "/api/v1/nodes"
-_PAGE = 500
-_RESTARTS = 3
 _SERVICE_CIDRS = "/apis/networking.k8s.io/v1/servicecidrs"
 _UNUSED = ("managedFields", "status", "images", "ownerReferences")  # four fifths of a Node
 
@@ -61,37 +59,25 @@ class Reader:
 
         The list is read in pages and without resourceVersion, so that it is as new as the moment it begins.
         """
-        for restart in range(_RESTARTS + 1):
-            try:
-                return self._pages(session, accept, tick)
-            except Expired:
-                if restart == _RESTARTS:
-                    raise
-        raise AssertionError
-
-    def _pages(self, session: Session, accept: str, tick: Callable[[int, int], None]) -> tuple[dict[str, Node], str]:
         found: dict[str, Node] = {}
-        following = ""
-        while True:
-            page = session.get(f"{_PATH}?limit={_PAGE}{following}", accept, lean)
-            for item in page.get("items") or []:
-                node = self.node(item)
-                found[node.name] = node
-            metadata = page["metadata"]
+        version = ""
+        for is_first, items, metadata in pages.read(lambda path: session.get(path, accept, lean), session.route):
+            if is_first:
+                found.clear()
+            found.update((node.name, node) for node in map(self.node, items))
+            version = str(metadata.get("resourceVersion") or "")
             tick(len(found), int(metadata.get("remainingItemCount") or 0))
-            if not metadata.get("continue"):
-                return found, str(metadata.get("resourceVersion") or "")
-            following = f"&continue={_quoted(metadata['continue'])}"
+        return found, version
 
 
 def path(name: str) -> str:
     """Return the path of one Node."""
-    return f"{_PATH}/{name}"
+    return f"{pages.PATH}/{name}"
 
 
 def watch_path(version: str, seconds: int) -> str:
     """Return the path of a watch on all Nodes from this resourceVersion on, for so many seconds."""
-    return f"{_PATH}?watch=1&allowWatchBookmarks=true&resourceVersion={version}&timeoutSeconds={seconds}"
+    return f"{pages.PATH}?watch=1&allowWatchBookmarks=true&resourceVersion={version}&timeoutSeconds={seconds}"
 
 
 def service_cidrs(session: Session) -> list[str] | None:
@@ -109,9 +95,3 @@ def lean(value: dict[str, Any]) -> dict[str, Any]:
     for key in _UNUSED:
         value.pop(key, None)
     return value
-
-
-def _quoted(token: str) -> str:
-    from urllib.parse import quote
-
-    return quote(token, safe="")
