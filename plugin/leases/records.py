@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _LINK = "at:"
 _CONTENT = "used-"
-_GENERATION = "stores"
+_GENERATION = "stores"  # lists the contents that are announced
 _UNUSED_SECONDS = 2 * 86400.0  # for which an empty store is known
 _FRESH_SECONDS = 600.0  # in which an ADD that is under way makes its link
 
@@ -158,15 +158,18 @@ def _content(cache: Cache, name: str, network: str) -> Record | None:
 
 
 def _keep(cache: Cache, name: str, body: bytes) -> bool:
-    """Store a content; return False if that fails. A new one is announced to all that know this machine's stores."""
-    is_new = cache.read(name) is None
+    """Store a content, and announce it to all that know this machine's stores; return False if it cannot be stored."""
     # Written each time: an old one without a link may be removed at any moment.
     if not cache.write(name, body):
         return False
-    if is_new:
-        cache.write(_GENERATION, name.encode())
+    if cache.read(_GENERATION) != _listed(cache):
         _remove_unused(cache)
+        cache.write(_GENERATION, _listed(cache))
     return True
+
+
+def _listed(cache: Cache) -> bytes:
+    return "\n".join(sorted(cache.starting_with(_CONTENT))).encode()
 
 
 def _refuse_second_lease(request: Request, new: Record) -> None:

@@ -41,13 +41,47 @@ def test_path_that_no_link_can_hold(netns: str, recorded: str) -> None:
     assert entries.record_text("used-1", {"CNI_NETNS": netns}).split(" ", 2)[2] == recorded
 
 
-def test_link_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+class Adds:
+    """ADDs of one network, each of which names a dataDir."""
+
+    def __init__(self, directory: Path) -> None:
+        self.environ = {**ENVIRON, "NODE_IPAM_CACHE": str(directory / "cache")}
+
+    def record(self, data_dir: str) -> bool:
+        """Record an ADD; return whether it could be recorded."""
+        request = Request("/bin/kube-node", "ADD", self.environ, b"", {"name": "net"})
+        plan = Plan("/bin/host-local", {"name": "net", "ipam": {"dataDir": data_dir}})
+        return bool(records.record(request, plan, data_dir, Log()))
+
+    def generation(self) -> str:
+        """What changes with each new store."""
+        return records.generation(self.environ)[1]
+
+
+@pytest.fixture
+def adds(tmp_path: Path) -> Adds:
+    """A machine without records."""
+    return Adds(tmp_path)
+
+
+def test_link_that_cannot_be_made(adds: Adds, monkeypatch: pytest.MonkeyPatch) -> None:
     """A store is announced as soon as it is known, whether or not the attachment can be recorded."""
     monkeypatch.setattr(Cache, "link", lambda *_: False)
-    environ = {**ENVIRON, "NODE_IPAM_CACHE": str(tmp_path / "cache")}
-    request = Request("/bin/kube-node", "ADD", environ, b"", {"name": "net"})
-    plan = Plan("/bin/host-local", {"name": "net", "ipam": {"dataDir": "/run/x"}})
-    assert records.generation(environ)[1] == ""
+    assert adds.generation() == ""
+    assert not adds.record("/run/x")
+    assert adds.generation() != ""
 
-    assert records.record(request, plan, "/run/x", Log()) == ""
-    assert records.generation(environ)[1] != ""
+
+def test_store_that_could_not_be_announced(adds: Adds, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk comes between a store and its announcement: the next ADD makes up for it, and once is enough."""
+    write = Cache.write
+    monkeypatch.setattr(Cache, "write", lambda self, name, body: name != "stores" and write(self, name, body))
+    adds.record("/run/x")
+    assert adds.generation() == ""
+    monkeypatch.undo()
+
+    seen = []
+    for data_dir in ("/run/x", "/run/x", "/run/y", "/run/y", "/run/x"):
+        adds.record(data_dir)
+        seen.append(adds.generation())
+    assert seen[0] and seen == [seen[0], seen[0], seen[2], seen[2], seen[2]] and seen[0] != seen[2]
