@@ -13,8 +13,9 @@ from plugin.ops import output
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from typing import Any
+
+    from plugin.config.settings import Settings
 
 HELP = """
  node-annotation --
@@ -47,7 +48,7 @@ def run(argv: list[str]) -> int:
         return 1
     try:
         deadline.start(deadline.TOTAL)
-        return _COMMANDS[command](program, arguments, os.environ)
+        return _COMMANDS[command](program, arguments)
     except CniError as error:
         sys.stdout.write(cni.error_answer(error).decode())
     except deadline.DeadlineExceeded:
@@ -57,49 +58,49 @@ def run(argv: list[str]) -> int:
     return 1
 
 
-def _ipam(program: str, _arguments: list[str], environ: Mapping[str, str]) -> int:
-    command = environ.get("CNI_COMMAND", "")
+def _ipam(program: str, _arguments: list[str]) -> int:
+    command = os.environ.get("CNI_COMMAND", "")
     raw = b"" if os.isatty(0) else process.read_stdin()
     if command:
-        status, answer = verbs.answer(program, command, environ, raw)
+        status, answer = verbs.answer(program, command, os.environ, raw)
     elif not raw.strip():
         print(HELP, file=sys.stderr)
         return 0
     else:
-        status, answer = _pass_on(program, environ, raw)
+        status, answer = _pass_on(program, raw)
     sys.stdout.flush()
     stdout.leave(status, answer)
     return status
 
 
-def _pass_on(program: str, environ: Mapping[str, str], raw: bytes) -> tuple[int, bytes]:
+def _pass_on(program: str, raw: bytes) -> tuple[int, bytes]:
     """Run the next plugin with what an ADD gives to it, but without CNI_COMMAND: `cat` prints that."""
-    request = cni.parse(program, "ADD", environ, raw)
+    request = cni.parse(program, "ADD", os.environ, raw)
     plan = node_annotation.plan(request, node_annotation.setup(request))
     try:
-        return process.run(plan.program, [plan.program], environ, json.dumps(plan.config, indent=2).encode() + b"\n")
+        return process.run(plan.program, [plan.program], os.environ, json.dumps(plan.config, indent=2).encode() + b"\n")
     except OSError as error:
         raise CniError(PLUGIN_FAILURE, f"{plan.program} cannot be run: {error.strerror}") from None
 
 
-def _error_quit(_program: str, arguments: list[str], _environ: Mapping[str, str]) -> int:
+def _error_quit(_program: str, arguments: list[str]) -> int:
     message = " ".join(["FAILED:", *arguments])
     sys.stdout.write(cni.encode({"cniVersion": "0.4.0", "code": 11, "msg": message}).decode())
     return 1
 
 
-def _my_node(_program: str, _arguments: list[str], environ: Mapping[str, str]) -> int:
-    print(json.dumps(_own_node(environ), indent=2, ensure_ascii=False))
+def _my_node(_program: str, _arguments: list[str]) -> int:
+    print(json.dumps(_own_node(), indent=2, ensure_ascii=False))
     return 0
 
 
-def _get_annotation(_program: str, arguments: list[str], environ: Mapping[str, str]) -> int:
+def _get_annotation(_program: str, arguments: list[str]) -> int:
     options = [each for each in arguments if each.startswith("--node=")]
     names = [each for each in arguments if each not in options]
     if len(names) != 1 or names[0].startswith("-"):
         raise CniError(INVALID_CONFIG, "Parameter missing", "get_annotation [--node=node] <annotation>")
     named = options[-1].partition("=")[2] if options else ""
-    node = _other_node(environ, named) if named else _own_node(environ)
+    node = _other_node(named) if named else _own_node()
     value = ((node.get("metadata") or {}).get("annotations") or {}).get(names[0])
     if value is None:
         raise CniError(
@@ -109,17 +110,20 @@ def _get_annotation(_program: str, arguments: list[str], environ: Mapping[str, s
     return 0
 
 
-def _own_node(environ: Mapping[str, str]) -> dict[str, Any]:
-    chosen = node_annotation.setup_from(environ, node_annotation.read_config(environ))
-    return identity.identify(chosen, None, lambda _node: True).node
+def _own_node() -> dict[str, Any]:
+    return identity.identify(_settings(), None, lambda _node: True).node
 
 
-def _other_node(environ: Mapping[str, str], name: str) -> dict[str, Any]:
+def _other_node(name: str) -> dict[str, Any]:
     """Return the Node of this name, whether it is this machine's or not. Raises CniError."""
     from plugin.kube import client
 
-    chosen = node_annotation.setup_from(environ, node_annotation.read_config(environ))
+    chosen = _settings()
     return client.connect(chosen.kubeconfig, chosen.environ, chosen.label).get_node(name)
+
+
+def _settings() -> Settings:
+    return node_annotation.setup_from(os.environ, node_annotation.read_config(os.environ))
 
 
 _COMMANDS = {"ipam": _ipam, "error_quit": _error_quit, "my_node": _my_node, "get_annotation": _get_annotation}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 
-from plugin import TYPES, kube_node, verbs
+from plugin import TYPES, node_annotation, verbs
 from plugin.leases import hostlocal
 from plugin.log import Log
 from plugin.ops.install import archive
@@ -89,8 +89,7 @@ class Context:
     def prepare(self) -> None:
         """Read the configuration as the plugin does in the runtime, without changing its cache. Raises CniError."""
         # STATUS is about all ranges, whatever the pod's namespace.
-        asked = known_ranges.runtime_request(self.network, "STATUS", self.environ)
-        self.request, self.settings = asked
+        self.request, self.settings = known_ranges.runtime_request(self.network, "STATUS", self.environ)
         self.environ = self.request.environ
         self.plugin = verbs.type_of(self.request)
         self.settings.cache = self.overlay = Overlay(self.settings.cache)
@@ -121,19 +120,14 @@ class Context:
         """The directory that the next ADD gives to host-local; empty if that is unknown."""
         if self.plan:
             return str(self.plan.config["ipam"].get("dataDir") or hostlocal.DATA_DIR)
-        return configured_data_dir(self.network)
+        if self.network.type == node_annotation.NAME:
+            return ""  # the annotation has it
+        return str(self.network.ipam.get("dataDir") or hostlocal.DATA_DIR)
 
     @property
     def store(self) -> str:
         """Where the leases of this network are, or will be; empty if that is unknown."""
         return hostlocal.store(self.data_dir, self.network.name) if self.data_dir else ""
-
-
-def configured_data_dir(network: Network) -> str:
-    """Return the dataDir of a configuration; empty for node-annotation, whose annotation has it."""
-    if network.type in TYPES and network.type != kube_node.NAME:
-        return ""
-    return str(network.ipam.get("dataDir") or hostlocal.DATA_DIR)
 
 
 class Heard(Log):

@@ -7,11 +7,11 @@ import stat
 
 from plugin import node_annotation
 from plugin.cache import Cache
-from plugin.leases import hostlocal
 from plugin.leases.evidence.verdict import EMPTY, STALE
 from plugin.node import memory
 from plugin.ops import output
 from plugin.ops.doctor.finding import fail, ok, skip, warn
+from plugin.ops.leases import stores
 from plugin.ops.networks import known_ranges, networks
 
 TYPE_CHECKING = False
@@ -63,7 +63,8 @@ def other_stores(context: Context) -> Finding | None:
     """The leases of this network are in one place: dataDir was not changed while pods run."""
     if not context.uses_host_local or context.network.is_unnamed:
         return None
-    usages = [context.usage(each) for each in _former_data_dirs(context)]
+    known = stores.data_dirs([context.network, *context.machine.others], context.environ)
+    usages = [context.usage(each) for each in known]
     used = {each.store.path: _used(each) for each in usages if each.store.path != context.store}
     store, count = next(((path, count) for path, count in used.items() if count), ("", 0))
     if not store:
@@ -71,14 +72,6 @@ def other_stores(context: Context) -> Finding | None:
     what = f"{count} leases in use are in {store}, new pods get theirs in {context.store}"
     remedy = f"write the former dataDir, {os.path.dirname(store)}, until the node is drained"
     return fail("other-store", f"{what}: two pods can get one address", remedy)
-
-
-def _former_data_dirs(context: Context) -> list[str]:
-    """Return where leases of this network may be by default, by any configuration, or by what the cache has."""
-    machine = context.machine
-    found = [hostlocal.DATA_DIR, *networks.data_dirs(context.network, context.environ)]
-    found += [str(each.ipam["dataDir"]) for each in machine.others if isinstance(each.ipam.get("dataDir"), str)]
-    return list(dict.fromkeys(found))
 
 
 def _used(usage: Usage) -> int:
@@ -103,8 +96,7 @@ def leases(context: Context) -> Finding:
         return skip(f"{context.next_plugin} keeps the leases")
     if context.network.is_unnamed:
         return skip("needs the network's name, which Multus adds")
-    directories = networks.data_dirs(context.network, context.environ)
-    usages = [context.usage(each) for each in directories]
+    usages = [context.usage(each) for each in networks.data_dirs(context.network, context.environ)]
     total = sum(len(usage.entries) for usage in usages)
     stale = sum(usage.count(STALE) for usage in usages)
     empty = sum(usage.count(EMPTY) for usage in usages)

@@ -57,18 +57,11 @@ def find(
 ) -> tuple[list[Store], list[CniError]]:
     """Return the stores below the named data directories, or below all known ones; and errors.
 
-    Known are host-local's default, those of configurations, and those that earlier ADDs used.
     A directory that cannot be read is an error; the other stores are still returned.
     """
-    directories = list(named)
-    if not named:
-        directories = [hostlocal.DATA_DIR]
-        for each in configured:
-            directories += networks.data_dirs(each, environ)
-        directories += [each or hostlocal.DATA_DIR for each in records.data_dirs(environ)]
     found: dict[str, Store] = {}
     troubles: dict[str, CniError] = {}
-    for data_dir in dict.fromkeys(map(os.path.normpath, directories)):
+    for data_dir in map(os.path.normpath, named or data_dirs(configured, environ)):
         try:
             names = sorted(_names(data_dir))
         except CniError as error:
@@ -82,6 +75,13 @@ def find(
             except CniError as error:
                 troubles[path] = error
     return list(found.values()), list(troubles.values())
+
+
+def data_dirs(configured: Sequence[Network], environ: Mapping[str, str]) -> list[str]:
+    """Return the known data directories: host-local's default, those configured, and those that earlier ADDs used."""
+    found = [hostlocal.DATA_DIR, *(path for each in configured for path in networks.data_dirs(each, environ))]
+    found += [each or hostlocal.DATA_DIR for each in records.data_dirs(environ)]
+    return list(dict.fromkeys(map(os.path.normpath, found)))
 
 
 def _order(address: str) -> tuple[int, int]:
