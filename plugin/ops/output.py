@@ -144,6 +144,11 @@ def listed(troubles: Sequence[CniError]) -> list[dict[str, str]]:
     return [{"what": trouble.msg, "remedy": trouble.details} for trouble in troubles]
 
 
+def advice(text: str) -> list[str]:
+    """Return the lines of a remedy as they stand below what is wrong."""
+    return [f"  {'  ' if at else '->'} {line}" for at, line in enumerate(text.splitlines())]
+
+
 def is_coloured(stream: TextIO) -> bool:
     """Return whether to use colour: on a terminal that has it, unless NO_COLOR is set (https://no-color.org)."""
     return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and stream.isatty()

@@ -152,8 +152,7 @@ def _print(lines: Sequence[Line]) -> None:
         is_shown = first == network
         what = finding.what if is_shown else f"the same as for {first}"
         rows.append((finding.status, network, line.name or line.check, what))
-        remedy = finding.remedy.splitlines() if is_shown else []
-        rows += [("", "", "", f"  {'->' if not at else '  '} {text}") for at, text in enumerate(remedy)]
+        rows += [("", "", "", text) for text in output.advice(finding.remedy) if is_shown]
     output.table(("STATUS", "NETWORK", "CHECK", "FOUND"), rows)
 
 

@@ -85,7 +85,7 @@ class Show:
             for problem in row.problems:
                 rows.append((*head, problem.msg.replace(f"{survey.where(row.node, row.network)}: ", "", 1)))
                 if row.text is not None:  # the remedy for missing ranges is printed once, below
-                    rows += [("", "", "", "", f"  -> {line}") for line in problem.details.splitlines()]
+                    rows += [("", "", "", "", line) for line in output.advice(problem.details)]
                 head = ("", "", "", "")
             if not row.problems:
                 rows.append((*head, ""))
@@ -93,7 +93,7 @@ class Show:
         for summary in self._summaries:
             output.line(f"{summary.network}: {self._described(summary)}")
             if summary.without:
-                output.line(f"  -> {self._remedies[summary.network]}")
+                output.line("\n".join(output.advice(self._remedies[summary.network])))
         if self._services is None:
             output.line("service range: not known; name it with --service-cluster-ip-range")
 
