@@ -179,9 +179,7 @@ def node_name(credentials: Credentials) -> tuple[str, str] | None:
     if name := _certificate_node(credentials.certificate):
         return CERTIFICATE_NAME, name
     # https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/#schema-for-service-account-private-claims
-    claim: object = _claims(credentials)
-    for key in ("kubernetes.io", "node", "name"):
-        claim = claim.get(key) if isinstance(claim, dict) else None
+    claim = _claim(credentials, "kubernetes.io", "node", "name")
     return (TOKEN_CLAIM, claim) if isinstance(claim, str) and claim else None
 
 
@@ -211,21 +209,27 @@ def _certificate_node(certificate: bytes) -> str:
 
 def pod(credentials: Credentials) -> str:
     """Return NAMESPACE/NAME of the pod that a token is bound to; empty if it is bound to none. Never raises."""
-    claim = _claims(credentials).get("kubernetes.io")
-    bound = claim.get("pod") if isinstance(claim, dict) else None
-    name = bound.get("name") if isinstance(bound, dict) else None
-    return f"{claim.get('namespace')}/{name}" if isinstance(claim, dict) and isinstance(name, str) else ""
+    name = _claim(credentials, "kubernetes.io", "pod", "name")
+    return f"{_claim(credentials, 'kubernetes.io', 'namespace')}/{name}" if isinstance(name, str) else ""
 
 
 def expiry(credentials: Credentials) -> float | None:
     """Return when the credential expires, in seconds since the epoch; None if it does not say. Never raises."""
-    ends = [credentials.expires, _claims(credentials).get("exp")]
+    ends = [credentials.expires, _claim(credentials, "exp")]
     try:
         ends.append(der.not_after(credentials.certificate))
     except ValueError:
         pass
     known = [float(end) for end in ends if isinstance(end, (int, float)) and 0 < end < _YEAR_10000]
     return min(known, default=None)
+
+
+def _claim(credentials: Credentials, *names: str) -> object:
+    """Return a claim inside of others; None if there is none."""
+    found: object = _claims(credentials)
+    for name in names:
+        found = found.get(name) if isinstance(found, dict) else None
+    return found
 
 
 def _claims(credentials: Credentials) -> dict[str, object]:

@@ -121,24 +121,27 @@ def _merged(paths: list[str], why: str, known: Mapping[str, schema.Entries]) -> 
     """Merge files as client-go does: the first entry of a name counts, and the first current-context."""
     loaded = {path: known.get(path) or _load(path) for path in paths}
     current = next(filter(None, (entries.current for entries in loaded.values())), "")
-    _, context = _first({path: entries.contexts for path, entries in loaded.items()}, current)
+    _, context = _first(loaded, "contexts", current)
     if context is None:
         if current:
             raise _unusable(paths, f"context was not found for specified context: {current}")
         raise _unusable(paths, _NOTHING, "there is no current-context")
     name = context.get("cluster", "")
-    _, cluster = _first({path: entries.clusters for path, entries in loaded.items()}, name)
+    _, cluster = _first(loaded, "clusters", name)
     if cluster is None:
         raise _unusable(paths, _NOTHING, f'context "{current}" names a cluster "{name}" that is not there')
     user_name = context.get("user", "")
     # A user that is not there means anonymous.
-    path, user = _first({path: entries.users for path, entries in loaded.items()}, user_name)
+    path, user = _first(loaded, "users", user_name)
     return Kubeconfig(paths, why, path or paths[0], (name, cluster), (user_name, user or {}))
 
 
-def _first(maps: dict[str, dict[str, dict[str, Any]]], name: str) -> tuple[str, dict[str, Any] | None]:
-    """Return the file that has the first entry of this name, and the entry."""
-    return next(((path, entries[name]) for path, entries in maps.items() if name in entries), ("", None))
+def _first(loaded: Mapping[str, schema.Entries], kind: str, name: str) -> tuple[str, dict[str, Any] | None]:
+    """Return the file that has the first entry of this kind and name, and the entry; "" and None if none has."""
+    for path, entries in loaded.items():
+        if name in entries.sections[kind]:
+            return path, entries.sections[kind][name]
+    return "", None
 
 
 def _load(path: str) -> schema.Entries:

@@ -70,7 +70,11 @@ class OtherKind(Invalid):
 
 
 class Entries:
-    """The clusters, users and contexts of one kubeconfig, by name. is_empty: it has no key of a kubeconfig."""
+    """The entries of one kubeconfig.
+
+    sections: "clusters", "users" or "contexts" -> name -> entry. current: its current-context.
+    is_empty: it has no key of a kubeconfig.
+    """
 
     def __init__(self, document: object, directory: str) -> None:
         """Make relative paths absolute, from this directory; its symbolic links are not resolved. Raises Invalid."""
@@ -83,9 +87,7 @@ class Entries:
             raise OtherKind(f'no kind "{kind}" is registered for version "{version}"')
         self.is_empty = not config.keys() & {"kind", "clusters", "users", "contexts"}
         self.current: str = config.get("current-context", "")
-        self.clusters = _by_name(config, "clusters")
-        self.users = _by_name(config, "users")
-        self.contexts = _by_name(config, "contexts")
+        self.sections = {kind: _by_name(config, kind) for kind in _NAMED}
 
 
 def _by_name(config: dict[str, list[dict[str, object]]], key: str) -> dict[str, dict[str, object]]:

@@ -130,16 +130,16 @@ def _present(made: ssl.SSLContext, credentials: Credentials, whose: str) -> None
 def _load(made: ssl.SSLContext, pair: bytes, refuse: Callable[[], str]) -> None:
     """Call load_cert_chain() with data in memory: it accepts only a path, so give it a file in memory."""
     file = _memory()
-    if file < 0:
-        _load_from_directory(made, pair, refuse)
-        return
-    try:
-        _write(file, pair)
-        made.load_cert_chain(f"/proc/self/fd/{file}", password=refuse)
-    except FileNotFoundError:  # /proc is not mounted
-        _load_from_directory(made, pair, refuse)
-    finally:
-        os.close(file)
+    if file >= 0:
+        with open(file, "wb") as memory:
+            memory.write(pair)
+            memory.flush()
+            try:
+                made.load_cert_chain(f"/proc/self/fd/{file}", password=refuse)
+                return
+            except FileNotFoundError:  # /proc is not mounted
+                pass
+    _load_from_directory(made, pair, refuse)
 
 
 def _memory() -> int:
@@ -162,13 +162,8 @@ def _load_from_directory(made: ssl.SSLContext, pair: bytes, refuse: Callable[[],
             raise  # which says more than the directory does
         raise CniError(IO_FAILURE, f"no memory file for the client key: {directory}: {error.strerror}") from None
     try:
-        _write(file, pair)
+        with open(file, "wb") as memory:
+            memory.write(pair)
         made.load_cert_chain(path, password=refuse)
     finally:
         os.unlink(path)
-        os.close(file)
-
-
-def _write(file: int, data: bytes) -> None:
-    with open(file, "wb", closefd=False) as memory:
-        memory.write(data)
