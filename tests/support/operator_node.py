@@ -21,6 +21,7 @@ from plugin.ops import main
 from plugin.ops.doctor import environment, state
 from plugin.ops.install import archive
 from plugin.ops.networks import networks
+from plugin.ops.networks.configurations import Network
 from tests.support.apiserver import ApiServer
 from tests.support.fakeproc import FakeProc
 from tests.support.nodes import make_node
@@ -144,7 +145,7 @@ class OperatorNode:
         """Let the cache know the Node, as after an ADD of this network in this environment."""
         before = len(self.server.requests)
         variables = {**os.environ, **environ}
-        request = networks.request(networks.Network(config, "test"), "STATUS", variables)
+        request = networks.request(Network(config, "test"), "STATUS", variables)
         with deadline.within(10):
             freshness.facts(verbs.type_of(request).setup(request))
         self.learnt += [asked.path for asked in self.server.requests[before:]]

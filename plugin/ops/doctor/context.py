@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from plugin.kube.client import Client
     from plugin.kube.kubeconfig import Kubeconfig
     from plugin.leases.evidence.verdict import Evidence
-    from plugin.ops.networks.networks import Network
+    from plugin.ops.networks.configurations import Network
     from plugin.plan import Plan, Type
 
 

@@ -20,6 +20,7 @@ from plugin.ops.doctor.context import Context, Machine
 from plugin.ops.doctor.finding import ERROR, SKIP, Finding, fail, skip
 from plugin.ops.leases import usage
 from plugin.ops.networks import environment, networks
+from plugin.ops.networks.configurations import STDIN
 from plugin.start import failure
 
 TYPE_CHECKING = False
@@ -77,7 +78,7 @@ def _machine(arguments: argparse.Namespace) -> Machine:
     found, troubles = networks.scan(arguments.conf_dir)
     chosen, source = found, arguments.conf_dir
     if arguments.conf:
-        source = networks.STDIN if arguments.conf == "-" else arguments.conf
+        source = STDIN if arguments.conf == "-" else arguments.conf
         try:
             chosen, troubles = networks.chosen(arguments.conf, arguments.conf_dir), []
             networks.only_ours(chosen, arguments.conf)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from plugin.ops.doctor.context import Context, Machine
     from plugin.ops.doctor.finding import Finding
+    from plugin.ops.networks.configurations import Network
 
 _SECONDS = 10.0  # for a plugin to print its version
 _NO_VERSION = "0.1.0"  # what a configuration without cniVersion means
@@ -121,7 +122,7 @@ def _describe_host_local(path: str) -> Finding:
     return ok(f"{path}, {_version(about)}, supports CNI up to {speaks[-1]}{converted}")
 
 
-def _next_name(network: networks.Network, environ: Mapping[str, str]) -> str:
+def _next_name(network: Network, environ: Mapping[str, str]) -> str:
     """Return the name of the plugin that allocates for this network."""
     if network.type != node_annotation.NAME:
         return hostlocal.NAME

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from plugin.ops.doctor.context import Context
     from plugin.ops.doctor.finding import Finding
     from plugin.ops.leases.usage import Usage
-    from plugin.ops.networks.networks import Network
+    from plugin.ops.networks.configurations import Network
 
 MOUNTS = "/proc/self/mountinfo"
 _IN_MEMORY = ("tmpfs", "ramfs")

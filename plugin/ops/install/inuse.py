@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from plugin.leases.hostlocal import Lease
     from plugin.ops.install.root import Root
-    from plugin.ops.networks.networks import Network
+    from plugin.ops.networks.configurations import Network
 
 _SHOWN = 5  # leases of a network in a message
 

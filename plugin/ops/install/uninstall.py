@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from plugin.ops.install.inuse import Held
-    from plugin.ops.networks.networks import Network
+    from plugin.ops.networks.configurations import Network
 
 EXAMPLE = "node-ipam.pyz uninstall --bin-dir /opt/cni/bin"
 _SHOWN = 5  # names in a message

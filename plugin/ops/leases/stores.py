@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from plugin.leases.hostlocal import Lease
-    from plugin.ops.networks.networks import Network
+    from plugin.ops.networks.configurations import Network
 
 _LOCK = "lock"
 _LAST = "last_reserved_ip."

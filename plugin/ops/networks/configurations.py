@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 
-from plugin import cni
+from plugin import TYPES, cni
 from plugin.errors import DECODE_FAILURE, INVALID_CONFIG, CniError
 from plugin.regular import read_file
 
@@ -13,14 +14,51 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
+STDIN = "standard input"
+UNNAMED = "unnamed"  # in place of the name that Multus adds
 LIMIT = 1 << 20  # bytes of a configuration
 _LIST = ".conflist"
 _DEFINITION = "NetworkAttachmentDefinition"
 _EXAMPLE = '{"name": "k8snet", "type": "bridge", "ipam": {"type": "kube-node"}}'
 
 
-def parse(raw: bytes, source: str) -> list[tuple[dict[str, Any], str]]:
-    """Return each plugin's configuration in a text, with its source. Raises CniError.
+@dataclass(frozen=True)
+class Network:
+    """One plugin of one network: its configuration, and the source of that."""
+
+    config: dict[str, Any]
+    source: str
+
+    @property
+    def name(self) -> str:
+        """The network's name; empty if it has none, which Multus adds."""
+        name = self.config.get("name")
+        return name if isinstance(name, str) else ""
+
+    @property
+    def is_unnamed(self) -> bool:
+        """Whether its name is unknown, and so its leases."""
+        return self.source == STDIN and self.name == UNNAMED
+
+    @property
+    def ipam(self) -> dict[str, Any]:
+        """Its ipam object; empty if it has none."""
+        ipam = self.config.get("ipam")
+        return ipam if isinstance(ipam, dict) else {}
+
+    @property
+    def type(self) -> str:
+        """The name of its IPAM plugin; empty if it has none."""
+        return str(self.ipam.get("type") or "")
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether one of our types allocates its addresses."""
+        return self.type in TYPES
+
+
+def parse(raw: bytes, source: str) -> list[Network]:
+    """Return the networks in the text of a configuration, one for each plugin. Raises CniError.
 
     source: the file, which may have a directory of plugins beside it; or a name for messages.
     """
@@ -43,7 +81,7 @@ def _decode(raw: bytes, source: str) -> Any:
         raise
 
 
-def _networks(value: object, source: str) -> Iterator[tuple[dict[str, Any], str]]:
+def _networks(value: object, source: str) -> Iterator[Network]:
     """Yield the plugins of what kubectl prints, or of a configuration."""
     kind = value.get("kind") if isinstance(value, dict) and "apiVersion" in value else None
     if not isinstance(value, dict):
@@ -60,7 +98,7 @@ def _networks(value: object, source: str) -> Iterator[tuple[dict[str, Any], str]
         raise CniError(DECODE_FAILURE, f"{source} is a {kind}, not a CNI configuration", f"such as {_EXAMPLE}")
 
 
-def _of_definition(value: dict[str, Any], source: str) -> Iterator[tuple[dict[str, Any], str]]:
+def _of_definition(value: dict[str, Any], source: str) -> Iterator[Network]:
     """Yield the plugins of a NetworkAttachmentDefinition; if its configuration has no name, Multus gives it its own."""
     metadata, spec = (value[key] if isinstance(value.get(key), dict) else {} for key in ("metadata", "spec"))
     name, text = metadata.get("name"), spec.get("config")
@@ -73,7 +111,7 @@ def _of_definition(value: dict[str, Any], source: str) -> Iterator[tuple[dict[st
     yield from _of_configuration({"name": name, **config}, source)
 
 
-def _of_configuration(value: dict[str, Any], source: str) -> Iterator[tuple[dict[str, Any], str]]:
+def _of_configuration(value: dict[str, Any], source: str) -> Iterator[Network]:
     """Yield the plugins of a configuration, of a list of plugins, or of what Multus delegates to."""
     if isinstance(value.get("delegates"), list) and "plugins" not in value:
         for each in value["delegates"]:
@@ -81,13 +119,13 @@ def _of_configuration(value: dict[str, Any], source: str) -> Iterator[tuple[dict
         return
     is_list = isinstance(value.get("plugins"), list)
     if not is_list and not (source.endswith(_LIST) and "type" not in value):
-        yield value, source
+        yield Network(value, source)
         return
     common: dict[str, Any] = {key: value[key] for key in ("name", "cniVersion") if key in value}
     common.update(_newest(value))
     for each, where in [*((each, source) for each in value.get("plugins") or ()), *_beside(value, source)]:
-        for plugin, its in _networks(each, where):
-            yield {**plugin, **common}, its
+        for plugin in _networks(each, where):
+            yield Network({**plugin.config, **common}, plugin.source)
 
 
 def _beside(value: dict[str, Any], source: str) -> Iterator[tuple[Any, str]]:

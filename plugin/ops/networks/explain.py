@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from plugin.cni import Request
     from plugin.config.settings import Settings
-    from plugin.ops.networks.networks import Network
+    from plugin.ops.networks.configurations import Network
 
 EXAMPLE = """\
 node-ipam.pyz explain k8snet

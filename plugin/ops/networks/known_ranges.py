@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from plugin.config.settings import Settings
     from plugin.facts import Facts
     from plugin.ops.leases.stores import Store
-    from plugin.ops.networks.networks import Network
+    from plugin.ops.networks.configurations import Network
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 
 from plugin import TYPES, cni, verbs
 from plugin.errors import INVALID_CONFIG, CniError
@@ -11,60 +10,22 @@ from plugin.leases import hostlocal, records
 from plugin.log import Log
 from plugin.ops import output
 from plugin.ops.networks import configurations
-from plugin.ops.networks.configurations import LIMIT
+from plugin.ops.networks.configurations import STDIN, UNNAMED, Network
 from plugin.regular import read_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping, Sequence
-    from typing import Any
 
     from plugin.cni import Request
 
 CONF_DIR = "/etc/cni/net.d"
-STDIN = "standard input"
-UNNAMED = "unnamed"  # in place of the name that Multus adds
 # Where runtimes and distributions keep their plugins; the first is containerd's, CRI-O's and the kubelet's default.
 BIN_DIRS = ("/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni")
 # libcni.ConfFiles: what a runtime reads of the directory.
 _SUFFIXES = (".conf", ".conflist", ".json")
 _LIST_LIMIT = 1 << 26  # bytes of all NetworkAttachmentDefinitions of a cluster
-
-
-@dataclass(frozen=True)
-class Network:
-    """One plugin of one network: its configuration, and the source of that."""
-
-    config: dict[str, Any]
-    source: str
-
-    @property
-    def name(self) -> str:
-        """The network's name; empty if it has none, which Multus adds."""
-        name = self.config.get("name")
-        return name if isinstance(name, str) else ""
-
-    @property
-    def is_unnamed(self) -> bool:
-        """Whether its name is unknown, and so its leases."""
-        return self.source == STDIN and self.name == UNNAMED
-
-    @property
-    def ipam(self) -> dict[str, Any]:
-        """Its ipam object; empty if it has none."""
-        ipam = self.config.get("ipam")
-        return ipam if isinstance(ipam, dict) else {}
-
-    @property
-    def type(self) -> str:
-        """The name of its IPAM plugin; empty if it has none."""
-        return str(self.ipam.get("type") or "")
-
-    @property
-    def is_ours(self) -> bool:
-        """Whether one of our types allocates its addresses."""
-        return self.type in TYPES
 
 
 def add_conf_dir(parser: argparse.ArgumentParser) -> None:
@@ -100,7 +61,8 @@ def only_ours(networks: Sequence[Network], conf: str) -> list[Network]:
 def chosen(conf: str, directory: str) -> list[Network]:
     """Return the networks that CONF names: a file, a network, or - for standard input. Raises CniError."""
     if conf == "-":
-        return [_named(each) for each in parse(output.read_stdin("a CNI configuration", _LIST_LIMIT), STDIN)]
+        raw = output.read_stdin("a CNI configuration", _LIST_LIMIT)
+        return [_named(each) for each in configurations.parse(raw, STDIN)]
     if "/" in conf or conf.endswith(_SUFFIXES):
         return read(conf)
     found, troubles = scan(directory)
@@ -125,7 +87,7 @@ def scan(directory: str) -> tuple[list[Network], list[CniError]]:
     for entry in entries:
         if entry.name.endswith(_SUFFIXES) and not entry.is_dir(follow_symlinks=False):
             try:
-                found += parse(read_file(entry.path, LIMIT), entry.path)
+                found += configurations.parse(read_file(entry.path, configurations.LIMIT), entry.path)
             except OSError as error:
                 troubles.append(configurations.unreadable(entry.path, error))
             except CniError as error:
@@ -140,12 +102,7 @@ def read(path: str) -> list[Network]:
             raw = file.read(_LIST_LIMIT)
     except OSError as error:
         raise configurations.unreadable(path, error) from None
-    return parse(raw, path)
-
-
-def parse(raw: bytes, source: str) -> list[Network]:
-    """Return the networks in the text of a configuration. Raises CniError."""
-    return [Network(*each) for each in configurations.parse(raw, source)]
+    return configurations.parse(raw, path)
 
 
 def request(network: Network, command: str, environ: Mapping[str, str]) -> Request:

@@ -18,8 +18,7 @@ from plugin.errors import Unreachable
 from plugin.kube.client import Client
 from plugin.ops.doctor import access, checks, state
 from plugin.ops.install import archive
-from plugin.ops.networks import networks
-from plugin.ops.networks.networks import Network
+from plugin.ops.networks.configurations import UNNAMED, Network
 from tests.support import broken_nodes as broken
 from tests.support.operator_node import NODE, OperatorNode
 from tests.support.privileges import modes_count
@@ -479,7 +478,7 @@ def test_without_a_name(node: OperatorNode, capsys: pytest.CaptureFixture[str]) 
     status, report = examine(node, capsys, "-")
 
     assert status == 0
-    assert report["ranges"]["network"] == networks.UNNAMED
+    assert report["ranges"]["network"] == UNNAMED
     assert words(report, "skip") == ["other-nodes", "addresses", "leases"]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from plugin.errors import CniError
-from plugin.ops.networks import networks
+from plugin.ops.networks import configurations, networks
 from tests.support.operator_node import OperatorNode
 
 OURS = {"type": "bridge", "ipam": {"type": "kube-node"}}
@@ -32,7 +32,7 @@ def listed(*items: object, kind: str = "List") -> dict[str, Any]:
 def found(value: object, source: str = "x") -> list[tuple[str, str, str]]:
     """Name, IPAM type and source of each network."""
     raw = value if isinstance(value, bytes) else json.dumps(value).encode()
-    return [(each.name, each.type, each.source) for each in networks.parse(raw, source)]
+    return [(each.name, each.type, each.source) for each in configurations.parse(raw, source)]
 
 
 NET1 = "x: NetworkAttachmentDefinition default/net1"
@@ -114,7 +114,7 @@ def test_version(version: str | None, versions: object, expected: str) -> None:
     """The newest that the list offers, its cniVersion included, and libcni knows."""
     value = {"name": "n", "cniVersion": version, "cniVersions": versions, "plugins": [OURS]}
     value = {key: each for key, each in value.items() if each is not None}
-    (network,) = networks.parse(json.dumps(value).encode(), "x")
+    (network,) = configurations.parse(json.dumps(value).encode(), "x")
     assert network.config.get("cniVersion") == expected
 
 
