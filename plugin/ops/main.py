@@ -143,8 +143,8 @@ def _overview(program: str) -> str:
     ]
     for name, module in COMMANDS.items():
         text = importlib.import_module(module).__doc__ or ""
-        lines.append(f"  {name:<13} {text.strip().splitlines()[0]}")
-    lines += [f"  {'version':<13} Print the version.", "", f"{program} COMMAND --help shows its options."]
+        lines.append(f"  {name:<14} {text.strip().splitlines()[0]}")
+    lines += [f"  {'version':<14} Print the version.", "", f"{program} COMMAND --help shows its options."]
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""Check everything that a pod needs to get its address, and say what to do about what is wrong.
+"""Check everything that the two plugins need, and say what to do about what is wrong.
 
 Without CONF, doctor checks every network that uses kube-node or node-annotation. It changes nothing. The exit status is
 1 if a check fails; it is 0 if there are warnings only.

@@ -1,7 +1,8 @@
 """Show the ranges of all nodes of a cluster, and what is wrong with them.
 
-It reads spec.podCIDRs and annotations, and changes nothing. The exit status is 1 if a range is missing, cannot be read,
-or overlaps another. "ranges assign" gives ranges to nodes without; "ranges rbac" prints the rules that it needs.
+"ranges" alone is the same. It reads spec.podCIDRs and annotations, and changes nothing. The exit status is 1 if a range
+is missing, cannot be read, or overlaps another. "ranges assign" gives ranges to nodes without; "ranges rbac" prints the
+rules that it needs.
 """
 
 from __future__ import annotations
