@@ -66,7 +66,8 @@ def credential(context: Context) -> Finding:
     left = ends - time.time()
     if left <= 0:
         remedy = f"renew it in {shown.source}, or remove the key kubeconfig, to use the kubelet's own, which is renewed"
-        remedy = "restart the kubelet, which renews it" if _is_kubelets(context) else remedy
+        if context.kubeconfig.why == "the kubelet's own":
+            remedy = "restart the kubelet, which renews it"
         return fail("expired", f"{what} expired {output.age(-left)} ago", remedy)
     if left < _SOON and shown.source == context.kubeconfig.path and not shown.kind.startswith("exec"):
         remedy = "renew it, or use a tokenFile that is renewed"
@@ -141,10 +142,6 @@ def _secret_files(config: Kubeconfig) -> list[str]:
     inline = any(config.user.get(key) for key in ("token", "password", "client-key-data"))
     named = [str(config.user[key]) for key in ("client-key", "tokenFile") if config.user.get(key)]
     return [config.path, *named] if inline else named
-
-
-def _is_kubelets(context: Context) -> bool:
-    return context.kubeconfig.why == "the kubelet's own"
 
 
 def _is_for_all(path: str) -> bool:

@@ -33,12 +33,11 @@ def gateway(context: Context) -> Finding | None:
     clashes = [each for each in present if _clashes(each, wanted)]
     if not clashes or config.get("forceAddress"):
         return ok(f"{name} has {', '.join(map(str, present)) or 'no address yet'}")
-    what = f"{name} has {clashes[0]}, of an earlier range; the gateway is now {_same_family(clashes[0], wanted)}"
+    now = next(each for each in wanted if each.version == clashes[0].version)
+    what = f"{name} has {clashes[0]}, of an earlier range; the gateway is now {now}: every ADD fails"
     ports = links.ports(name)
-    if ports:
-        used = f"pods use it ({', '.join(ports[:5])}): drain the node"
-        return fail("address", f"{what}: every ADD fails", f"{used}, then ip link del {name}")
-    return fail("address", f"{what}: every ADD fails", f"no pod uses it: ip link del {name}")
+    used = f"pods use it ({', '.join(ports[:5])}): drain the node, then" if ports else "no pod uses it:"
+    return fail("address", what, f"{used} ip link del {name}")
 
 
 def _clashes(present: Interface, wanted: list[Interface]) -> bool:
@@ -47,7 +46,3 @@ def _clashes(present: Interface, wanted: list[Interface]) -> bool:
     if not same or present in same:
         return False
     return present.version == 4 or any(each.network.overlaps(present.network) for each in same)
-
-
-def _same_family(present: Interface, wanted: list[Interface]) -> Interface:
-    return next(each for each in wanted if each.version == present.version)

@@ -28,9 +28,8 @@ _PEER, _LOCAL = 1, 2
 
 def addresses(name: str) -> list[Interface] | None:
     """Return the addresses of an interface, without link-local ones; None if there is no such interface."""
-    try:
-        index = socket.if_nametoindex(name)
-    except (OSError, ValueError):  # ValueError: no interface can have that name
+    index = _index(name)
+    if not index:
         return None
     found = []
     for message in _dump(_GET_ADDRESSES):
@@ -44,13 +43,18 @@ def addresses(name: str) -> list[Interface] | None:
 
 def ports(name: str) -> list[str]:
     """Return the names of the interfaces that are attached to a bridge."""
-    try:
-        index = socket.if_nametoindex(name)
-    except (OSError, ValueError):  # ValueError: no interface can have that name
-        return []
+    master = struct.pack("=I", _index(name))
     links = [_attributes(message[_LINK.size :]) for message in _dump(_GET_LINKS)]
-    attached = [each for each in links if each.get(_MASTER) == struct.pack("=I", index)]
+    attached = [each for each in links if each.get(_MASTER) == master]
     return sorted(each[_NAME].rstrip(b"\0").decode() for each in attached)
+
+
+def _index(name: str) -> int:
+    """Return the number of an interface; 0 if there is none of this name."""
+    try:
+        return socket.if_nametoindex(name)
+    except (OSError, ValueError):  # ValueError: no interface can have that name
+        return 0
 
 
 def _dump(kind: int) -> Iterator[bytes]:

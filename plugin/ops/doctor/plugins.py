@@ -36,7 +36,7 @@ def host_local(machine: Machine) -> Finding:
     try:
         path = delegate.find(hostlocal.NAME, machine.folders)
     except CniError as error:
-        return fail("missing", error.msg, _elsewhere(hostlocal.NAME, machine.folder()) or error.details)
+        return _missing(hostlocal.NAME, machine, error)
     found = _describe_host_local(path)
     machine.host_local, machine.host_local_works = path, not found.kind
     return found
@@ -54,7 +54,7 @@ def next_plugin(context: Context) -> Finding:
     except CniError as error:
         if name == hostlocal.NAME:
             return skip("needs host-local")
-        return fail("missing", error.msg, _elsewhere(name, context.machine.folder()) or error.details)
+        return _missing(name, context.machine, error)
     context.next_plugin = path
     if not context.uses_host_local:
         return ok(f"{path}, named by nextipam")
@@ -71,7 +71,7 @@ def versions(context: Context) -> Finding | None:
         try:
             path = delegate.find(name, context.machine.folders)
         except CniError as error:
-            return fail("missing", error.msg, _elsewhere(name, context.machine.folder()) or error.details)
+            return _missing(name, context.machine, error)
         try:
             found[name] = Root("/").supported_versions(path, _SECONDS)
         except CniError as error:
@@ -140,10 +140,10 @@ def _version(about: str) -> str:
     return version.strip()[:60] if found and version.strip() else "version unknown"
 
 
-def _elsewhere(name: str, folder: str) -> str:
-    """Return what to do if the plugin is installed in a directory where the runtime does not look; else nothing."""
-    for place in networks.BIN_DIRS:
-        path = os.path.join(place, name)
-        if os.path.isfile(path):
-            return f"it is in {place}: ln -s {path} {folder}/, or name {place} in the runtime's configuration"
-    return ""
+def _missing(name: str, machine: Machine, error: CniError) -> Finding:
+    """Return the finding for a plugin that is not where the runtime looks; it may be in another usual directory."""
+    found = [place for place in networks.BIN_DIRS if os.path.isfile(os.path.join(place, name))]
+    if not found:
+        return fail("missing", error.msg, error.details)
+    link = f"ln -s {os.path.join(found[0], name)} {machine.folder()}/"
+    return fail("missing", error.msg, f"it is in {found[0]}: {link}, or name {found[0]} in the runtime's configuration")
