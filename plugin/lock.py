@@ -34,7 +34,7 @@ class Lock:
     def __enter__(self) -> Lock:
         try:
             self._file = self._cache.open_lock(self._name)
-            while not self._is_taken():
+            while not self._acquire():
                 self.waited_for = self._holder()
                 if not self._is_progressing():
                     self.__exit__()
@@ -70,7 +70,7 @@ class Lock:
             return f"process {pid}"
         return f"process {pid} ({name})"
 
-    def _is_taken(self) -> bool:
+    def _acquire(self) -> bool:
         """Wait for the lock for a while; return whether it is held now. Raises OSError and DeadlineExceeded."""
         import fcntl
 

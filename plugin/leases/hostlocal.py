@@ -116,9 +116,9 @@ def lease(directory: str, address: str) -> Lease | None:
 
 
 def _holder(text: str) -> tuple[str, str]:
-    """Return container and interface. After a power failure, a file may contain only zeros."""
+    """Return container and interface. After a power failure, a file may contain only zeros; a name may be no text."""
     container, interface = (part.strip(" \t\r\n\0") for part in text.partition("\n")[::2])
-    return container, interface if is_interface(interface) else ""
+    return container, interface if is_interface(interface) and "\ufffd" not in interface else ""
 
 
 def _is_address(name: str) -> bool:

@@ -90,6 +90,17 @@ def test_leases(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("content", [b"c1\r\neth0", b"c1\r\ne\xff", b"c1"])
+def test_leases_of_an_attachment(tmp_path: Path, content: bytes) -> None:
+    """A lease is also found if its interface is not written, or is no text."""
+    (tmp_path / "10.0.0.2").write_bytes(content)
+    (tmp_path / "10.0.0.3").write_bytes(b"c2\r\neth0")
+    (tmp_path / "10.0.0.4").write_bytes(b"c1\r\nnet1")
+    interface = os.fsdecode(content.partition(b"\n")[2]) or "eth0"
+    found = hostlocal.leases_of(str(tmp_path), {"CNI_CONTAINERID": "c1", "CNI_IFNAME": interface})
+    assert [each.address for each in found] == ["10.0.0.2"]
+
+
 @pytest.mark.parametrize(
     "name", ["lock", "last_reserved_ip.0", "kube-node.json", "10.0.0", "10.0.0.256", "x", ".10.0.0.2", "10.0.0.2~"]
 )

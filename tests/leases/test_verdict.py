@@ -150,6 +150,13 @@ def test_clock_that_was_set_forward(machine: Machine) -> None:
     assert machine.state(age=1200) == (NEW, False)
 
 
+def test_clock_that_was_set_forward_under_an_old_host_local(machine: Machine) -> None:
+    """host-local before 0.8 writes no interface: the record of any interface of the container counts."""
+    machine.record(machine.proc.gone("cni-1"), time.clock_gettime(time.CLOCK_BOOTTIME))
+
+    assert machine.judge(lease(age=1200, interface=""))[0].state == NEW
+
+
 @pytest.mark.parametrize(
     "more",
     [{}, {"netns": ""}, {"netns": 5}, {"result": {"ip4": {}}}, {"result": {"interfaces": [{"sandbox": ""}, None]}}],

@@ -87,7 +87,8 @@ class Evidence:
 
     def age(self, lease: Lease) -> float:
         """Return seconds since the lease was made, by its file's time or a clock that cannot be set: the lower one."""
-        made = [each.made for each in self._records.get(lease.container, ()) if each.interface == lease.interface]
+        recorded = self._records.get(lease.container, ())
+        made = [each.made for each in recorded if lease.interface in ("", each.interface)]
         now = time.clock_gettime(time.CLOCK_BOOTTIME)
         return min([time.time() - lease.reserved, *(now - each for each in made)])
 
