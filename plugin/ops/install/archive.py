@@ -12,7 +12,7 @@ from plugin import TYPES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 FILE = "node-ipam.pyz"
 LINKS = TYPES
@@ -87,29 +87,28 @@ def _entries(data: bytes) -> dict[str, bytes]:
 
 def place(path: str, data: bytes, mode: int = 0o755) -> None:
     """Put a file where programs may be using it: the old one or the new one is there at any moment, and whole."""
-    folder, name = os.path.split(path)
-    temporary = os.path.join(folder, f".{name}.{os.getpid()}")
-    try:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
-        with open(os.open(temporary, flags, mode), "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fchmod(file.fileno(), mode)
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        remove(temporary)
-        raise
-    _sync(folder or ".")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    with _replacing(path) as temporary, open(os.open(temporary, flags, mode), "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fchmod(file.fileno(), mode)
+        os.fsync(file.fileno())
 
 
 def link(path: str, target: str) -> None:
     """Make path a symbolic link to target; whatever was there before is there until the link is."""
+    with _replacing(path) as temporary:
+        os.symlink(target, temporary)
+
+
+@contextlib.contextmanager
+def _replacing(path: str) -> Iterator[str]:
+    """Return a path beside this one; what is made there then replaces it in one step."""
     folder, name = os.path.split(path)
     temporary = os.path.join(folder, f".{name}.{os.getpid()}")
-    remove(temporary)
-    os.symlink(target, temporary)
+    remove(temporary)  # of a process that was killed and had our number
     try:
+        yield temporary
         os.replace(temporary, path)
     except BaseException:
         remove(temporary)
