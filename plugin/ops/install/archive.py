@@ -36,9 +36,9 @@ _MODE = 0o100644
 
 
 def shebang(interpreter: str) -> bytes:
-    """The first line for this interpreter: an absolute path without blanks.
+    """Return the first line for this interpreter, an absolute path without blanks.
 
-    A path too long for the best form gets the next. Raises ValueError where even the last does not fit.
+    A path too long for the best form gets the next. Raises ValueError if even the last does not fit.
     """
     if not interpreter.startswith("/") or interpreter.split() != [interpreter]:
         raise ValueError(f"an interpreter in a first line is an absolute path without blanks, not {interpreter!r}")
@@ -50,7 +50,7 @@ def shebang(interpreter: str) -> bytes:
 
 
 def pack(entries: Mapping[str, bytes], interpreter: str = INTERPRETER) -> bytes:
-    """The archive of these files (name to content): the same bytes on any machine, at any time, by any Python.
+    """Return the archive of these files (name to content): the same bytes on any machine, at any time, by any Python.
 
     Stored, not deflated: zlib's output differs between its implementations, and reading needs no zlib.
     """
@@ -67,12 +67,12 @@ def pack(entries: Mapping[str, bytes], interpreter: str = INTERPRETER) -> bytes:
 
 
 def with_interpreter(data: bytes, interpreter: str) -> bytes:
-    """This archive with a first line for this interpreter; the very same if it has that already."""
+    """Return this archive with a first line for this interpreter; unchanged if it has that already."""
     return data if data.startswith(shebang(interpreter)) else pack(_entries(data), interpreter)
 
 
 def unpack(path: str) -> dict[str, bytes]:
-    """The files in an archive, name to content. Raises OSError, or zipfile.BadZipFile for what is none, or damaged."""
+    """Return the files in an archive, name to content. Raises OSError, or zipfile.BadZipFile if it is not whole."""
     with open(path, "rb") as file:
         return _entries(file.read())
 
@@ -123,7 +123,7 @@ def remove(path: str) -> None:
 
 
 def _bootstrap(entries: Mapping[str, bytes]) -> bytes:
-    """What follows the first line: bootstrap.py without its docstring, with the archive's identity in it."""
+    """Return what follows the first line: bootstrap.py without its docstring, with the archive's identity in it."""
     parts = [part for name in sorted(entries) for part in (name.encode(), b"%d" % len(entries[name]), entries[name])]
     identity = hashlib.sha256(b"\0".join(parts)).hexdigest()[:16].encode()
     code = entries["plugin/start/bootstrap.py"].split(b'"""\n', 1)[1].strip().replace(_IDENTITY, identity)

@@ -32,7 +32,7 @@ _ELSEWHERE = "name another directory: --bin-dir DIR (containerd calls it bin_dir
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """--bin-dir and --root."""
+    """Give a command --bin-dir and --root."""
     text = f"where the container runtime looks for plugins (default: {DEFAULT})"
     parser.add_argument("--bin-dir", default=DEFAULT, type=output.given, metavar="DIR", help=text)
     text = "the root of the machine meant, where it is mounted: --bin-dir and links are taken as inside it (default: /)"

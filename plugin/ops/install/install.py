@@ -35,7 +35,7 @@ _MODE = 0o755
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of the command."""
+    """Add the options of the command."""
     bindir.add_arguments(parser)
     text = "the interpreter to run the plugin, absolute (default: /usr/bin/python3 or a newer one, 3.9 at least)"
     parser.add_argument("--python", default="", metavar="PATH", help=text)

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from plugin.ops.install.root import Root
 
 OLDEST = (3, 9)
-# Where distributions put it, in the order of preference. /usr/bin/python3 rather than the file it is a link to: the
-# name survives the machine's next release.
+# Where distributions put it, in the order of preference. /usr/bin/python3 comes before the file that it is a link to:
+# its name survives the machine's next release.
 USUAL = [
     "/usr/bin/python3",
     *(f"{place}/python3.{minor}" for minor in range(14, 8, -1) for place in ("/usr/bin", "/usr/local/bin")),
@@ -45,7 +45,7 @@ class Interpreter:
 
 
 def choose(root: Root, wanted: str = "") -> Interpreter:
-    """The wanted one, or the first fit one of the usual. Raises CniError that says what was tried."""
+    """Return the wanted interpreter, or the first suitable one of the usual. Raises CniError with what was tried."""
     paths = [wanted] if wanted else [*USUAL, *([sys.executable] if root.is_own() else [])]
     tried = []
     for path in paths:
@@ -63,7 +63,7 @@ def choose(root: Root, wanted: str = "") -> Interpreter:
 
 
 def _probe(root: Root, path: str) -> Interpreter:
-    """Raises CniError for one that will not do, FileNotFoundError where there is none."""
+    """Return the interpreter at this path. Raises CniError if it is unsuitable, FileNotFoundError if there is none."""
     try:
         archive.shebang(path)
     except ValueError as error:

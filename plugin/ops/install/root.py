@@ -38,7 +38,7 @@ class Root:
         return self.path == "/"
 
     def outside(self, path: str) -> str:
-        """Where to find an absolute path of that machine; its symbolic links lead where they lead there.
+        """Return where an absolute path of that machine is here. Symbolic links are followed as that machine does.
 
         Raises OSError for a loop of links.
         """
@@ -64,7 +64,7 @@ class Root:
         return os.path.join(self.path, *done)
 
     def inside(self, path: str) -> str:
-        """What that machine calls a path which outside() has given."""
+        """Return the path that outside() was given for this one."""
         return os.path.normpath("/" + os.path.relpath(path, self.path))
 
     def run(
@@ -90,7 +90,7 @@ class Root:
             raise CniError(PLUGIN_FAILURE, f"{self.path} cannot be entered (chroot)", details) from None
 
     def supported_versions(self, path: str, seconds: float = 60.0, prepare: bool = False) -> list[str]:
-        """What a plugin of that machine answers to VERSION, run as a runtime runs it. Raises CniError.
+        """Return what a plugin of that machine answers to VERSION, run as a runtime runs it. Raises CniError.
 
         prepare: let it leave byte code in the cache for later requests.
         """
@@ -102,13 +102,14 @@ class Root:
             raise CniError(PLUGIN_FAILURE, f"{path} cannot be run: {error.strerror}", details) from None
         versions = _versions(done.stdout)
         if done.returncode or not versions:
-            said = last_line(done.stderr or done.stdout)[:_SAID]
+            lines = (done.stderr or done.stdout).decode("utf-8", "replace").strip()
+            said = lines.rpartition("\n")[2][:_SAID]  # why it failed, as a rule
             msg = f"{path} does not answer CNI_COMMAND=VERSION: exit status {done.returncode} {said}".strip()
             raise CniError(PLUGIN_FAILURE, msg)
         return versions
 
     def _cache(self) -> dict[str, str]:
-        """Where this machine's plugins keep things, if the environment says so."""
+        """Return the variable that names the cache directory, if it is set; it is of this machine only."""
         place = os.environ.get(DIRECTORY_VARIABLE, "") if self.is_own() else ""
         return {DIRECTORY_VARIABLE: place} if place else {}
 
@@ -118,13 +119,8 @@ class Root:
         os.chdir("/")
 
 
-def last_line(text: bytes) -> str:
-    """The last line that a program has printed: why it failed, as a rule."""
-    return text.decode("utf-8", "replace").strip().rpartition("\n")[2]
-
-
 def _versions(answer: bytes) -> list[str]:
-    """The versions in an answer to VERSION, https://www.cni.dev/docs/spec/#version-probe-plugin-version-support."""
+    """Return the versions in an answer to VERSION, https://www.cni.dev/docs/spec/#version-probe-plugin-version-support."""
     try:
         versions = json.loads(answer)["supportedVersions"]
     except (ValueError, KeyError, TypeError, RecursionError):

@@ -109,7 +109,7 @@ def _lacks(node: Node, annotation: str) -> bool:
 
 
 def _shortage(network: Network, count: int, taken: Sequence[Range]) -> CniError:
-    """The error for nodes that are left without; the families without room are those of which nothing is left."""
+    """Return the error for nodes that are left without, for the family with the fewest free blocks."""
     family = min(network.families, key=lambda each: each.free(taken))
     listed = ",".join(map(str, family.networks))
     nodes = "1 node is" if count == 1 else f"{count} nodes are"

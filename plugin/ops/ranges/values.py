@@ -96,7 +96,7 @@ def _of_word(word: str) -> list[Range]:
 
 
 def _parse(text: str, where: str, name: str) -> list[Range]:
-    """Raises CniError in the words of an ADD."""
+    """Return the ranges of an annotation. Raises CniError in the words of an ADD."""
     if not is_configuration(text):
         return _of_sets(ranges.from_text(text, where))
     ipam: dict[str, Any] = annotation.parse(text, name)
