@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from email.message import Message
     from typing import Any
 
-SUCCESS = (200, 201)
 _TEXT_LIMIT = 400  # characters of a server's message
 _NO_API_SERVER = "see whether server: in the kubeconfig is an API server, with the right path"
 _MISSING = "see kubectl get nodes: the kubelet registers the Node, and nodeName or $NODE_NAME may name another"
@@ -70,12 +69,13 @@ class Answer:
         self.body = body
 
 
-def checked(answer: Answer, kind: str, name: str, route: str) -> dict[str, Any]:
+def checked(answer: Answer, kind: str, name: str, route: str, expected: int = 200) -> dict[str, Any]:
     """Return the object in the answer, of this kind and name; without a name, a list. route: the server, for messages.
 
+    expected: the status of a success; 201 for a POST.
     Raises refused() for a refusal, and Unreachable for another object.
     """
-    if answer.status not in SUCCESS:
+    if answer.status != expected:
         raise refused(answer, name, route)
     value = _decoded(answer)
     metadata = value.get("metadata")

@@ -132,7 +132,7 @@ class Client(Access):
         if self._wire is None:
             self._wire = Wire(self.config, self.credentials, self._environ)
         answer = self._wire.request(path, ends, _NODE_LIMIT if name else _PAGE_LIMIT, body)
-        return answers.checked(answer, kind, name, self._wire.route)
+        return answers.checked(answer, kind, name, self._wire.route, 201 if body else 200)
 
     def renew(self) -> bool:
         """Read kubeconfig and credentials again, see Access.renew(), and use them from now on."""

@@ -41,6 +41,7 @@ METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v
 JSON = "application/json"
 _MERGE_PATCH = "application/merge-patch+json"  # RFC 7386
 
+_SUCCESS = (200, 201)
 _CONNECT = 5.0  # seconds
 _ANSWER = 30.0  # seconds
 _PATIENCE = 15.0  # seconds in which a GET is repeated
@@ -160,7 +161,7 @@ class Session(Access):
         proxies = {"http": self._proxy, "https": self._proxy} if self._proxy else {}
         with self._explained():
             response = self._adapter.send(request, stream=True, timeout=(_CONNECT, seconds), proxies=proxies)
-            if response.status_code in answers.SUCCESS:
+            if response.status_code in _SUCCESS:
                 return response
             with response:
                 raise self._refused(response.status_code, response.headers, self._body(response))

@@ -186,6 +186,7 @@ NO_NODE = f"{ROUTE}: its answer is not the Node asked for"
         ({"json": {"kind": "Node"}}, NO_NODE),
         ({"json": {"kind": "Node", "metadata": None}}, NO_NODE),
         ({"json": {"kind": "Node", "metadata": {"name": "b"}}}, NO_NODE),
+        ({"status": 201, "json": make_node("a")}, f"{ROUTE}: it answers 201"),
         ({"status": 204, "body": ""}, f"{ROUTE}: it answers 204"),
         ({"status": 400, "body": status(400, "bad\nrequest \x1b[31m")}, f"{ROUTE}: it answers 400: bad request [31m"),
         ({"status": 400, "body": status(400, "x" * 5000)}, f"{ROUTE}: it answers 400: {'x' * 400}"),
