@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import signal
@@ -45,7 +46,11 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_setupnodes(config: pytest.Config, specs: list[Any]) -> None:
-    """Each worker gets a machine of its own."""
+    """Each worker gets a machine of its own, without a way to fetch anything: what it needs is fetched now."""
+    from tests.support import dist, parts  # noqa: F401 - the first builds the archive, if build.py has not
+
+    with contextlib.suppress(parts.PartMissing):  # the tests that need it say so
+        parts.host_local()
     for spec in specs if _has_own_machines(config) else ():
         spec.python = ownmachine.python()
         spec.execmodel = "main_thread_only"  # else xdist makes a new specification, without the above

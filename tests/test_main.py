@@ -158,21 +158,23 @@ def test_unforeseen_cni_error(node: Node) -> None:
     assert (document["code"], document["msg"], document["details"]) == (7, "what", "do")
 
 
-@pytest.mark.parametrize(
-    "hang", ["verbs.answer = lambda *_: time.sleep(60)", "verbs.answer = lambda *_: [_ for _ in iter(int, 1)]"]
-)
+def hanging(expression: str) -> str:
+    """Statements after which the answer is this expression, in the middle of which the deadline passes."""
+    now = "deadline.start(0.05) or"
+    return f"import time\nfrom plugin import deadline, verbs\nverbs.answer = lambda *_: {now} {expression}"
+
+
+@pytest.mark.parametrize("hang", ["time.sleep(60)", "[_ for _ in iter(int, 1)]"])
 def test_deadline(node: Node, hang: str) -> None:
     """Whatever hangs, or works too long, there is an answer when the time is up: code 11."""
-    before = f"import time\nfrom plugin import deadline, verbs\ndeadline.REQUEST = 0.2\n{hang}"
-    document = error(add(node, before))
+    document = error(add(node, hanging(hang)))
     assert document["code"] == 11
     assert "no answer within" in document["msg"]
 
 
 def test_deadline_says_where(node: Node) -> None:
     """The error says what it was that took so long."""
-    before = "import time\nfrom plugin import deadline, verbs\ndeadline.REQUEST = 0.2\n"
-    document = error(add(node, before + "verbs.answer = lambda *_: time.sleep(60)"))
+    document = error(add(node, hanging("time.sleep(60)")))
     assert "interrupted at <string>:" in document["details"]
 
 
@@ -188,8 +190,8 @@ def test_deadline_covers_standard_input(node: Node) -> None:
 
 def test_deadline_after_the_answer(node: Node) -> None:
     """A deadline that comes while the answer is being printed to a slow reader does not cut it short."""
-    before = "from plugin import deadline, verbs\ndeadline.REQUEST = 0.3\n"
-    before += "verbs.answer = lambda *_: (0, b'{\"a\": \"' + b'x' * 500_000 + b'\"}')"
+    before = "from plugin import deadline, verbs\n"
+    before += "verbs.answer = lambda *_: deadline.start(0.3) or (0, b'{\"a\": \"' + b'x' * 500_000 + b'\"}')"
     call = node.runtime(before).call("ADD", node.config(), POD)
     with subprocess.Popen(call.argv, env=call.environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.stdin and child.stdout

@@ -19,12 +19,13 @@ from pathlib import Path
 import pytest
 
 from plugin import deadline, process
+from tests.support import timeup
 from tests.support.recorder import ROOT
 
 F_SETPIPE_SZ = 1031  # fcntl(2)
 SH = "/bin/sh"
 LS = shutil.which("ls") or ""
-SOON = 0.1  # seconds
+FAR = 60.0  # seconds
 
 
 def shell(script: str, stdin: bytes = b"", group: bool = False, **environ: str) -> tuple[int, bytes]:
@@ -190,12 +191,18 @@ def test_file_that_is_just_being_replaced(tmp_path: Path, kind: str) -> None:
     assert found == (0, b"whole\n")
 
 
+def write_pid(variable: str, folder: Path) -> str:
+    """A command that writes a variable of the shell into the file pid, which is never there without it."""
+    return f"echo {variable} >'{folder}/new'; mv '{folder}/new' '{folder}/pid'"
+
+
 def test_deadline_ends_the_program(tmp_path: Path) -> None:
     """A program that hangs is killed and waited for; no descriptor stays open."""
     before = descriptors()
-    deadline.start(SOON)
+    deadline.start(FAR)
+    timeup.when(tmp_path / "pid")
     with pytest.raises(deadline.DeadlineExceeded):
-        shell(f"echo $$ >'{tmp_path}/pid'; exec sleep 60")
+        shell(f"{write_pid('$$', tmp_path)}; exec sleep 60")
     deadline.stop()
     assert not os.path.exists(f"/proc/{(tmp_path / 'pid').read_text().strip()}")
     assert descriptors() == before
@@ -203,9 +210,10 @@ def test_deadline_ends_the_program(tmp_path: Path) -> None:
 
 def test_deadline_ends_the_whole_group(tmp_path: Path) -> None:
     """With group, what the program has started ends with it."""
-    deadline.start(SOON)
+    deadline.start(FAR)
+    timeup.when(tmp_path / "pid")
     with pytest.raises(deadline.DeadlineExceeded):
-        shell(f"sleep 60 & echo $! >'{tmp_path}/pid'; wait", group=True)
+        shell(f"sleep 60 & {write_pid('$!', tmp_path)}; wait", group=True)
     deadline.stop()
     assert wait_until_dead(int((tmp_path / "pid").read_text()))
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from plugin.cache import Cache
 from tests.support.nodes import make_node
-from tests.support.runtime import Config, Pod
+from tests.support.runtime import Config, Pod, wait_for_end
 from tests.support.world import NODE, World
 
 SECONDS = float(os.environ.get("NODE_IPAM_STORM_SECONDS", "20"))
@@ -250,6 +250,7 @@ def run(world: World) -> None:
         worker.start()
     for worker in workers:
         worker.join()
+    wait_for_end(world.directory)
     for config, pod in list(storm.killed):  # a host-local that outlived its plugin may reserve after the first DEL
         storm.delete(config, pod)
     print(storm.counts)

@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,9 +17,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.support import recorder
+from tests.support import recorder, timeup
+from tests.support.apiserver import Handler
 from tests.support.parts import host_local
-from tests.support.runtime import Call, Config, Pod
+from tests.support.runtime import SECONDS, Call, Config, Pod, wait_for_end
 from tests.support.world import World
 
 POD, NEXT = Pod("pod"), Pod("next")
@@ -115,13 +117,15 @@ def gone(world: World, call: Call) -> Ended:
 
 def gone_meanwhile(world: World, call: Call) -> Ended:
     """The caller goes while host-local is at work: it has reserved the address."""
-    replace_host_local(world, f'"$real"; touch {world.path("reserved")}; sleep 0.5')
+    left = world.path("left")
+    replace_host_local(world, f'"$real"; touch {world.path("reserved")}; while [ ! -e {left} ]; do sleep 0.01; done')
     source, sink = os.pipe()
     with start(call, sink) as process:
         os.close(sink)
         while not os.path.exists(world.path("reserved")):
             time.sleep(0.01)
         os.close(source)
+        Path(left).touch()
         return Ended(process.wait())
 
 
@@ -182,14 +186,21 @@ def test_end_of_an_add(
 def test_caller_gone_while_the_server_is_slow(world: World, place: Callable[[World], Config]) -> None:
     """A1: the caller's time-out comes first, then the server's answer: host-local is not called."""
     config = place(world)
-    world.server.delay = 1.0
+    queried, left = threading.Event(), threading.Event()
+
+    def slow(_handler: Handler) -> bool:
+        queried.set()
+        left.wait(SECONDS)
+        return False
+
+    world.server.fault = slow
     call = world.runtime.call("ADD", config, POD)
     source, sink = os.pipe()
     with start(call, sink) as process:
         os.close(sink)
-        while not world.server.connections:
-            time.sleep(0.01)
+        assert queried.wait(SECONDS)
         os.close(source)
+        left.set()
         assert process.wait() == 1
     assert not os.path.exists(world.path("data/faults-net"))
     assert world.runtime.run("DEL", config, POD).status == 0
@@ -262,8 +273,9 @@ def test_disk_that_hangs_after_success(tmp_path: Path, what: str) -> None:
     """A2: the cache's or the log's disk hangs past the deadline: the result is out, alone, and no error follows."""
     node = recorder.make(tmp_path)
     module, _, name = what.rpartition(".")
-    hang = "import time, plugin.deadline, plugin.start.ordinary as ordinary, plugin.log as log; "
-    hang += f"plugin.deadline.REQUEST = 2.0; {module}.{name} = lambda *_args, **_more: time.sleep(60)"
+    hangs = tmp_path / "hangs"
+    hang = f"import time, plugin.start.ordinary as ordinary, plugin.log as log; {timeup.statements(hangs)}"
+    hang += f"{module}.{name} = lambda *_args, **_more: (open({str(hangs)!r}, 'w').close(), time.sleep(60))"
     answer = node.runtime(hang).run("ADD", node.config(), POD)
     assert (answer.status, answer.document()["ips"]) == (0, json.loads(recorder.RESULT)["ips"])
     assert node.next.commands() == ["ADD"]
@@ -370,7 +382,7 @@ def test_signals_of_the_plugin(world: World) -> None:
         time.sleep(0.05 * number)
         process.send_signal(signal.SIGKILL)
         process.communicate()
-    time.sleep(0.5)  # a host-local that outlives its plugin
+    wait_for_end(world.directory)  # a host-local outlives its plugin
     for number in range(10):
         assert world.runtime.run("DEL", config, Pod(f"pod-{number}")).status == 0
     assert world.leases("faults-net") == []

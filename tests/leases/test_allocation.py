@@ -17,6 +17,7 @@ from plugin.errors import PLUGIN_FAILURE, TRY_AGAIN_LATER, CniError
 from plugin.leases import allocation, conflict
 from plugin.leases.allocation import Attempt
 from tests.leases.conftest import CONFIG, DONE_WORDS, ENVIRON, ERROR
+from tests.support import timeup
 from tests.support.recorder import DUPLICATE, RESULT, Recorder
 
 
@@ -135,8 +136,10 @@ def test_never_undone_after_duplicate_allocation(next_plugin: Recorder, printed:
 
 def test_deadline_is_undone_and_worth_a_retry(next_plugin: Recorder) -> None:
     """A plugin that hangs is killed, what it may have done is undone, and the error says try again."""
-    next_plugin.does("ADD", "exec sleep 60")
-    deadline.start(0.2)
+    hangs = next_plugin.directory / "hangs"
+    next_plugin.does("ADD", f"touch '{hangs}'; exec sleep 60")
+    deadline.start(60)
+    timeup.when(hangs)
     with pytest.raises(CniError, match="no answer in time") as caught:
         add(next_plugin)
     assert (caught.value.code, next_plugin.commands()) == (TRY_AGAIN_LATER, ["ADD", "DEL"])

@@ -20,7 +20,7 @@ from plugin.log import Log
 from plugin.node.memory import Memory, host_name
 from plugin.start import ordinary, warm
 from plugin.start.warm import Request
-from tests.support import recorder
+from tests.support import recorder, timeup
 from tests.support.recorder import DUPLICATE, RESULT, Called
 from tests.support.runtime import Answer, Call, Config, Pod, run
 
@@ -521,12 +521,13 @@ BRACED = [
 
 def both_ways(stage: Stage, version: str, printed: str, then: str) -> tuple[list[Answer], list[list[Called]]]:
     """The same request by the short way and by the ordinary one, in processes of their own; and the calls of each."""
-    shortened = "from plugin import deadline\ndeadline.REQUEST = 0.6\n" if "sleep" in then else ""
+    hangs = stage.node.directory / "hangs"
     config = stage.node.config(version)
     stage.ordinary(stage.call(config))
-    stage.node.next.answers("ADD", printed, then)
+    stage.node.next.answers("ADD", printed, then.replace("exec sleep", f"touch '{hangs}'; exec sleep"))
     answers, calls = [], []
-    for before in (shortened + NO_VERBS, shortened):
+    for before in (timeup.statements(hangs) + NO_VERBS, timeup.statements(hangs)):
+        hangs.unlink(missing_ok=True)
         answers.append(run(stage.node.runtime(before).call("ADD", config, POD)))
         calls.append(stage.new_calls())
         for entry in Path(stage.node.cache).glob("warm-*"):

@@ -5,12 +5,13 @@ https://github.com/containernetworking/cni/blob/main/pkg/invoke/raw_exec.go
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 Config = dict[str, Any]
@@ -81,6 +82,18 @@ def run(call: Call, seconds: float = SECONDS) -> Answer:
     )
     taken = time.perf_counter() - started
     return Answer(done.returncode, done.stdout, done.stderr.decode(errors="replace"), taken)
+
+
+def wait_for_end(directory: str) -> None:
+    """Wait until no process runs in whose environment this directory is: a killed plugin leaves its next plugin."""
+    while any(directory.encode() in environ for environ in _environments()):
+        time.sleep(0.02)
+
+
+def _environments() -> Iterator[bytes]:
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/environ", "rb") as file:
+            yield file.read()
 
 
 class Runtime:
