@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import posix as os  # os itself would add 0.7 ms to each start
 import sys
 
@@ -25,7 +24,6 @@ def main(argv: list[str], request: Request | None = None) -> None:
     request: how far the warm path has come with it, where that has been tried.
     """
     request = request or warm.serve(argv)
-    gc.disable()  # a tenth of a cold start goes into collecting what the end of the process frees anyway
     if len(argv) > 1 or not request.environ.get("CNI_COMMAND"):
         _operate(argv)
         return

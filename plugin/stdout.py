@@ -12,13 +12,9 @@ _PAUSE = 0.005  # seconds between tries to write to a full pipe
 _FIFO, _FILE_TYPE = 0o010000, 0o170000  # S_IFIFO, S_IFMT
 
 
-class _Stdout:
-    """Our stdout, which is written once."""
-
-    file = -1  # to write to; -1: not opened yet
-    is_pipe = False
-    is_used = False  # something was written: nothing more may be
-    is_delivered = False  # all of a success
+# Our stdout, which is written once.
+_is_used = False  # something was written: nothing more may be
+_is_delivered = False  # all of a success
 
 
 def is_caller_gone() -> bool:
@@ -35,21 +31,22 @@ def deliver(answer: bytes) -> bool:
 
     Only the first call writes: after a success that was delivered there is no other answer, nor after part of one.
     """
-    if _Stdout.is_used:
+    global _is_used, _is_delivered
+    if _is_used:
         return False
-    _Stdout.is_used = True
+    _is_used = True
     sent = 0
     try:
         file = _open_stdout()
         while sent < len(answer):
             # A deadline between the system call and the addition would count as not delivered what was.
-            _signal.pthread_sigmask(_signal.SIG_BLOCK, (_signal.SIGALRM,) if _Stdout.is_pipe else ())
+            _signal.pthread_sigmask(_signal.SIG_BLOCK, (_signal.SIGALRM,) if file != 1 else ())
             try:
                 sent += os.write(file, answer[sent:])
             except BlockingIOError:
                 time.sleep(_PAUSE)
             finally:
-                _Stdout.is_delivered = sent == len(answer)
+                _is_delivered = sent == len(answer)
                 _signal.pthread_sigmask(_signal.SIG_UNBLOCK, (_signal.SIGALRM,))
     except (OSError, deadline.DeadlineExceeded):
         pass
@@ -58,12 +55,12 @@ def deliver(answer: bytes) -> bool:
 
 def is_delivered() -> bool:
     """Return whether deliver() has written a whole answer."""
-    return _Stdout.is_delivered
+    return _is_delivered
 
 
 def finish(status: int, answer: bytes) -> int:
     """Print the answer, unless a success was delivered; return the exit status."""
-    if _Stdout.is_delivered:
+    if _is_delivered:
         return 0
     deadline.start(min(deadline.left(), deadline.UNDO))
     delivered = deliver(answer)
@@ -78,15 +75,12 @@ def leave(status: int, answer: bytes) -> None:
 
 def _open_stdout() -> int:
     """Return a descriptor for writing; for a pipe it is one of ours, which never blocks. Raises OSError."""
-    if _Stdout.file < 0:
-        _Stdout.file = 1
-        if os.fstat(1).st_mode & _FILE_TYPE == _FIFO:
-            try:
-                _Stdout.file = os.open("/proc/self/fd/1", os.O_WRONLY | os.O_NONBLOCK)
-                _Stdout.is_pipe = True
-            except OSError:
-                pass  # no /proc: it may block, until the deadline
-    return _Stdout.file
+    if os.fstat(1).st_mode & _FILE_TYPE == _FIFO:
+        try:
+            return os.open("/proc/self/fd/1", os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:
+            pass  # no /proc: it may block, until the deadline
+    return 1
 
 
 def tell(text: bytes) -> None:

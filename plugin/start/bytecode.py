@@ -1,8 +1,8 @@
 """Store the byte code of the archive's modules in the cache directory, for later processes.
 
-A file holds the byte code for one archive and one Python, and is replaced atomically. Layout: 8 bytes hash and 4 bytes
-length of what follows: marshal of (launch.py, modules of the warm path, marshal of (importer.py, index)); then the
-modules in the index, each with a hash of its own.
+A file holds the byte code for one archive and one Python, and is replaced atomically. Layout: two blocks, (launch.py,
+modules of the warm path) and (importer.py, index), each as marshal writes it, with 8 bytes hash and 3 bytes length in
+front; then the modules in the index, each with a hash of its own.
 """
 
 from __future__ import annotations
@@ -14,6 +14,10 @@ from _imp import source_hash
 from plugin.cache import Cache
 from plugin.process import STARTED
 from plugin.start.importer import IMPORTER, LAUNCH, WARM, Importer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 PREFIX = "code-"
 _RARE = ("plugin/ops/", "plugin/kube/session.py", "plugin/kube/adapter.py", "plugin/vendor/")
@@ -42,7 +46,7 @@ def _serves(file: str) -> bool:
 
 
 def _packed(importer: Importer) -> bytes:
-    block = tuple((_module(file), importer.code(file)) for file in WARM)
+    warm = tuple((_module(file), importer.code(file)) for file in WARM)
     launch, finder = importer.code(LAUNCH), importer.code(IMPORTER)
     blobs = {file: importer.blob(file) for file in importer.index}
     blobs.update({file: marshal.dumps(code) for file, code in importer.compiled.items()})
@@ -50,8 +54,12 @@ def _packed(importer: Importer) -> bytes:
     for file, data in blobs.items():
         index[file] = (place, len(data), source_hash(0, data))
         place += len(data)
-    head = marshal.dumps((launch, block, marshal.dumps((finder, index))))
-    return b"".join([source_hash(0, head), len(head).to_bytes(4, "big"), head, *blobs.values()])
+    return b"".join([_block((launch, warm)), _block((finder, index)), *blobs.values()])
+
+
+def _block(content: tuple[Any, ...]) -> bytes:
+    data = marshal.dumps(content)
+    return source_hash(0, data) + len(data).to_bytes(3, "big") + data
 
 
 def _module(file: str) -> str:

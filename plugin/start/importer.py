@@ -41,14 +41,13 @@ _COMMENT = 65535  # bytes that may follow the last record
 class Importer:
     """A finder and loader of modules (importlib.abc)."""
 
-    def __init__(
-        self, archive: int, name: str, code: int, base: int, index: Mapping[str, tuple[int, int, bytes]] | None
-    ) -> None:
+    def __init__(self, archive: int, name: str, code: int, index: Mapping[str, tuple[int, int, bytes]] | None) -> None:
         self.archive = archive  # the descriptor of the archive
         self.name = name  # of its byte code file for this Python, in the cache directory
         self.compiled: dict[str, CodeType] = {}  # by file: what there was no byte code for
         self.index = index or {}  # by file: (offset from base, length, hash) in the byte code file
-        self._code, self._base = code, base  # its descriptor, and where the modules begin in it
+        self._code = code  # its descriptor, which stands where the modules begin
+        self._base = posix.lseek(code, 0, 1) if index else 0
         self._entries: dict[str, tuple[int, int, int]] = {}
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
@@ -130,9 +129,9 @@ class Importer:
         return self._entries
 
 
-def install(archive: int, name: str, code: int, base: int, index: Mapping[str, tuple[int, int, bytes]] | None) -> None:
+def install(archive: int, name: str, code: int, index: Mapping[str, tuple[int, int, bytes]] | None) -> None:
     """Make the modules in the archive importable. Those of the warm path may have been run already."""
-    sys.meta_path.insert(0, Importer(archive, name, code, base, index))
+    sys.meta_path.insert(0, Importer(archive, name, code, index))
     parent = sys.modules.get("plugin")
     if parent and "plugin.process" in sys.modules:
         parent.__path__ = []

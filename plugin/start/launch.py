@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any  # noqa: F401 - in comments, which any Python 3 can read
 
-LENGTH = 1536  # bytes of the bootstrap
+BOOTSTRAP = 1152  # bytes of the first line and bootstrap.py, the same in all versions
 LOCK = "code.lock"  # in the cache directory
 WAIT, WAITS = 0.02, 50  # seconds, and how many times
 
@@ -77,34 +77,52 @@ def wait(name):
     return False
 
 
-def launch(f, folder, name, code, size, block, rest):
-    # type: (Any, int, str, int, int, Any, Any) -> None
-    """Start the program. block, rest: the warm path and (importer.py, index) as byte code; name, code: their file."""
+def block(code):
+    # type: (int) -> Any
+    """Return the next block of the byte code file; nothing if it is damaged."""
+    from _imp import source_hash
+    from marshal import loads
+
+    head = posix.read(code, 11)
+    data = posix.read(code, int.from_bytes(head[8:], "big"))
+    return loads(data) if source_hash(0, data) == head[:8] else ()
+
+
+def source(f):
+    # type: (int) -> bytes
+    """Return the source of importer.py, the second file in the archive."""
+    content = b""
+    posix.lseek(f, BOOTSTRAP, 0)
+    for _ in range(2):
+        head = posix.read(f, 30)
+        posix.read(f, head[26] + head[28])
+        content = posix.read(f, int.from_bytes(head[18:22], "little"))
+    return content
+
+
+def launch(f, folder, name, code, kept):
+    # type: (int, int, str, int, Any) -> None
+    """Start the program. kept: launch.py and the warm path as byte code, if there is any; name, code: its file."""
     if sys.version_info < (3, 9):
         msg = "node-ipam needs Python 3.9 or later, %s is Python %d.%d" % ((sys.executable,) + sys.version_info[:2])
         fail(100, msg, "run node-ipam.pyz install with a newer interpreter: it puts that one into the first line")
     argv = sys.argv[sys.argv[0] == "-c" :]
     is_first_add = posix.environ.get(b"CNI_COMMAND") == b"ADD" and len(argv) == 1 and code < 0
-    if is_first_add and f.fileno() > 2 and not getattr(f, "waited", False) and wait(name):
-        f.waited = True
-        f.seek(0)
-        f.readline()
-        exec(f.read(LENGTH), globals())
+    if is_first_add and f > 2 and "waited" not in globals() and wait(name):
+        posix.lseek(f, 0, 0)
+        exec(posix.read(f, BOOTSTRAP), {"f": f, "waited": True})
         return
-    request = index = importer = None
+    request, rest = None, ()
     try:
-        if not block:
-            head = f.read(30)
-            f.read(head[26] + head[28])
-            importer = f.read(int.from_bytes(head[18:22], "little"))
-        archive, code = move(f.fileno()), move(code)
+        f, code = move(f), move(code)
         posix.close(move(folder)) if folder >= 0 else None
-        if block:
-            for each in block:
+        if kept:
+            for each in kept[1]:
                 warm = run(*each)
             request = warm.serve(argv)
-            importer, index = sys.modules["marshal"].loads(rest)
-        run("plugin.start.importer", importer).install(archive, name, code, size, index)
+            rest = block(code)
+        importer, index = rest or (source(f), None)
+        run("plugin.start.importer", importer).install(f, name, code, index)
         from plugin.__main__ import main
 
         main(argv, request)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import marshal
 import time
 
 from plugin import cni
-from plugin.cache import digest, location, pack
+from plugin.cache import digest, location
 from plugin.errors import CniError
 from plugin.leases import records
 from plugin.leases.allocation import Attempt
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 # Bytes of one answer and of all: a request may have 1 MiB, and the cache is in memory.
 _LARGEST = 512 << 10
 _ALL = 4 << 20
+_FORMAT = 2  # of marshal: the same in all Pythons
 
 
 def remember(
@@ -34,13 +36,10 @@ def remember(
     if not _is_memorable(request, chosen, plan):
         return
     known = key(request.program, request.environ, request.raw)
-    files = (*plan.files, records.generation(request.environ))  # warm.Entry takes the last for that of the stores
-    others = records.other_stores(request.environ, attempt.store, request.name)
-    guards = [field for path, seen in files for field in (to_bytes(path), seen.encode())]
-    times = b"%f" % time.time(), b"%f" % plan.until
-    how = to_bytes(plan.program), b"1" if attempt.translated else b"", recorded.encode(), request.name.encode()
-    stores = pack(*map(to_bytes, others)) if others else b""
-    body = pack(*times, *how, stores, known, attempt.config, answer, *guards)
+    guards = (*plan.files, records.generation(request.environ))  # warm.Entry takes the last for that of the stores
+    others = list(map(to_bytes, records.other_stores(request.environ, attempt.store, request.name)))
+    given = plan.program, attempt.config, attempt.translated, answer, request.name
+    body = marshal.dumps((time.time(), plan.until, guards, known, *given, recorded, others), _FORMAT)
     if len(body) <= _LARGEST:
         chosen.cache.write(PREFIX + digest(known), body)
     chosen.cache.prune(PREFIX, 300.0, _ALL)

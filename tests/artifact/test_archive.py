@@ -137,7 +137,7 @@ def test_own_code_is_complete(entries: dict[str, bytes]) -> None:
     assert {name: data for name, data in entries.items() if name.startswith("plugin/")} == {
         name: data for name, data in here.items() if name not in only_builds
     }
-    assert entries["__main__.py"].endswith(b"exec(f.read(%d))\n" % archive.BOOTSTRAP)
+    assert entries["__main__.py"].endswith(b"exec(posix.read(f, %d))\n" % archive.BOOTSTRAP)
 
 
 def test_packages_are_known_to_the_importer(entries: dict[str, bytes]) -> None:

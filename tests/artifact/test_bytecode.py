@@ -33,8 +33,8 @@ PLANT = f"""
 import marshal, sys
 from _imp import source_hash
 code = compile('print("{MARK}")', "planted", "exec")
-head = marshal.dumps((code, (), b""))
-sys.stdout.buffer.write(source_hash(0, head) + len(head).to_bytes(4, "big") + head)
+block = marshal.dumps((code, ()))
+sys.stdout.buffer.write(source_hash(0, block) + len(block).to_bytes(3, "big") + block)
 """
 
 
@@ -119,15 +119,9 @@ def test_damaged(built: Built) -> None:
     add(built)
     path, dice = only(built), random.Random(11)
     whole = path.read_bytes()
-    places = [
-        0,
-        7,
-        8,
-        11,
-        12,
-        *(dice.randrange(len(whole)) for _ in range(12)),
-        *(dice.randrange(9000) for _ in range(12)),
-    ]
+    second = 11 + int.from_bytes(whole[8:11], "big")
+    places = [block + place for block in (0, second) for place in (0, 7, 8, 10, 11, 12)]
+    places += [dice.randrange(limit) for limit in (len(whole), 9000) for _ in range(12)]
     for place in places:
         for damaged in (whole[:place], whole[:place] + bytes([whole[place] ^ 0x10]) + whole[place + 1 :]):
             path.write_bytes(damaged)

@@ -41,7 +41,7 @@ ALLOWED = {
     | RELEASE
     | PATHS
     | {"_blake2", "plugin.leases.allocation", "plugin.leases.conflict", "plugin.start.ordinary", "select"},
-    "short ADD": set(),
+    "short ADD": {"gc"},
     "DEL": BASE | JSON | RELEASE,
     "CHECK": BASE | JSON | RELEASE,
     "STATUS": BASE | JSON | RELEASE | {"plugin.leases.fullness"} | PATHS,

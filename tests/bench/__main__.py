@@ -1,4 +1,4 @@
-"""Measures in rounds, each row once in each, in another order every time: what disturbs one disturbs all."""
+"""Measures in rounds, all rows in each, in another order every time: what disturbs one disturbs all."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from tests.support.dist import ARCHIVE
 from tests.support.parts import PartMissing
 
 _RARE = 5  # rows of a hundred processes are measured about so many times
-_MEMORY = "/run"  # not /dev/shm, into which pods write: a configuration there is refused
+_STATE = "/run"  # for leases and configurations: one in /dev/shm, into which pods write, is refused
+_MEMORY = (_STATE, "/dev/shm")  # for caches: on nodes /run is a tmpfs, on other machines perhaps not
 _STEP = 10  # seconds between two lines of progress where no terminal shows it
 
 
@@ -55,16 +56,16 @@ def measure(stage: Stage, rounds: int, progress: Progress) -> dict[tuple[str, st
     rows = list(costs)
     table = {(row.name, row.variant): Series() for row in rows}
     often = max(rounds // _RARE, 1)
-    turns = {row: len(range(0, rounds, often if row.rare else 1)) for row in rows}
+    turns = {row: len(range(0, rounds, often)) if row.rare else rounds * row.times for row in rows}
     total, done = sum(costs[row] * turns[row] for row in rows), 0.0
     progress.clear()
     for number in range(rounds):
-        random.shuffle(rows)
-        for row in rows:
-            if not row.rare or number % often == 0:
-                table[row.name, row.variant].samples.append(row.measure())
-                done += costs[row]
-                progress.show(f"round {number + 1} of {rounds}", done / total)
+        turn = [row for row in rows if not row.rare or number % often == 0 for _ in range(row.times)]
+        random.shuffle(turn)
+        for row in turn:
+            table[row.name, row.variant].samples.append(row.measure())
+            done += costs[row]
+            progress.show(f"round {number + 1} of {rounds}", done / total)
     progress.clear()
     return table
 
@@ -101,7 +102,7 @@ def main(argv: list[str]) -> int:
     arguments = _arguments(argv)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        table = _measured(arguments)
+        table, places = _measured(arguments)
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         return 1
@@ -111,26 +112,37 @@ def main(argv: list[str]) -> int:
     size = os.path.getsize(ARCHIVE)
     checks = list(report.musts(table, size))
     facts = {"python": _version(arguments.python), "cores": os.cpu_count(), "rounds": arguments.rounds}
-    facts |= {"nodes": arguments.nodes, "other": arguments.vs, "archive_bytes": size}
+    facts |= {"nodes": arguments.nodes, "other": arguments.vs, "archive_bytes": size, "places": places}
     if arguments.output == "json":
         print(json.dumps(report.data(table, checks, facts), indent=2))
     else:
         head = "{python}, {cores} cores, {rounds} rounds; the large cluster has {nodes:,} Nodes".format(**facts)
+        head += f"\n{places}"
         head += f"\nother: {arguments.vs}" if arguments.vs else ""
         print(report.text(table, checks, head, "utf" in (sys.stdout.encoding or "").lower()), end="")
     return 0 if all(must.holds for must in checks) else 1
 
 
-def _measured(arguments: argparse.Namespace) -> dict[tuple[str, str], Series]:
-    # Caches and leases of a node are in memory, on /run; programs can be forbidden there.
-    memory = _MEMORY if os.access(_MEMORY, os.W_OK) else None
-    made = [tempfile.TemporaryDirectory(prefix="node-ipam-bench-", dir=parent) for parent in (None, memory)]
-    with made[0] as folder, made[1] as state:
-        stage = Stage(folder, state, arguments.python, arguments.vs, arguments.nodes)
+def _measured(arguments: argparse.Namespace) -> tuple[dict[tuple[str, str], Series], str]:
+    """Return what was measured, and where caches and leases were."""
+    # Programs can be forbidden on /run.
+    state = _STATE if os.access(_STATE, os.W_OK) else tempfile.gettempdir()
+    memory = next((path for path in _MEMORY if _is_tmpfs(path) and os.access(path, os.W_OK)), state)
+    parents = tempfile.gettempdir(), state, memory
+    made = [tempfile.TemporaryDirectory(prefix="node-ipam-bench-", dir=parent) for parent in parents]
+    with made[0] as folder, made[1] as leases, made[2] as caches:
+        stage = Stage(folder, leases, caches, arguments.python, arguments.vs, arguments.nodes)
         try:
-            return measure(stage, arguments.rounds, Progress())
+            table = measure(stage, arguments.rounds, Progress())
         finally:
             stage.close()
+    kinds = ["a tmpfs" if _is_tmpfs(path) else "no tmpfs" for path in (memory, state)]
+    return table, f"caches in {memory} ({kinds[0]}), leases in {state} ({kinds[1]})"
+
+
+def _is_tmpfs(path: str) -> bool:
+    with open("/proc/self/mounts", encoding="utf-8") as mounts:
+        return [path, "tmpfs"] in [line.split()[1:3] for line in mounts]
 
 
 def _version(python: str) -> str:

@@ -72,7 +72,7 @@ def text(table: Table, checks: list[Must], head: str, unicode: bool) -> str:
     for must in checks:
         line = f"{'holds' if must.holds else 'FAILS'}  {must.what:<50}{must.value:8.2f}  <= {must.limit:g} {must.unit}"
         lines.append((line if must.least is None else f"{line:<92} by the minima {must.least:.2f}").rstrip())
-    if max(len(series.samples) for series in table.values()) < FEW:
+    if len(table[scenarios.BARE, ""].samples) < FEW:
         lines.append(f"\nSo few rounds prove nothing: {FEW} at least, {DEFAULT} by default.")
     return "\n".join(lines) + "\n"
 

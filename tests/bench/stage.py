@@ -24,11 +24,12 @@ _LONG = 86400  # seconds: nothing that is known gets old while this runs
 
 
 class Stage:
-    """The scene of all measurements. folder: for programs; state: for caches and leases."""
+    """The scene of all measurements. folder: for programs; state: for configurations and leases; caches: for caches."""
 
-    def __init__(self, folder: str, state: str, python: str, other: str, nodes: int) -> None:
+    def __init__(self, folder: str, state: str, caches: str, python: str, other: str, nodes: int) -> None:
         self.folder = folder
         self.state = state
+        self.caches = caches
         self.python = python
         self.host_local = host_local()
         self.programs = {INSTALLED: self._path("installed"), COPIED: self._path("copied")}
@@ -51,17 +52,11 @@ class Stage:
 
     def place(self, number: int, variant: str, kind: str = "kube-node", large: bool = False) -> Place:
         """A new place for one row."""
-        return Place(
-            self,
-            os.path.join(self.state, f"row-{number}"),
-            variant,
-            kind,
-            self.server.large if large else self.server.small,
-        )
+        return Place(self, f"row-{number}", variant, kind, self.server.large if large else self.server.small)
 
-    def bare(self) -> Call:
-        """The interpreter, doing nothing."""
-        return Call((self.python, "-IS", "-c", "pass"), {"PATH": os.defpath}, b"")
+    def bare(self, call: Call) -> Call:
+        """The interpreter, doing nothing, with the environment and stdin of this call."""
+        return call._replace(argv=(self.python, "-IS", "-c", "pass"))
 
     def time(self, sequences: Sequence[Sequence[Call]], width: int = 1) -> tuple[Sample, list[Answer]]:
         """Measure these processes as one. Raises Failed when one of them does."""
@@ -86,14 +81,15 @@ class Stage:
 class Place:
     """A plugin with leases and a cache that are for one row alone, so that none slows down another."""
 
-    def __init__(self, stage: Stage, folder: str, variant: str, kind: str, kubeconfig: str) -> None:
+    def __init__(self, stage: Stage, name: str, variant: str, kind: str, kubeconfig: str) -> None:
         self._stage = stage
-        self._folder = folder
+        self._folder = folder = os.path.join(stage.state, name)
+        self._cache = os.path.join(stage.caches, name)
         self._kubeconfig = kubeconfig
         self.variant = variant
         self.serial = 0  # of requests that must differ
         settings = os.path.join(folder, "node-annotation.conf")
-        environ = {"PATH": os.defpath, "HOME": folder, "NODE_IPAM_CACHE": os.path.join(folder, "cache")}
+        environ = {"PATH": os.defpath, "HOME": folder, "NODE_IPAM_CACHE": self._cache}
         if kind == "node-annotation":
             environ["NODE_ANNOTATION_CFG"] = settings
         directories = [stage.programs[variant]] if variant in stage.programs else []
@@ -112,8 +108,8 @@ class Place:
     def reset(self) -> None:
         """Forget every lease and all that is known."""
         os.makedirs(self._folder, exist_ok=True)
-        for name in ("cache", "leases"):
-            shutil.rmtree(os.path.join(self._folder, name), ignore_errors=True)
+        for path in (self._cache, self.data_dir):
+            shutil.rmtree(path, ignore_errors=True)
 
     def call(self, command: str, pod: Pod | None, config: Config | None = None) -> Call:
         """A call of the plugin that is measured."""

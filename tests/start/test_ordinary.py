@@ -479,14 +479,27 @@ ADDRESS = '"address": "10.9.0.2/24",'
 def test_alike(line: str, expected: bool) -> None:
     """Two results are alike when they differ in their addresses only."""
     other = RESULT.replace(ADDRESS, line)
-    assert warm.is_alike(other.encode(), RESULT.encode()) == expected
-    assert warm.is_alike(RESULT.encode(), other.encode()) == expected
+    for answer, last in ((other, RESULT), (RESULT, other)):
+        found = warm.new_addresses(answer.encode(), last.encode())
+        assert (found is not None) == expected
+        assert found is None or b", ".join(found).decode() in answer
 
 
-@pytest.mark.parametrize("line", ['"address": "10.9.0.2/24"', '"address": "10.9.0.2/24",,', '"address": "1","2",'])
+@pytest.mark.parametrize(
+    "line",
+    [
+        '"address": "10.9.0.2/24"',
+        '"address": "10.9.0.2/24",,',
+        '"address": "1","2",',
+        '"address": 1, "2": "",',
+        '"address',
+        '\\"address": "10.9.0.2/24",',
+        '"address" "10.9.0.2/24",',
+    ],
+)
 def test_alike_and_broken(line: str) -> None:
     """A line that makes the result no JSON is no address: there is one pair of quotes, and a comma as before."""
-    assert not warm.is_alike(RESULT.replace(ADDRESS, line).encode(), RESULT.encode())
+    assert warm.new_addresses(RESULT.replace(ADDRESS, line).encode(), RESULT.encode()) is None
 
 
 # How host-local may end: (what it prints, what it does then, the commands that it gets in all).

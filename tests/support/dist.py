@@ -29,6 +29,6 @@ FROM_ARCHIVE = """
 import posix, sys
 sys.path.insert(0, sys.argv[1])
 from plugin.start import importer
-importer.install(posix.open(sys.argv[1], posix.O_RDONLY), "", -1, 0, None)
+importer.install(posix.open(sys.argv[1], posix.O_RDONLY), "", -1, None)
 del sys.path[0]
 """

@@ -42,12 +42,11 @@ _MAIN = f"""\
 import os
 import sys
 
-f = open(os.memfd_create("{archive.FILE}"), "w+b")
-f.write(__loader__.get_data(f"{{__loader__.archive}}/{archive.FILE}"))
-f.seek(0)
-f.readline()
+f = os.memfd_create("{archive.FILE}")
+os.write(f, __loader__.get_data(f"{{__loader__.archive}}/{archive.FILE}"))
+os.lseek(f, 0, 0)
 del sys.path[0]
-exec(f.read({archive.BOOTSTRAP}))
+exec(os.read(f, {archive.BOOTSTRAP}))
 """
 _PATH = re.compile(r"(/[A-Za-z0-9_+@.-]+)+")
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-label-names

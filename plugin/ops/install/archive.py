@@ -9,6 +9,7 @@ import os
 import zipfile
 
 from plugin import TYPES
+from plugin.start.launch import BOOTSTRAP as BOOTSTRAP
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,18 +19,26 @@ FILE = "node-ipam.pyz"
 LINKS = TYPES
 INTERPRETER = "/usr/bin/python3"
 
-# Bytes of the bootstrap (plugin/start/), the same in all versions: the first line and __main__.py read so many.
-BOOTSTRAP = 1536
 # The kernel passes all that follows the interpreter as ONE argument: -I -S -c CODE. Starting with -c rather than by
 # way of __main__.py saves importing runpy and what that drags in. argv[1] is the archive, by the name it was called.
-_OPTIONS = (f'-IScimport sys;f=open(sys.argv[1],"rb");f.readline();exec(f.read({BOOTSTRAP}))', "-IS")
+_OPTIONS = (f"-IScimport sys,posix as p;f=p.open(sys.argv[1],0);exec(p.read(f,{BOOTSTRAP}))", "-IS")
 # For that, and for `python3 node-ipam.pyz`, which has the archive in sys.path.
-_MAIN = b'import sys\n\ndel sys.path[0]\nf = open(sys.argv[0], "rb")\nf.readline()\nexec(f.read(%d))\n' % BOOTSTRAP
+_MAIN = (
+    b"""\
+import posix
+import sys
+
+del sys.path[0]
+f = posix.open(sys.argv[0], 0)
+exec(posix.read(f, %d))
+"""
+    % BOOTSTRAP
+)
 _SHEBANG_LIMIT = 127  # bytes without the newline, Linux before 5.1: BINPRM_BUF_SIZE in include/uapi/linux/binfmts.h
 
 # Read one after the other where there is no byte code.
 _FIRST = ("plugin/start/launch.py", "plugin/start/importer.py")
-_IDENTITY = b"@IDENTITY@"
+_LOCAL = 30  # bytes of a ZIP's local header, without the name
 _DATE = (1980, 1, 1, 0, 0, 0)
 _UNIX = 3
 _MODE = 0o100644
@@ -56,7 +65,7 @@ def pack(entries: Mapping[str, bytes], interpreter: str = INTERPRETER) -> bytes:
     """
     entries = {**entries, "__main__.py": _MAIN}
     stream = io.BytesIO()
-    stream.write(shebang(interpreter) + _bootstrap(entries))
+    stream.write(_bootstrap(shebang(interpreter), entries))
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(entries, key=_position):
             info = zipfile.ZipInfo(name, _DATE)
@@ -122,14 +131,18 @@ def remove(path: str) -> None:
         os.unlink(path)
 
 
-def _bootstrap(entries: Mapping[str, bytes]) -> bytes:
-    """Return what follows the first line: bootstrap.py without its docstring, with the archive's identity in it."""
+def _bootstrap(line: bytes, entries: Mapping[str, bytes]) -> bytes:
+    """Return the first line and what follows it: bootstrap.py without its docstring, with what it has to know."""
     parts = [part for name in sorted(entries) for part in (name.encode(), b"%d" % len(entries[name]), entries[name])]
     identity = hashlib.sha256(b"\0".join(parts)).hexdigest()[:16].encode()
-    code = entries["plugin/start/bootstrap.py"].split(b'"""\n', 1)[1].strip().replace(_IDENTITY, identity)
-    if len(code) >= BOOTSTRAP:
-        raise ValueError(f"bootstrap.py is longer than {BOOTSTRAP} bytes")
-    return code.ljust(BOOTSTRAP - 1) + b"\n"
+    code = entries["plugin/start/bootstrap.py"].split(b'"""\n', 1)[1].strip()
+    begin = _LOCAL + len(_FIRST[0])
+    values = {b"IDENTITY": identity, b"BEGIN": b"%d" % begin, b"END": b"%d" % (begin + len(entries[_FIRST[0]]))}
+    for word, value in values.items():
+        code = code.replace(word, value)
+    if len(line + code) >= BOOTSTRAP:
+        raise ValueError(f"first line and bootstrap.py are longer than {BOOTSTRAP} bytes")
+    return (line + code).ljust(BOOTSTRAP - 1) + b"\n"
 
 
 def _position(name: str) -> tuple[int, str]:
