@@ -23,7 +23,7 @@ from plugin.config.values import is_node_name
 from plugin.errors import INVALID_CONFIG, PLUGIN_FAILURE, CniError
 from plugin.ops import output
 from plugin.ops.deploy import assigning, manifests, yamltext
-from plugin.ops.install import archive, bindir, install, interpreter
+from plugin.ops.install import archive, bindir, install
 from plugin.ops.ranges import options
 from plugin.ops.ranges.selector import Selector
 
@@ -87,24 +87,14 @@ def run(arguments: argparse.Namespace) -> int:
     if len(packed) > _LIMIT:
         msg = f"the program has {len(packed):,} bytes when compressed; a ConfigMap takes {_LIMIT:,}"
         raise CniError(PLUGIN_FAILURE, msg, "copy the file to the nodes in another way and run install there")
-    wanted = arguments.python
-    chosen = manifests.Options(
-        arguments.namespace,
-        arguments.image,
-        arguments.bin_dir,
-        [wanted] if wanted else interpreter.USUAL,
-        ["--python", wanted] if wanted else [],
-        arguments.service_account or "",
-        arguments.server or "",
-    )
-    printed = manifests.objects(chosen, packed)
+    printed = manifests.objects(arguments, packed)
     if arguments.assign:
         digest = hashlib.sha256(packed).hexdigest()
         printed += assigning.objects(arguments.namespace, arguments.python_image, _of_assign(arguments), digest)
     output.line(
         "# kubectl apply --server-side -f -    (without --server-side, kubectl's last-applied annotation is too large)"
     )
-    if chosen.service_account:
+    if arguments.service_account:
         output.line(f'# Add this to "ipam" in each CNI configuration: "kubeconfig": "{manifests.STATE}/kubeconfig"')
     output.line(yamltext.dump(printed))
     return output.FINE

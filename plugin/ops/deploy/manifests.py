@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from dataclasses import dataclass
 
 from plugin import __version__
 from plugin.ops.deploy import scripts
-from plugin.ops.install import archive
+from plugin.ops.install import archive, interpreter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from argparse import Namespace
     from typing import Any
 
     Manifest = dict[str, Any]
@@ -27,21 +26,11 @@ _LABELS = {"app.kubernetes.io/name": NAME}
 _TOKEN_SECONDS = 3600  # kubelet renews it after 80 % of that
 
 
-@dataclass(frozen=True)
-class Options:
-    """The choices. service_account: empty if the plugin uses the kubelet's credentials."""
+def objects(options: Namespace, packed: bytes) -> list[Manifest]:
+    """Return the objects in the order in which they must be created.
 
-    namespace: str
-    image: str
-    bin_dir: str
-    pythons: Sequence[str]  # where to look for one that can run install
-    arguments: Sequence[str]  # of install
-    service_account: str = ""
-    server: str = ""
-
-
-def objects(options: Options, packed: bytes) -> list[Manifest]:
-    """Return the objects in the order in which they must be created. packed: an archive that fits into a ConfigMap."""
+    options: of deploy. packed: an archive that fits into a ConfigMap.
+    """
     access = _access(options) if options.service_account else []
     return [*access, _config_map(options, packed), _daemon_set(options, hashlib.sha256(packed).hexdigest())]
 
@@ -51,7 +40,7 @@ def _metadata(name: str, namespace: str = "") -> Manifest:
     return {"name": name, **where, "labels": {**_LABELS, "app.kubernetes.io/version": __version__}}
 
 
-def _access(options: Options) -> list[Manifest]:
+def _access(options: Namespace) -> list[Manifest]:
     """Return a ServiceAccount that may get Nodes. RBAC cannot restrict it to its own Node."""
     account, api = options.service_account, "rbac.authorization.k8s.io"
     return [
@@ -77,7 +66,7 @@ def _access(options: Options) -> list[Manifest]:
     ]
 
 
-def _config_map(options: Options, packed: bytes) -> Manifest:
+def _config_map(options: Namespace, packed: bytes) -> Manifest:
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -86,7 +75,7 @@ def _config_map(options: Options, packed: bytes) -> Manifest:
     }
 
 
-def _daemon_set(options: Options, digest: str) -> Manifest:
+def _daemon_set(options: Namespace, digest: str) -> Manifest:
     # A token is valid as long as its pod exists: the new pod must have written its own before the old pod ends.
     gentle = {"maxSurge": "10%", "maxUnavailable": 0} if options.service_account else {"maxUnavailable": "10%"}
     return {
@@ -103,7 +92,7 @@ def _daemon_set(options: Options, digest: str) -> Manifest:
     }
 
 
-def _pod(options: Options, digest: str) -> Manifest:
+def _pod(options: Namespace, digest: str) -> Manifest:
     account = {"serviceAccountName": options.service_account} if options.service_account else {}
     volumes = [
         {"name": "host", "hostPath": {"path": "/", "type": "Directory"}},
@@ -126,14 +115,15 @@ def _pod(options: Options, digest: str) -> Manifest:
     }
 
 
-def _install(options: Options, digest: str) -> Manifest:
+def _install(options: Namespace, digest: str) -> Manifest:
+    python = ["--python", options.python] if options.python else []
     return {
         "name": "install",
         "image": options.image,
-        "command": ["/bin/sh", "-c", scripts.INSTALL, "install", "--bin-dir", scripts.BIN, *options.arguments],
+        "command": ["/bin/sh", "-c", scripts.INSTALL, "install", "--bin-dir", scripts.BIN, *python],
         "env": [
             _variable("ARCHIVE_SHA256", digest),
-            _variable("PYTHONS", " ".join(options.pythons)),
+            _variable("PYTHONS", options.python or " ".join(interpreter.USUAL)),
             _variable("BIN_DIR", options.bin_dir),
         ],
         "resources": resources("10m", "64Mi", "128Mi"),
@@ -147,7 +137,7 @@ def _install(options: Options, digest: str) -> Manifest:
     }
 
 
-def _idle(options: Options) -> Manifest:
+def _idle(options: Namespace) -> Manifest:
     return {
         "name": "idle",
         "image": options.image,
@@ -157,7 +147,7 @@ def _idle(options: Options) -> Manifest:
     }
 
 
-def _refresh(options: Options) -> Manifest:
+def _refresh(options: Namespace) -> Manifest:
     server = [_variable("SERVER", options.server)] if options.server else []
     return {
         "name": "credentials",

@@ -23,6 +23,7 @@ from plugin.ops.networks.overlay import Overlay
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping
     from typing import Any
 
     from plugin.cni import Request
@@ -77,13 +78,13 @@ def _explained(network: Network, arguments: argparse.Namespace) -> dict[str, Any
     settings.cache = overlay = Overlay(settings.cache)
     plan = verbs.type_of(request).plan(request, settings)
     config, translated = hostlocal.translate(plan.program, plan.config)
-    origins = Origins(network, settings, overlay, config)
+    ipam = config["ipam"]
     sources = {key: network.source for key in config if key != "ipam"}
     if network.is_unnamed:
         sources["name"] = "Multus, which adds the name of the NetworkAttachmentDefinition"
     if translated:
         sources["cniVersion"] = f"{network.source} says {request.version}, in which the result is given back"
-    sources.update({f"ipam.{key}": origins.of(key) for key in config["ipam"]})
+    sources.update({f"ipam.{key}": _origin(key, ipam[key], network, settings, overlay) for key in ipam})
     place = keys.KUBE_NODE if network.type == kube_node.NAME else keys.NODE_ANNOTATION
     unknown = [f"ipam.{key}" for key in keys.unknown(network.ipam, place)]
     return {
@@ -91,7 +92,7 @@ def _explained(network: Network, arguments: argparse.Namespace) -> dict[str, Any
         "program": plan.program,
         "config": config,
         "from": sources,
-        "leftOut": [f"ipam.{key}" for key in network.ipam if key not in config["ipam"]],
+        "leftOut": [f"ipam.{key}" for key in network.ipam if key not in ipam],
         **({"withoutEffect": unknown} if unknown else {}),
     }
 
@@ -104,47 +105,39 @@ def _asked(network: Network, arguments: argparse.Namespace) -> tuple[Request, Se
     return known_ranges.runtime_request(network, "ADD", {**environ, **more})
 
 
-class Origins:
-    """The sources of the keys in ipam."""
+def _origin(key: str, value: object, network: Network, settings: Settings, overlay: Overlay) -> str:
+    """Return the file, field or program that a key of ipam comes from."""
+    if network.type == node_annotation.NAME:
+        return _next_plugin(settings.environ) if key == "type" else _field(network, settings, overlay)
+    if key == "type":
+        return f"{kube_node.NAME} always hands over to {hostlocal.NAME}"
+    pinned = known_ranges.pinned_file(network)
+    if pinned and (key == "ranges" or value != network.ipam.get(key)):
+        return pinned
+    if key != "ranges":
+        return network.source
+    excluded = ", without the addresses in exclude" if network.ipam.get("exclude") else ""
+    limited = ", ordered and limited by ipv4-namespaces" if "ipv4-namespaces" in network.ipam else ""
+    return _field(network, settings, overlay) + excluded + limited
 
-    def __init__(self, network: Network, settings: Settings, overlay: Overlay, config: dict[str, Any]) -> None:
-        self._network = network
-        self._settings = settings
-        self._overlay = overlay
-        self._ipam = config["ipam"]
 
-    def of(self, key: str) -> str:
-        """Return the file, field or program that a key comes from."""
-        if self._network.type == node_annotation.NAME:
-            return self._next_plugin() if key == "type" else self._field()
-        if key == "type":
-            return f"{kube_node.NAME} always hands over to {hostlocal.NAME}"
-        pinned = known_ranges.pinned_file(self._network)
-        if pinned and (key == "ranges" or self._ipam[key] != self._network.ipam.get(key)):
-            return pinned
-        if key != "ranges":
-            return self._network.source
-        excluded = ", without the addresses in exclude" if self._network.ipam.get("exclude") else ""
-        limited = ", ordered and limited by ipv4-namespaces" if "ipv4-namespaces" in self._network.ipam else ""
-        return self._field() + excluded + limited
+def _next_plugin(environ: Mapping[str, str]) -> str:
+    if "nextipam" in node_annotation.read_config(environ):
+        return f"nextipam in {node_annotation.config_file(environ)}"
+    return f"{node_annotation.NAME} hands over to {hostlocal.NAME} unless nextipam is configured"
 
-    def _next_plugin(self) -> str:
-        environ = self._settings.environ
-        if "nextipam" in node_annotation.read_config(environ):
-            return f"nextipam in {node_annotation.config_file(environ)}"
-        return f"{node_annotation.NAME} hands over to {hostlocal.NAME} unless nextipam is configured"
 
-    def _field(self) -> str:
-        """Return the field of the Node, how the Node was identified, and when it was read."""
-        settings, known = self._settings, freshness.last_known(self._settings)
-        assert known  # or else there were no ranges
-        if self._overlay.has_new(memory.PREFIX):
-            config = kubeconfig.find(settings.kubeconfig, settings.environ, settings.label)
-            since = f"asked just now by {config.path} ({config.why})"
-        else:
-            names = [each.name for each in known_ranges.learnt(self._overlay) if each.facts.asked == known.asked]
-            since = f"{output.age(known.age())} old in {os.path.join(self._overlay.path, *names[:1])}"
-        return f"{node_ranges.origin(self._network.ipam, known)} (by {known.identified_by}), {since}"
+def _field(network: Network, settings: Settings, overlay: Overlay) -> str:
+    """Return the field of the Node, how the Node was identified, and when it was read."""
+    known = freshness.last_known(settings)
+    assert known  # or else there were no ranges
+    if overlay.has_new(memory.PREFIX):
+        config = kubeconfig.find(settings.kubeconfig, settings.environ, settings.label)
+        since = f"asked just now by {config.path} ({config.why})"
+    else:
+        names = [each.name for each in known_ranges.learnt(overlay) if each.facts.asked == known.asked]
+        since = f"{output.age(known.age())} old in {os.path.join(overlay.path, *names[:1])}"
+    return f"{node_ranges.origin(network.ipam, known)} (by {known.identified_by}), {since}"
 
 
 def _print(explanation: dict[str, Any]) -> None:
