@@ -24,8 +24,7 @@ from plugin.errors import INVALID_CONFIG, PLUGIN_FAILURE, CniError
 from plugin.ops import output
 from plugin.ops.deploy import assigning, manifests, yamltext
 from plugin.ops.install import archive, bindir, install
-from plugin.ops.ranges import options
-from plugin.ops.ranges.selector import Selector
+from plugin.ops.ranges import options, selector
 
 EXAMPLE = """
 node-ipam.pyz deploy | kubectl apply --server-side -f -
@@ -115,7 +114,7 @@ def _of_assign(arguments: argparse.Namespace) -> list[str]:
     options.networks(argparse.Namespace(**{**vars(arguments), "annotation": names, "cluster_cidr": pools}))
     options.ranges(arguments.exclude, "--exclude")
     options.services(arguments)
-    Selector(arguments.selector)
+    selector.parse(arguments.selector)
     given = [option for name, pool in arguments.assign for option in ("--annotation", name, "--cluster-cidr", pool)]
     for name in ("selector", "service_cluster_ip_range", "node_cidr_mask_size_ipv4", "node_cidr_mask_size_ipv6"):
         value = getattr(arguments, name)

@@ -8,7 +8,7 @@ from plugin import facts
 from plugin.errors import CniError
 from plugin.kube import pages
 from plugin.kube.answers import redacted
-from plugin.ops.ranges.selector import Selector
+from plugin.ops.ranges import selector as selectors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Reader:
 
     def __init__(self, names: Sequence[str], selector: str = "") -> None:
         self._names = set(names)
-        self._selector = Selector(selector)
+        self._is_selected = selectors.parse(selector)
 
     def add(self, names: Iterable[str]) -> None:
         """Keep these annotations too, of the Nodes that are read from now on."""
@@ -52,7 +52,7 @@ class Reader:
         kept = {key: text for key, text in found.annotations.items() if key in self._names or key.startswith(PREFIX)}
         version = str(metadata.get("resourceVersion"))
         name, cidrs, kept = redacted([found.name, found.pod_cidrs, kept])
-        return Node(name, version, self._selector.matches(labels), cidrs, kept)
+        return Node(name, version, self._is_selected(labels), cidrs, kept)
 
     def nodes(self, session: Session, accept: str, tick: Callable[[int, int], None]) -> tuple[dict[str, Node], str]:
         """Return all Nodes by name, and the resourceVersion of this list. tick: is given Nodes read and left, per page.

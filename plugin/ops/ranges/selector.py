@@ -25,16 +25,10 @@ _FORMS = (
 _COMMA = re.compile(r",(?![^(]*\))")  # not inside parentheses
 
 
-class Selector:
-    """Requirements that all have to hold."""
-
-    def __init__(self, text: str = "") -> None:
-        """Raises CniError."""
-        self._tests = [_test(part.strip(), text) for part in _COMMA.split(text)] if text.strip() else []
-
-    def matches(self, labels: Mapping[str, str]) -> bool:
-        """Return whether an object with these labels is selected."""
-        return all(test(labels) for test in self._tests)
+def parse(text: str) -> Test:
+    """Return a function that says whether an object with these labels is selected. Raises CniError."""
+    tests = [_test(part.strip(), text) for part in _COMMA.split(text)] if text.strip() else []
+    return lambda labels: all(test(labels) for test in tests)
 
 
 def _test(part: str, whole: str) -> Test:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from plugin.errors import CniError
-from plugin.ops.ranges.selector import Selector
+from plugin.ops.ranges import selector
 
 LABELS = {"zone": "a", "kubernetes.io/os": "linux", "empty": ""}
 
@@ -35,11 +35,11 @@ LABELS = {"zone": "a", "kubernetes.io/os": "linux", "empty": ""}
 )
 def test_matches(text: str, expected: bool) -> None:
     """All requirements hold; a label that is missing is unlike any value."""
-    assert Selector(text).matches(LABELS) is expected
+    assert selector.parse(text)(LABELS) is expected
 
 
 @pytest.mark.parametrize("text", ["zone=a b", "=a", "zone in a", "zone,,x", "zone>1", "a/b/c=1"])
 def test_wrong(text: str) -> None:
     """What is not understood is an error, never all nodes."""
     with pytest.raises(CniError, match="is not a label selector"):
-        Selector(text)
+        selector.parse(text)
