@@ -190,16 +190,21 @@ class Cache:
 def _make_directories(path: str) -> None:
     """Make a directory of this user's alone, and its parents as host-local makes those of its dataDir."""
     try:
-        os.mkdir(path, 0o700)
-    except FileExistsError:
-        pass
+        _make_directory(path)
     except FileNotFoundError:
         parent = path.rstrip("/").rpartition("/")[0]
         if not parent:
             raise
         _make_directories(parent)
         os.chmod(parent, 0o755)
-        _make_directories(path)
+        _make_directory(path)
+
+
+def _make_directory(path: str) -> None:
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        pass  # perhaps another process has just made it
 
 
 def _mend(path: str) -> None:

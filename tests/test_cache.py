@@ -418,6 +418,13 @@ def test_parents_that_another_process_makes(path: Path, monkeypatch: pytest.Monk
     assert store.write("name", BODY), store.trouble
 
 
+def test_place_where_nothing_can_be_made() -> None:
+    """/proc says that a directory is missing when one is to be made in it."""
+    store = Cache("/proc/node-ipam")
+    assert not store.write("name", BODY)
+    assert "/proc/node-ipam" in store.trouble
+
+
 def test_text_that_no_link_can_have(path: Path) -> None:
     """What a server or an annotation says may hold anything: it is not stored, and nothing is raised."""
     store = Cache(str(path))

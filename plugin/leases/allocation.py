@@ -60,9 +60,9 @@ def conclude(attempt: Attempt, run: Callable[[], tuple[int, bytes]]) -> tuple[in
     except BaseException as failure:
         if stdout.is_delivered():
             return 0, answer
-        _undo(attempt, printed)
-        if isinstance(failure, OSError) and not printed:
+        if isinstance(failure, OSError) and not printed:  # it did not run
             raise delegate.cannot_run(attempt.program, failure) from None
+        _undo(attempt, printed)
         if isinstance(failure, deadline.DeadlineExceeded):
             raise delegate.no_answer(attempt.program) from None
         raise
