@@ -712,6 +712,19 @@ class TestUninstallInUse:
         assert (done.returncode, cache.exists()) == (0, False), done.stderr
         assert f"removed {cache}\n" in done.stdout
 
+    def test_cache_directory_that_was_never_used(self, folder: Path, tmp_path: Path) -> None:
+        """One that the plugin has not made, or closed to others, may be something else: it is left."""
+        install(folder)
+        shared = tmp_path / "shared"
+        shared.mkdir(mode=0o755)
+        options = self.make(tmp_path, cacheDir=str(shared))
+        shutil.rmtree(tmp_path / "data")
+
+        done = run("uninstall", folder, *options)
+
+        assert (done.returncode, shared.exists()) == (0, True)
+        assert f"left {shared}: it is a link, another user's directory, or open to others\n" in done.stdout
+
     def test_files_of_others_in_the_cache(self, folder: Path) -> None:
         """A directory that somebody else uses as well is left, and that is said."""
         install(folder)

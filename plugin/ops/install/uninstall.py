@@ -87,8 +87,8 @@ def _remove_cache(path: str) -> list[str]:
         found = sorted(os.scandir(path), key=lambda each: each.name)
     except OSError:
         return []
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
-        return [f"left {path}: it is a link, or another user's directory"]
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o077:
+        return [f"left {path}: it is a link, another user's directory, or open to others"]
     strange = [each.name for each in found if not cache.is_entry(each.name) or each.is_dir(follow_symlinks=False)]
     if strange:
         more = f" and {len(strange) - _SHOWN} more" if len(strange) > _SHOWN else ""
