@@ -41,8 +41,8 @@ def rows(stage: Stage) -> Iterator[Row]:
             if variant in stage.variants():
                 place = stage.place(number, variant, kind, large)
                 number += 1
-                rare, times = name in (BURST_FIRST, BURST_WARM), OFTEN if name in (WARM, WARM_ANNOTATION, REFRESH) else 1
-                yield Row(name, variant, _bound(action, stage, place), rare, times)
+                times = OFTEN if name in (WARM, WARM_ANNOTATION, REFRESH) else 1
+                yield Row(name, variant, _bound(action, stage, place), name in (BURST_FIRST, BURST_WARM), times)
 
 
 def _floors(stage: Stage) -> Iterator[Row]:
