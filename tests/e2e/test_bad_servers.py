@@ -96,7 +96,7 @@ BROKEN = "the connection was closed before the answer was complete"
 def test_lasting_trouble(server: ApiServer, tmp_path: Path, trouble: faults.Fault, code: int, says: str) -> None:
     """A server that stays broken is reported as unreachable before the deadline."""
     server.fault = trouble
-    error = refusal(connect(server, tmp_path), 1)
+    error = refusal(connect(server, tmp_path), 1 if code == TRY_AGAIN_LATER else 15)
     assert isinstance(error, Unreachable)
     assert (error.code, error.msg) == (code, f"API server {server.url}: {says}")
 

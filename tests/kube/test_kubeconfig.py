@@ -324,12 +324,19 @@ def test_places_of_kubectl(node: Path, material: Material) -> None:
     assert kubeconfig.find("", environ, "--kubeconfig", as_kubectl=True).path == own
 
 
+@pytest.fixture
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A faulty file is read again until it is whole, however late that is."""
+    monkeypatch.setattr(files, "PATIENCE", 60.0)
+
+
 def _later(seconds: float, action: Callable[[], object]) -> threading.Thread:
     timer = threading.Timer(seconds, action)
     timer.start()
     return timer
 
 
+@pytest.mark.usefixtures("_patient")
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.5, 0.8, 0.97])
 def test_half_written_file_is_read_again(share: float, material: Material, tmp_path: Path) -> None:
     """Calico, whereabouts and k3s write in place: empty or cut anywhere, the file is read until it is whole."""
@@ -343,6 +350,7 @@ def test_half_written_file_is_read_again(share: float, material: Material, tmp_p
         writer.join()
 
 
+@pytest.mark.usefixtures("_patient")
 def test_file_that_vanishes_for_a_moment_is_read_again(
     material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -363,6 +371,7 @@ def test_file_that_vanishes_for_a_moment_is_read_again(
     writers[0].join()
 
 
+@pytest.mark.usefixtures("_patient")
 def test_file_that_is_put_in_place_late(material: Material, tmp_path: Path) -> None:
     """A file that is not there when looked for may be there a moment later."""
     path = tmp_path / "config"
@@ -395,6 +404,7 @@ def test_secret_in_place_of_a_path(material: Material, tmp_path: Path, user: str
     assert "SECRET" not in f"{raised.value.msg}{raised.value.details}"
 
 
+@pytest.mark.usefixtures("_patient")
 def test_half_written_authority_is_read_again(material: Material, tmp_path: Path) -> None:
     """The files that a kubeconfig names are written in place as well."""
     path = _put(tmp_path / "config", material, config(ca="certificate-authority: ca.crt"))
