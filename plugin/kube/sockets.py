@@ -19,7 +19,11 @@ def connect(host: str, port: int, seconds: float) -> socket.socket:
     """
     failure = OSError(f"{host} has no address")
     for family, kind, protocol, _, address in _addresses(host, port, seconds):
-        plain = socket.socket(family, kind, protocol)
+        try:
+            plain = socket.socket(family, kind, protocol)
+        except OSError as error:  # this kernel may have no IPv6, though a name has such an address
+            failure = error
+            continue
         try:
             plain.settimeout(min(_ADDRESS_SECONDS, seconds))
             plain.connect(address)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -64,6 +66,25 @@ def test_next_address(names: NameServer, listening: int) -> None:
     names.found = [("127.0.0.2", listening), ("127.0.0.1", listening)]
     with connect("api.example", 443, 5.0) as found:
         assert (found.getpeername(), names.queried) == (("127.0.0.1", listening), ["api.example"])
+
+
+def test_family_that_the_kernel_does_not_have(
+    names: NameServer, listening: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With ipv6.disable=1, a name such as localhost still has an IPv6 address; the next one is used."""
+
+    class Without(socket.socket):
+        """A socket of a kernel without IPv6."""
+
+        def __init__(self, family: int, *arguments: int) -> None:
+            if family == socket.AF_INET6:
+                raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
+            super().__init__(family, *arguments)
+
+    monkeypatch.setattr(socket, "socket", Without)
+    names.found = [("::1", listening), ("127.0.0.1", listening)]
+    with connect("api.example", 443, 5.0) as found:
+        assert found.getpeername() == ("127.0.0.1", listening)
 
 
 def test_no_address_accepts(names: NameServer, listening: int) -> None:
