@@ -126,7 +126,7 @@ def other_stores(environ: Mapping[str, str], store: str, network: str) -> list[s
 
 
 def generation(environ: Mapping[str, str]) -> tuple[str, str]:
-    """Return a file, with its cache.signature(), that is replaced with each new store."""
+    """Return a file, with its cache.signature(), that changes with each new store; "" if it cannot be written."""
     path = os.path.join(location(environ), _GENERATION)
     return path, signature(path)
 
@@ -164,7 +164,8 @@ def _keep(cache: Cache, name: str, body: bytes) -> bool:
         return False
     if cache.read(_GENERATION) != _listed(cache):
         _remove_unused(cache)
-        cache.write(_GENERATION, _listed(cache))
+        if not cache.write(_GENERATION, _listed(cache)):
+            cache.remove(_GENERATION)  # which a full disk allows, and which is a change, too
     return True
 
 

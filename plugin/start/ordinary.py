@@ -33,10 +33,11 @@ def remember(
 
     recorded: what records.record() returned.
     """
-    if not _is_memorable(request, chosen, plan):
+    stores = records.generation(request.environ)
+    if not stores[1] or not _is_memorable(request, chosen, plan):
         return
     known = key(request.program, request.environ, request.raw)
-    guards = (*plan.files, records.generation(request.environ))  # warm.Entry takes the last for that of the stores
+    guards = (*plan.files, stores)  # warm.Entry takes the last for that of the stores
     others = list(map(to_bytes, records.other_stores(request.environ, attempt.store, request.name)))
     given = plan.program, attempt.config, attempt.translated, answer, request.name
     body = marshal.dumps((time.time(), plan.until, guards, known, *given, recorded, others), _FORMAT)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 import time
 
 import pytest
 
-from tests.faults.test_leases import replace_host_local
+from tests.faults.test_leases import MAY_MOUNT, replace_host_local
 from tests.support.runtime import Answer, Config, Pod
 from tests.support.world import World
 
@@ -136,3 +137,24 @@ def test_new_store_meanwhile(world: World, warm: bool) -> None:
     assert (answer.status, "is in use" in answer.stdout.decode()) == (1, True), answer
     assert world.leases("one", "one") == []
     assert world.leases("two", "two") == ["11.0.1.2", "1100:0:0:1::2"]
+
+
+@pytest.mark.skipif(not MAY_MOUNT, reason="needs mounts")
+def test_new_store_and_a_full_cache(world: World) -> None:
+    """The cache has room for the record of a new store, and no more; then a pod goes, and the warm path has room."""
+    os.mkdir(world.cache)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=700", "small", world.cache], check=True)
+    try:
+        one, two = (world.config(name, dataDir=world.path(name)) for name in ("one", "two"))
+        for _ in range(2):
+            add(world, one, Pod("before"))
+            assert world.runtime.run("DEL", one, Pod("before")).status == 0
+        shutil.rmtree(world.path("one/one"))  # start again at the first address
+        used = os.statvfs(world.cache)
+        few = used.f_files - used.f_ffree + 1
+        subprocess.run(["mount", "-o", f"remount,nr_inodes={few}", world.cache], check=True)
+        add(world, two, TWO)
+        subprocess.run(["mount", "-o", f"remount,nr_inodes={few + 5}", world.cache], check=True)
+        refused(world, one, ONE, "two")
+    finally:
+        subprocess.run(["umount", world.cache], check=True)

@@ -85,3 +85,13 @@ def test_store_that_could_not_be_announced(adds: Adds, monkeypatch: pytest.Monke
         adds.record(data_dir)
         seen.append(adds.generation())
     assert seen[0] and seen == [seen[0], seen[0], seen[2], seen[2], seen[2]] and seen[0] != seen[2]
+
+
+def test_announcement_that_becomes_impossible(adds: Adds, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a new store cannot be added to the list, what knows the list of before does not count any more."""
+    adds.record("/run/x")
+    before = adds.generation()
+    write = Cache.write
+    monkeypatch.setattr(Cache, "write", lambda self, name, body: name != "stores" and write(self, name, body))
+    adds.record("/run/y")
+    assert before and adds.generation() == ""
