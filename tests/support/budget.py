@@ -1,4 +1,7 @@
-"""How many random examples tests try: always the same ones, or with FUZZ=N new ones, N times as many."""
+"""How many random examples tests try: the same ones each time, or with FUZZ=N new ones, N times as many.
+
+Among them are words of the modules that are loaded, so that other tests before it may change what a test gets.
+"""
 
 from __future__ import annotations
 
