@@ -187,24 +187,24 @@ class Cache:
         return self._directory
 
 
-def _make_directories(path: str) -> None:
-    """Make a directory of this user's alone, and its parents as host-local makes those of its dataDir."""
+def _make_directories(path: str, mode: int = 0o700) -> None:
+    """Make a directory with this mode, and its parents as host-local makes those of its dataDir."""
     try:
-        _make_directory(path)
+        _make_directory(path, mode)
     except FileNotFoundError:
         parent = path.rstrip("/").rpartition("/")[0]
         if not parent:
             raise
-        _make_directories(parent)
-        os.chmod(parent, 0o755)
-        _make_directory(path)
+        _make_directories(parent, 0o755)
+        _make_directory(path, mode)
 
 
-def _make_directory(path: str) -> None:
+def _make_directory(path: str, mode: int) -> None:
     try:
         os.mkdir(path, 0o700)
     except FileExistsError:
-        pass  # perhaps another process has just made it
+        return  # perhaps another process has just made it
+    os.chmod(path, mode)  # whatever the umask is
 
 
 def _mend(path: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import posix
 import resource
@@ -418,11 +419,19 @@ def test_parents_that_another_process_makes(path: Path, monkeypatch: pytest.Monk
     assert store.write("name", BODY), store.trouble
 
 
-def test_place_where_nothing_can_be_made() -> None:
-    """/proc says that a directory is missing when one is to be made in it."""
-    store = Cache("/proc/node-ipam")
+def test_place_where_nothing_can_be_made(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """/proc says that a directory is missing when one is to be made in it; it stays as it is."""
+
+    def as_in_proc(directory: str, mode: int) -> None:
+        assert directory in (str(path), str(path / "cache"))
+        raise FileExistsError if directory == str(path) else FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+    path.mkdir(0o511)
+    monkeypatch.setattr(posix, "mkdir", as_in_proc)
+    store = Cache(str(path / "cache"))
     assert not store.write("name", BODY)
-    assert "/proc/node-ipam" in store.trouble
+    assert str(path / "cache") in store.trouble
+    assert path.stat().st_mode & 0o777 == 0o511
 
 
 def test_text_that_no_link_can_have(path: Path) -> None:
