@@ -6,6 +6,7 @@ import os
 import time
 
 from plugin.cache import name_of
+from plugin.errors import CniError
 from plugin.leases import hostlocal
 
 TYPE_CHECKING = False
@@ -34,7 +35,11 @@ def warn(config: dict[str, Any], chosen: Settings) -> None:
     from plugin.leases import reclaim
     from plugin.leases.evidence import verdict
 
-    found = len(reclaim.dead(store, verdict.gather(chosen.environ)))
+    try:
+        found = len(reclaim.dead(store, verdict.gather(chosen.environ)))
+    except CniError as error:  # out of open files or memory: an ADD may work all the same
+        chosen.log.warning(f"leases in {store} cannot be judged: {error.msg}")
+        return
     chosen.cache.write(marker, b"%f %d" % (time.time(), found))
     if found:
         record = chosen.log.debug if found == count else chosen.log.warning

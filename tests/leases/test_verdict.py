@@ -327,21 +327,41 @@ def test_processes_that_cannot_be_seen(machine: Machine, how: str) -> None:
     assert (found.state, found.evidence.startswith(f"{namespaces.PROC} ")) == (UNKNOWN, True)
 
 
-@pytest.mark.parametrize("file", ["cgroup", "cmdline", "environ", "comm", "net/fib_trie", "net/if_inet6"])
-def test_process_that_cannot_be_read(machine: Machine, monkeypatch: pytest.MonkeyPatch, file: str) -> None:
-    """A machine that is out of open files hides processes: no lease is judged."""
+FILES = ("cgroup", "cmdline", "environ", "comm", "net/fib_trie", "net/if_inet6")
+SHORT = [*[(call, file) for call in ("open", "read") for file in FILES], ("stat", "ns/net")]
+
+
+def refuse(monkeypatch: pytest.MonkeyPatch, call: str, file: str, code: int) -> None:
+    """Let this system call fail for a file of process 4711."""
+    original = getattr(os, call)
+
+    def refused(place: Any, *more: Any, **options: Any) -> Any:
+        path = os.readlink(f"/proc/self/fd/{place}") if isinstance(place, int) else str(place)
+        if path.endswith(f"4711/{file}"):
+            raise OSError(code, os.strerror(code))
+        return original(place, *more, **options)
+
+    monkeypatch.setattr(os, call, refused)
+
+
+@pytest.mark.parametrize(("call", "file"), SHORT)
+def test_shortage(machine: Machine, monkeypatch: pytest.MonkeyPatch, call: str, file: str) -> None:
+    """A machine that is out of open files or memory hides processes: no lease is judged."""
     machine.result(ID, netns=machine.proc.gone("cni-1"))
     machine.proc.process(4711, cgroup=f"/{ID}", namespace=machine.proc.namespace("cni-2"))
-    open_file = os.open
-
-    def refuse(path: Any, *more: Any, **options: Any) -> int:
-        if str(path).endswith(f"4711/{file}"):
-            raise OSError(errno.ENFILE, os.strerror(errno.ENFILE))
-        return open_file(path, *more, **options)
-
-    monkeypatch.setattr(os, "open", refuse)
-    with pytest.raises(CniError, match=f"4711/{file} cannot be opened"):
+    refuse(monkeypatch, call, file, errno.ENOMEM if call == "read" else errno.ENFILE)
+    with pytest.raises(CniError, match=f"4711/{file} cannot be read"):
         machine.state("other")
+
+
+@pytest.mark.parametrize(("call", "file"), [("open", "cgroup"), ("read", "cmdline"), ("read", "environ")])
+def test_process_that_cannot_be_read(machine: Machine, monkeypatch: pytest.MonkeyPatch, call: str, file: str) -> None:
+    """Only a process that is not there has ended; one that cannot be read may have any container."""
+    machine.result(ID, netns=machine.proc.gone("cni-1"))
+    machine.proc.process(4711, namespace=machine.proc.namespace("cni-2"))
+    assert machine.state() == (STALE, True)
+    refuse(monkeypatch, call, file, errno.EIO)
+    assert machine.state() == (UNKNOWN, False)
 
 
 def test_empty_lease(machine: Machine) -> None:

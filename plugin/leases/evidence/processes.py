@@ -109,17 +109,23 @@ class Processes:
                 yield _process(pid)
             except PermissionError:
                 self.trouble = f"{namespaces.PROC} does not show all processes to this user; run this as root"
-            except OSError:
+            except (FileNotFoundError, ProcessLookupError):
                 continue  # it has ended, or is a zombie: without a network namespace
+            except OSError as error:
+                self.trouble = f"{namespaces.PROC}/{pid} cannot be read: {error.strerror}"
 
 
 def _process(pid: int) -> Process:
     """Read a process. Raises OSError."""
     texts = [_read(pid, "cgroup"), _read(pid, "cmdline"), *_running_for(pid)]
+    path = f"{namespaces.PROC}/{pid}/ns/net"
     try:
-        namespace = os.stat(f"{namespaces.PROC}/{pid}/ns/net").st_ino
+        namespace = os.stat(path).st_ino
     except PermissionError:
         namespace = 0
+    except OSError as error:
+        namespaces.refuse_shortage(path, error)
+        raise
     return Process(pid, _read(pid, "comm").strip(), b"\0".join(texts), namespace)
 
 
@@ -127,7 +133,7 @@ def _running_for(pid: int) -> list[bytes]:
     """Return the container for which this process runs, if it is a CNI plugin."""
     try:
         variables = _read(pid, "environ").split(b"\0")
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
         return []
     return [each[len(_CONTAINER_VARIABLE) :] for each in variables if each.startswith(_CONTAINER_VARIABLE)]
 
@@ -171,15 +177,15 @@ def _local_addresses(pid: int) -> Iterator[bytes]:
 def _read(pid: int, name: str) -> bytes:
     """Return a file of this process. Raises OSError; CniError as namespaces.refuse_shortage()."""
     path = f"{namespaces.PROC}/{pid}/{name}"
+    found = b""
     try:
         file = os.open(path, os.O_RDONLY)
+        try:
+            while len(found) < _LIMIT and (chunk := os.read(file, _LIMIT)):
+                found += chunk
+        finally:
+            os.close(file)
     except OSError as error:
         namespaces.refuse_shortage(path, error)
         raise
-    try:
-        found = b""
-        while len(found) < _LIMIT and (chunk := os.read(file, _LIMIT)):
-            found += chunk
-        return found
-    finally:
-        os.close(file)
+    return found
