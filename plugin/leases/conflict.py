@@ -45,9 +45,10 @@ def _is_dead(store: str, holder: Lease, environ: Mapping[str, str]) -> bool:
 def _addresses(answer: bytes) -> Iterator[str]:
     result = cni.decode(answer)
     # Before CNI 0.3.0: {"ip4": {"ip": "10.9.0.2/24"}}
-    listed = result.get("ips") or [{"address": result.get(key, {}).get("ip")} for key in ("ip4", "ip6")]
-    for each in listed:
-        address = str(each.get("address")).partition("/")[0]
+    listed = result.get("ips") or [result.get("ip4"), result.get("ip6")]
+    for each in listed if isinstance(listed, list) else ():
+        found = each.get("address") or each.get("ip") if isinstance(each, dict) else ""
+        address = str(found).partition("/")[0]
         if address and not address.strip("0123456789abcdef.:"):
             yield address
 
