@@ -81,6 +81,10 @@ def _keep_byte_code(request: Request) -> None:
 
 
 def _operate(argv: list[str]) -> None:
+    import _signal as signal  # built in
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored, as under nohup
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # until run() handles it: no traceback of an import
     try:
         from plugin.ops import main as operator
     except ImportError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import signal
 import sys
 
 from plugin import TYPES, __version__, cni
@@ -53,6 +54,8 @@ def run(argv: Sequence[str]) -> int:
 def _guarded(argv: Sequence[str]) -> int:
     """Run the command; an exception becomes an error message and an exit status."""
     try:
+        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # which __main__ has set
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         status = _dispatch(argv)
         sys.stdout.flush()
         return status
