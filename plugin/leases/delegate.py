@@ -43,7 +43,7 @@ def find(name: str, directories: Sequence[str]) -> str:
         try:
             if directory and stat.S_ISREG(os.stat(path).st_mode):
                 return path
-        except OSError:
+        except (OSError, ValueError):  # ValueError: no file can have this name
             continue
     # containerd takes a failed DEL for done when the text says "not found".
     looked = ", ".join(dict.fromkeys(filter(None, directories))) or "(none given)"

@@ -83,7 +83,7 @@ def addresses(directory: str) -> list[str]:
     """Return the addresses that have a file in a store, besides lock, last_reserved_ip.N and foreign files."""
     try:
         return sorted(filter(_is_address, os.listdir(directory)))
-    except OSError:
+    except (OSError, ValueError):  # ValueError: no directory can have this name
         return []
 
 
@@ -128,4 +128,4 @@ def _is_address(name: str) -> bool:
         ipaddress.ip_address(name)
     except ValueError:
         return False
-    return True
+    return "%" not in name  # a scope, which an address of host-local does not have

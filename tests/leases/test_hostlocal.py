@@ -152,3 +152,11 @@ def test_no_store(tmp_path: Path) -> None:
     """A network that never had a pod has no leases; a file in place of its store has none either."""
     (tmp_path / "file").touch()
     assert found(tmp_path / "none") == found(tmp_path / "file") == []
+    assert hostlocal.addresses(f"{tmp_path}/\0") == hostlocal.addresses(f"{tmp_path}/\ud800") == []
+
+
+def test_foreign_files(tmp_path: Path) -> None:
+    """host-local has no address with a scope: such a file is not its own, and gc does not remove it."""
+    for name in ("fd00::2", "fd00::2%eth0", "10.0.0.02", "10.0.0"):
+        (tmp_path / name).touch()
+    assert hostlocal.addresses(str(tmp_path)) == ["fd00::2"]

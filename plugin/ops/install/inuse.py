@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from plugin import kube_node, node_annotation
 from plugin.cache import location
+from plugin.config import values
 from plugin.errors import CniError
 from plugin.leases import hostlocal, records
 from plugin.ops.networks import networks
@@ -15,6 +16,7 @@ from plugin.ops.networks import networks
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import Any
 
     from plugin.leases.hostlocal import Lease
     from plugin.ops.install.root import Root
@@ -72,10 +74,10 @@ def attached(environ: Mapping[str, str], known: Sequence[Held]) -> list[Held]:
 
 def caches(root: Root, wanted: Sequence[Network], environ: Mapping[str, str]) -> list[str]:
     """Return the cache directory, and each cacheDir that is configured; of another machine, kube-node's only."""
-    found = [location(environ), *(each.ipam.get("cacheDir") for each in wanted if each.type == kube_node.NAME)]
+    found = [location(environ), *(_path(each.ipam, "cacheDir") for each in wanted if each.type == kube_node.NAME)]
     with contextlib.suppress(CniError):
-        found += [node_annotation.read_config(environ).get("cacheDir")] if root.is_own() else []
-    return list(dict.fromkeys(root.outside(each) for each in found if isinstance(each, str) and each.startswith("/")))
+        found += [_path(node_annotation.read_config(environ), "cacheDir")] if root.is_own() else []
+    return list(dict.fromkeys(map(root.outside, filter(None, found))))
 
 
 def _recorded(environ: Mapping[str, str]) -> dict[str, set[str]]:
@@ -91,5 +93,13 @@ def _data_dirs(root: Root, network: Network, environ: Mapping[str, str]) -> list
     """Return where the leases may be; of another machine's node-annotation only the default place is known."""
     if root.is_own():
         return networks.data_dirs(network, environ)
-    named = network.ipam.get("dataDir") if network.type == kube_node.NAME else None
-    return [named if isinstance(named, str) and named else hostlocal.DATA_DIR]
+    named = _path(network.ipam, "dataDir") if network.type == kube_node.NAME else ""
+    return [named or hostlocal.DATA_DIR]
+
+
+def _path(config: Mapping[str, Any], key: str) -> str:
+    """Return the path under a key; "" if there is none, or a value that is refused."""
+    try:
+        return values.path(config, key, "")
+    except CniError:
+        return ""

@@ -49,7 +49,7 @@ class Store:
                 with contextlib.suppress(OSError):
                     text = read_file(os.path.join(self.path, name), 100, os.O_NOFOLLOW)
                     found[int(index)] = text.decode(errors="replace").strip()
-        return dict(sorted(found.items()))
+        return {index: address for index, address in sorted(found.items()) if address}
 
 
 def find(
