@@ -69,6 +69,12 @@ def failed(path: str, error: OSError | ValueError) -> str:
     return f"open {path}: {os.strerror(error.errno).lower() if isinstance(error, OSError) and error.errno else error}"
 
 
+def needed(error: OSError | ValueError) -> str:
+    """Return what to do about this error of read()."""
+    is_user = isinstance(error, PermissionError) and os.geteuid() != 0
+    return "run this as root, or as a user who can read it" if is_user else "it must be readable by root"
+
+
 def referenced(path: str, key: str, name: str) -> bytes:
     """Read a file that a kubeconfig names. key: the key with the path; name: its entry. Raises CniError."""
     try:
@@ -77,7 +83,7 @@ def referenced(path: str, key: str, name: str) -> bytes:
         hint = "correct the path: relative ones start at the kubeconfig's directory, ~ and $VARIABLE mean nothing"
         raise Unsettled(_unable(path, key, name, error), hint, IO_FAILURE) from None
     except (OSError, ValueError) as error:
-        raise CniError(IO_FAILURE, _unable(path, key, name, error), "it must be readable by root") from None
+        raise CniError(IO_FAILURE, _unable(path, key, name, error), needed(error)) from None
 
 
 def _unable(path: str, key: str, name: str, error: OSError | ValueError) -> str:

@@ -151,7 +151,7 @@ def _load(path: str) -> schema.Entries:
     except FileNotFoundError as error:
         raise files.Unsettled(said + files.failed(path, error), "it was there a moment ago", IO_FAILURE) from None
     except OSError as error:
-        raise CniError(IO_FAILURE, said + files.failed(path, error), "it must be readable by root") from None
+        raise CniError(IO_FAILURE, said + files.failed(path, error), files.needed(error)) from None
     except document.Undecodable as error:
         raise OtherFile(said + str(error), "it must be YAML or JSON", DECODE_FAILURE) from None
     except schema.OtherKind as error:

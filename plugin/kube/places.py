@@ -71,7 +71,8 @@ def search(
     if not faults[ROOT + SERVICE_ACCOUNT]:
         return account, IN_CLUSTER
     what = f"no kubeconfig; looked at $KUBECONFIG: not set, {_listing(faults)}"
-    raise CniError(PLUGIN_FAILURE, what, f"set {label} to the path of a kubeconfig whose user may get this Node")
+    right = "list Nodes" if label.startswith("--") else "get this Node"  # an option: of a command for the cluster
+    raise CniError(PLUGIN_FAILURE, what, f"set {label} to the path of a kubeconfig whose user may {right}")
 
 
 def _listing(faults: Mapping[str, str]) -> str:

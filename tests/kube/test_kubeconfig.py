@@ -443,14 +443,21 @@ def test_codes(content: bytes, code: int, expected: str, tmp_path: Path) -> None
     assert raised.value.msg.endswith(expected)
 
 
-def test_unreadable(material: Material, tmp_path: Path) -> None:
-    """A file that may not be read is named."""
+@pytest.mark.parametrize(
+    ("user", "remedy"),
+    [(0, "it must be readable by root"), (1000, "run this as root, or as a user who can read it")],
+)
+def test_unreadable(
+    material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, user: int, remedy: str
+) -> None:
+    """A file that must not be read is named; what to do depends on the user."""
     path = Path(_put(tmp_path / "config", material))
     path.chmod(0)
+    monkeypatch.setattr(os, "geteuid", lambda: user)
     with pytest.raises(CniError) as raised, modes_count():
         kubeconfig.find(str(path), _environ())
     expected = f'error loading config file "{path}": open {path}: permission denied'
-    assert (raised.value.code, raised.value.msg) == (IO_FAILURE, expected)
+    assert (raised.value.code, raised.value.msg, raised.value.details) == (IO_FAILURE, expected, remedy)
 
 
 @pytest.mark.usefixtures("_impatient")

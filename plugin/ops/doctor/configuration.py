@@ -24,7 +24,7 @@ def directory(machine: Machine) -> Finding:
     if machine.troubles:
         first, *more = machine.troubles
         others = f" (and {len(more)} more such files)" if more else ""
-        return fail("unreadable", first.msg + others, first.details or "correct or remove the file")
+        return fail("unreadable", first.msg + others, first.details)
     if machine.wanted:
         return ok(", ".join(dict.fromkeys(f"{each.name or '(no name)'} in {each.source}" for each in machine.wanted)))
     if not os.path.lexists(os.path.join(machine.folder(), archive.FILE)):

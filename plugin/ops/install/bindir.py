@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Give a command --bin-dir and --root."""
     text = f"where the container runtime looks for plugins (default: {DEFAULT})"
     parser.add_argument("--bin-dir", default=DEFAULT, type=output.given, metavar="DIR", help=text)
-    text = "the root of the machine meant, where it is mounted: --bin-dir and links are taken as inside it (default: /)"
+    text = "where the root file system of the machine is mounted; --bin-dir and links are inside it (default: /)"
     parser.add_argument("--root", default="/", metavar="DIR", help=text)
 
 

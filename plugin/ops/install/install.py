@@ -1,9 +1,9 @@
 """Put this file and its two links where the container runtime looks for plugins.
 
-The file is the released one, unless --python needs another first line. It is tested before and after it replaces the
-one that is there, and the test leaves byte code in the cache. Whenever that is interrupted, the one that is there
-works. A file or link of another program under one of the names is kept as NAME.bak, a further one as NAME.bak.2 and
-so on; uninstall puts the first one back.
+The installed file has the bytes of the released one, unless --python needs another first line. It is tested before
+and after it replaces the installed one; the test also stores byte code in the cache. If install is interrupted, the
+file that is then installed works. A file or link of another program under one of the names is kept as NAME.bak, a
+further one as NAME.bak.2 and so on. uninstall restores the first one.
 """
 
 from __future__ import annotations

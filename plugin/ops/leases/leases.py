@@ -47,7 +47,9 @@ def run(arguments: argparse.Namespace) -> int:
         for remark in _remarks(usages, evidence):
             output.line(output.printable(remark))
     elif not troubles:
-        output.note("no leases: host-local was never used on this machine, or only with another dataDir")
+        places = " and ".join(arguments.data_dir)
+        never = "host-local was never used on this machine, or only with another dataDir"
+        output.note(f"no leases below {places}" if places else f"no leases: {never}")
     return output.conclude(troubles)
 
 

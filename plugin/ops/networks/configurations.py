@@ -62,12 +62,23 @@ def parse(raw: bytes, source: str) -> list[Network]:
 
     source: the file, which may have a directory of plugins beside it; or a name for messages.
     """
-    return list(_networks(_decode(raw, source), source))
+    try:
+        return list(_networks(_decode(raw, source), source))
+    except CniError as error:
+        if not error.details:
+            error.details = (
+                "correct or remove the file" if source != STDIN else f"write a configuration to it, such as {_EXAMPLE}"
+            )
+        raise
 
 
 def unreadable(path: str, error: OSError) -> CniError:
     """Return the error for a file that cannot be read."""
-    details = "run this as root" if isinstance(error, PermissionError) else "put a CNI configuration there"
+    details = "correct or remove it"
+    if isinstance(error, PermissionError):
+        details = "run this as root"
+    elif isinstance(error, FileNotFoundError):
+        details = "name a file that exists"
     return CniError(INVALID_CONFIG, f"{path} cannot be read: {error.strerror}", details)
 
 

@@ -13,7 +13,7 @@ PERSONAL = ("KUBECONFIG", "NODE_NAME", "HOME")
 
 def add_shell_environment(parser: argparse.ArgumentParser) -> None:
     """Give a command --shell-environment."""
-    text = f"use {', '.join(PERSONAL[:-1])} and {PERSONAL[-1]} of this shell, if the runtime has the same"
+    text = f"use {', '.join(PERSONAL[:-1])} and {PERSONAL[-1]} of this shell, which must be those of the runtime"
     parser.add_argument("--shell-environment", action="store_true", help=text)
 
 

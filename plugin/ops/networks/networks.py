@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from plugin import TYPES, cni, verbs
+from plugin.config import values
 from plugin.errors import INVALID_CONFIG, CniError
 from plugin.leases import hostlocal, records
 from plugin.log import Log
@@ -69,8 +70,8 @@ def chosen(conf: str, directory: str) -> list[Network]:
     named = [network for network in found if network.name == conf]
     if not named:
         others = ", ".join(sorted({network.name for network in found})) or "none"
-        details = f"known networks: {others}; to name a file, include a slash"
-        raise troubles[0] if troubles else CniError(INVALID_CONFIG, f"no network {conf!r} in {directory}", details)
+        details = [f"known networks: {others}; to name a file, include a slash", *(each.msg for each in troubles)]
+        raise CniError(INVALID_CONFIG, f"no network {conf!r} in {directory}", "\n".join(details))
     return named
 
 
@@ -83,7 +84,7 @@ def scan(directory: str) -> tuple[list[Network], list[CniError]]:
     except FileNotFoundError:
         entries = []
     except OSError as error:
-        return [], [CniError(INVALID_CONFIG, f"{directory} cannot be read: {error.strerror}", "run this as root")]
+        return [], [configurations.unreadable(directory, error)]
     for entry in entries:
         if entry.name.endswith(_SUFFIXES) and not entry.is_dir(follow_symlinks=False):
             try:
@@ -136,8 +137,10 @@ def _configured_data_dirs(network: Network, environ: Mapping[str, str]) -> list[
             return plugin.data_dirs(asked, settings)
         except CniError:
             pass  # doctor reports what is wrong; the leases are where they are
-    directory = network.ipam.get("dataDir")
-    return [directory if isinstance(directory, str) else ""]
+    try:
+        return [values.text(network.ipam, "dataDir", "ipam.")]
+    except CniError:  # no path: host-local fails, too
+        return []
 
 
 def _named(network: Network) -> Network:

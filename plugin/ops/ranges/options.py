@@ -25,7 +25,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     """Add the options that show and assign have in common."""
     text = "the credential to use (default: $KUBECONFIG, ~/.kube/config, or the service account of this pod)"
     parser.add_argument("--kubeconfig", default="", metavar="FILE", help=text)
-    text = "an annotation that holds ranges; may be repeated (default of show: all below kube-node.nordix.org/)"
+    text = 'an annotation that holds ranges; may be repeated (default of "show": all below kube-node.nordix.org/)'
     parser.add_argument("--annotation", action="append", default=[], type=annotation, metavar="NAME", help=text)
     text = "the nodes that need ranges, as kubectl's --selector (default: all)"
     parser.add_argument("--selector", default="", metavar="LABELS", help=text)

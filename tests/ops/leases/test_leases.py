@@ -312,6 +312,7 @@ def test_odd_files(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> No
     node.make("net.d/20-more.conf")
     node.write("run/k8snet/last_reserved_ip.\u00b2", "10.1.0.4")
     (node.memory / "k8snet" / "last_reserved_ip.0").write_bytes(b"\xff\n")
+    node.write("run/k8snet/last_reserved_ip.2", "")  # after a power failure
     for name in ("last_reserved_ip.1", "10.1.0.5"):
         os.mkfifo(node.memory / "k8snet" / name)
 
@@ -384,6 +385,8 @@ def test_nothing(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None
     assert capsys.readouterr().err.startswith("no leases")
     assert node.run("leases", "k8snet") == 1
     assert "network k8snet has no leases in " in capsys.readouterr().err
+    assert node.run("leases", "--data-dir", "/nowhere") == 0
+    assert capsys.readouterr().err == "no leases below /nowhere\n"
 
 
 def test_asks_nobody(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:

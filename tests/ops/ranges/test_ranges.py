@@ -377,6 +377,7 @@ def test_kubeconfig_as_kubectl_finds_it(
     monkeypatch.delenv("KUBECONFIG")
     status, _, err = ranges()
     assert (status, "no kubeconfig; looked at $KUBECONFIG: not set" in err, "kubelet.conf" in err) == (1, True, False)
+    assert "set --kubeconfig to the path of a kubeconfig whose user may list Nodes" in err
     assert ranges("--kubeconfig", str(cluster.kubeconfig))[0] == 0
     (tmp_path / "home/.kube").mkdir(parents=True)
     os.link(cluster.kubeconfig, tmp_path / "home/.kube/config")
