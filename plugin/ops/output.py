@@ -21,6 +21,9 @@ FOUND = 1  # something is wrong, or could not be done
 USAGE = 2
 INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
 
+# What to do if the API server cannot be reached.
+UNREACHABLE = "check that the API server runs, that server: in the kubeconfig is its address, and firewalls"
+
 _GAP = "  "
 _BOLD = "1"
 _HUGE = 10**9

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from plugin.ops.doctor.finding import Finding
 
 _SOON = 7 * 86400  # seconds before the end of a credential that nothing renews
-_UNREACHABLE = "check that the API server runs, that server: in the kubeconfig is its address, and firewalls"
 _OTHER_MACHINE = "check that the name is this machine's: with another node's ranges, pods get addresses of other pods"
 _OTHER_RANGES = "new pods get addresses of the new ranges, running pods keep theirs: node-ipam.pyz leases shows them"
 PATIENCE = 5.0  # seconds for the first answer
@@ -86,7 +85,7 @@ def server(context: Context) -> Finding:
     except Unreachable as error:
         known[key] = error
         context.is_away = True
-        return fail("unreachable", error.msg, _advice(context, error) or _UNREACHABLE)
+        return fail("unreachable", error.msg, _advice(context, error) or output.UNREACHABLE)
     except CniError as error:
         context.refusal = error
     return ok(f"{context.kubeconfig.server} answers")
@@ -110,7 +109,7 @@ def node(context: Context) -> Finding:
     warning = " ".join(context.heard.warnings)
     if facts.asked < started:  # the server has become unreachable
         context.is_away = True
-        return fail("unreachable", warning, _UNREACHABLE)
+        return fail("unreachable", warning, output.UNREACHABLE)
     context.facts = facts
     if warning:
         if "machineID" in warning:

@@ -133,7 +133,7 @@ def _field(network: Network, settings: Settings, overlay: Overlay) -> str:
     assert known  # or else there were no ranges
     if overlay.has_new(memory.PREFIX):
         config = kubeconfig.find(settings.kubeconfig, settings.environ, settings.label)
-        since = f"asked just now by {config.path} ({config.why})"
+        since = f"queried just now with {config.path} ({config.why})"
     else:
         names = [each.name for each in known_ranges.learnt(overlay) if each.facts.asked == known.asked]
         since = f"{output.age(known.age())} old in {os.path.join(overlay.path, *names[:1])}"

@@ -1,4 +1,4 @@
-"""The API server, for the commands on ranges: as kubectl finds it, with an advice if it forbids something."""
+"""The API server, for the commands on ranges: as kubectl finds it, and what to do if it refuses or is unreachable."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import contextlib
 import gc
 import os
 
-from plugin.errors import Forbidden
+from plugin.errors import Forbidden, Unreachable
 from plugin.kube import session as sessions
+from plugin.ops import output
 from plugin.ops.ranges import cluster, options
 
 TYPE_CHECKING = False
@@ -27,6 +28,9 @@ def session(arguments: argparse.Namespace) -> Iterator[Session]:
         yield sessions.connect(arguments.kubeconfig, os.environ)
     except Forbidden as error:
         error.details = "node-ipam.pyz ranges rbac prints the rules that the account needs"
+        raise
+    except Unreachable as error:
+        error.details = error.details or output.UNREACHABLE
         raise
 
 

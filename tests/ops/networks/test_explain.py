@@ -50,7 +50,7 @@ def test_pod_cidrs(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> No
             "ipam.type": "kube-node always hands over to host-local",
             "ipam.dataDir": source,
             "ipam.routes": source,
-            "ipam.ranges": f"spec.podCIDRs of node {NODE} (by certificate CN), asked just now by {node.kubeconfig} "
+            "ipam.ranges": f"spec.podCIDRs of node {NODE} (by certificate CN), queried just now with {node.kubeconfig} "
             "(ipam.kubeconfig)",
         },
         "leftOut": ["ipam.kubeconfig", "ipam.cacheSeconds"],

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from plugin.errors import Unreachable
 from plugin.ops import main
 from plugin.ops.ranges import progress
 from tests.ops.ranges.conftest import NET1, Cluster
@@ -367,6 +368,18 @@ def test_lease_of_another(cluster: Cluster, ranges: Run) -> None:
     assert ranges("assign", *POOL, "--yes")[0] == 0
     assert cluster.server.leases[LEASE]["spec"]["leaseTransitions"] == 8
     assert cluster.server.leases[LEASE]["metadata"]["labels"] == {"a": "b"}
+
+
+def test_unreachable(ranges: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An API server that does not answer is an error with advice."""
+
+    def refuse(*_arguments: object) -> None:
+        raise Unreachable("API server https://x: connection refused")
+
+    monkeypatch.setattr("plugin.kube.session.connect", refuse)
+    for words in ((), ("assign", *POOL)):
+        status, _, err = ranges(*words)
+        assert (status, "\ncheck that the API server runs, " in err) == (1, True), err
 
 
 def test_kubeconfig_as_kubectl_finds_it(
