@@ -542,10 +542,10 @@ def test_stores(node: OperatorNode) -> None:
         node.write(f"networks/{name}", "")
     node.make("networks/f/10.0.0.1")
 
-    found, troubles = stores.find([], [], {})
+    found, troubles = stores.find([], [], os.environ)
 
     assert ([store.network for store in found], troubles) == (["a", "b", "c"], [])
-    assert [store.network for store in stores.find([], [], {}, "b")[0]] == ["b"]
+    assert [store.network for store in stores.find([], [], os.environ, "b")[0]] == ["b"]
 
 
 def test_data_dirs_of_broken_configurations(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
