@@ -59,8 +59,10 @@ def recorded_data_dirs(request: Request) -> list[str]:
 def run(program: str, command: str, environ: Mapping[str, str], config: dict[str, Any], log: Log) -> None:
     """Run a DEL or CHECK. Raises Refused or CniError, also for a lease that is still there: host-local says 0 then."""
     config, _ = hostlocal.translate(program, config)
-    if hostlocal.is_host_local(program):  # so that bad CNI_ARGS of the caller cannot keep a lease
-        environ = {**environ, "CNI_ARGS": "IgnoreUnknown=1"}
+    if hostlocal.is_host_local(program):
+        if not os.path.isdir(hostlocal.store_of(config)) and not _may_be_made(command, config):
+            return
+        environ = {**environ, "CNI_ARGS": "IgnoreUnknown=1"}  # so that bad ones of the caller cannot keep a lease
     log.trace("configuration for the next plugin", program=program, config=config)
     delegate.run_silent(program, command, environ, cni.encode(config))
     if command != "DEL" or not hostlocal.is_host_local(program):
@@ -69,6 +71,19 @@ def run(program: str, command: str, environ: Mapping[str, str], config: dict[str
     if not os.access(store, os.W_OK) and hostlocal.leases_of(store, environ):
         details = "is the file system read-only? Make it writable: the runtime repeats the DEL, or see node-ipam.pyz gc"
         raise CniError(IO_FAILURE, f"the lease of this pod is still in {store}, which cannot be written", details)
+
+
+def _may_be_made(command: str, config: dict[str, Any]) -> bool:
+    """Return whether an ADD may have made this store, as host-local would now. Raises CniError, but not for a DEL."""
+    from plugin.leases import hostpaths
+
+    try:
+        hostpaths.check(config)
+    except CniError:
+        if command != "DEL":
+            raise
+        return False
+    return True
 
 
 def _moved(plugin: Type, request: Request, chosen: Settings, record: Record) -> str:

@@ -31,7 +31,7 @@ CONFIG = {f"plugin.config{name}" for name in ("", ".settings", ".values")}
 GROUND = {f"plugin.{name}" for name in ("cache", "cni", "errors", "log", "plan", "regular")}
 VERBS = START | LEASES | CONFIG | GROUND | {"plugin.verbs"}
 RELEASE = VERBS | {"plugin.config.keys", "plugin.kube_node", "plugin.config.trust"}
-# What is about to be given to host-local is checked.
+# What is about to be given to host-local is checked; for a release, only if there is no store, as here.
 PATHS = {"plugin.config.directories", "plugin.leases.hostpaths"}
 
 ALLOWED = {
@@ -42,8 +42,8 @@ ALLOWED = {
     | PATHS
     | {"_blake2", "plugin.leases.allocation", "plugin.leases.conflict", "plugin.start.ordinary", "select"},
     "short ADD": {"gc"},
-    "DEL": BASE | JSON | RELEASE,
-    "CHECK": BASE | JSON | RELEASE,
+    "DEL": BASE | JSON | RELEASE | PATHS,
+    "CHECK": BASE | JSON | RELEASE | PATHS,
     "STATUS": BASE | JSON | RELEASE | {"plugin.leases.fullness"} | PATHS,
     "GC": BASE | JSON | RELEASE | {"plugin.leases.garbage"},
     "error": BASE | JSON | VERBS,
