@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-_FIRST = ("plugin/start/importer.py", "plugin/start/warm.py")
+_FIRST = ("plugin/start/launch.py", "plugin/start/importer.py")  # what may run as source, without a name
 # Not counted is what cannot be: by another version of Python, below a root without our files, in no directory at all.
 _START = """import sys
 if sys.version_info[:2] == {version}:
@@ -64,8 +64,12 @@ def prelude() -> str:
 
 def changed(entries: Mapping[str, bytes]) -> dict[str, bytes]:
     """The files of an archive, the first to be run changed: they start to count, then run what they were before."""
-    codes = {name: f"{prelude()}exec(compile({entries[name]!r}, {name!r}, 'exec'))\n".encode() for name in _FIRST}
-    return {**entries, **codes}
+    return {**entries, **{name: _counted(name, entries[name]) for name in _FIRST}}
+
+
+def _counted(file: str, source: bytes) -> bytes:
+    name, path = file.removesuffix(".py").replace("/", "."), os.path.join(ROOT, file)
+    return f"{prelude()}__name__ = {name!r}\nexec(compile({source!r}, {path!r}, 'exec'))\n".encode()
 
 
 def main(folder: str) -> None:

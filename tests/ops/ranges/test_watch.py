@@ -78,7 +78,8 @@ def start(cluster: Cluster, tmp_path: Path) -> Iterator[Callable[..., Process]]:
     yield begin
     for each in processes:
         if each.process.poll() is None:
-            each.end(signal.SIGKILL)
+            each.process.send_signal(signal.SIGCONT)
+            each.end()
         for stream in (each.process.stdout, each.process.stderr):
             assert stream
             stream.close()
