@@ -1,4 +1,4 @@
-"""Records of attachments that are damaged, or that nobody has made so, are no hindrance."""
+"""Records of attachments: what they say, and how each new store becomes known to all ADDs."""
 
 from __future__ import annotations
 
