@@ -70,7 +70,7 @@ def _yaml(text: str) -> object:
     re.compile = _Pattern  # type: ignore[assignment]
     try:
         from yaml.composer import Composer
-        from yaml.error import MarkedYAMLError, YAMLError
+        from yaml.error import MarkedYAMLError
         from yaml.parser import Parser
         from yaml.reader import Reader, ReaderError
         from yaml.scanner import Scanner
@@ -101,15 +101,16 @@ def _yaml(text: str) -> object:
 
     try:
         loader = Loader()
-        return _Builder().value(loader.get_node()) if loader.check_node() else None
+        node = loader.get_node() if loader.check_node() else None
     except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        raise _bad(mark.line, mark.column) if mark else Undecodable("not YAML") from None
+        mark: Any = error.problem_mark or error.context_mark
+        raise _bad(mark.line, mark.column) from None
     except ReaderError as error:
         before = text[: error.position]
         raise _bad(before.count("\n"), len(before) - before.rfind("\n") - 1) from None
-    except YAMLError:
-        raise Undecodable("not YAML") from None
+    except (OverflowError, ValueError):  # of int() and chr() in the scanner: "\UFFFFFFFF"
+        raise _bad(loader.line, loader.column) from None
+    return None if node is None else _Builder().value(node)
 
 
 def _bad(line: int, column: int) -> Undecodable:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 
 import pytest
@@ -57,8 +58,10 @@ def test_decode(text: str, expected: object) -> None:
         ("[" * 5000, "nested too deeply"),
         ('{"a":' * 100000, "nested too deeply"),
         ("a: b\n" + "- secret\n", "yaml: line 2, column 1: not YAML"),
+        ('a: secret\nb: "\\UFFFFFFFF"', "yaml: line 2, column 7: not YAML"),
+        ('a: secret\nb: "\\U00110000"', "yaml: line 2, column 7: not YAML"),
     ],
-    ids=range(15),
+    ids=range(17),
 )
 def test_undecodable(text: str, expected: str) -> None:
     """An error names the place of a mistake and never quotes the text."""
@@ -85,6 +88,13 @@ def test_merges_of_merges_are_limited() -> None:
 def test_long_number() -> None:
     """A number of a million digits is read fast and without an error."""
     assert decode(b'{"a": ' + b"9" * 1_000_000 + b"}") == {"a": float("inf")}
+
+
+def test_text_beyond_ascii_in_a_new_process() -> None:
+    """The first document of a process may have any letters: patterns are compiled when they are needed."""
+    code = "from plugin.kube.document import decode; print(ascii(decode('a: \\u00fc\\U0001f600'.encode())))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == ascii({"a": "\u00fc\U0001f600"}) + "\n"
 
 
 def test_yaml_is_not_imported_for_json(monkeypatch: pytest.MonkeyPatch) -> None:
