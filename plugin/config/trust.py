@@ -198,17 +198,15 @@ def _other_names(file: int, place: str) -> Iterator[str]:
         if mount == _root_mount():
             return
         with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
-            mounts = [line.split(" ")[:5] for line in table]
-    except (OSError, ValueError):  # without /proc
+            # proc(5): id, parent's id, device, root in the file system, mount point
+            mounts = {number: fields for number, _, *fields in (line.split(" ")[:5] for line in table)}
+        device, root, point = mounts.pop(mount)
+    except (OSError, LookupError, ValueError):  # without /proc
         return
-    # proc(5): id, parent's id, device, directory of the file system, mount point
-    ours = next((each for each in mounts if each[0] == mount), None)
-    if ours is None:
-        return
-    inside = _joined(_plain(ours[3]), os.path.relpath(place, _plain(ours[4])))
-    for number, _parent, device, directory, point in mounts:
-        if device == ours[2] and number != mount and f"{inside}/".startswith(_joined(_plain(directory), "")):
-            yield _joined(_plain(point), os.path.relpath(inside, _plain(directory)))
+    inside = _joined(_plain(root), os.path.relpath(place, _plain(point)))
+    for other, root, point in mounts.values():
+        if other == device and f"{inside}/".startswith(_joined(_plain(root), "")):
+            yield _joined(_plain(point), os.path.relpath(inside, _plain(root)))
 
 
 def _root_mount() -> str:

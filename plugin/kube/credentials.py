@@ -133,25 +133,19 @@ def _renew(found: Credentials) -> None:
 
     Before 1.17, kubeadm wrote the first certificate into kubelet.conf, where it is not renewed.
     """
-    name = _certificate_node(found.certificate)
-    if not name or not _has_expired(found.certificate):
+    name, ends = _kubelet(found.certificate)
+    if not name or ends > time.time():
         return
     for path in places.CURRENT_CERTIFICATES:
         try:
             text = files.read(places.ROOT + path)
         except (OSError, ValueError):
             continue
-        if _certificate_node(text) == name and not _has_expired(text) and pem.body(text, "PRIVATE KEY"):
+        current_name, current_ends = _kubelet(text)
+        if current_name == name and current_ends > time.time() and pem.body(text, "PRIVATE KEY"):
             found.certificate = found.key = text
             found.source = places.ROOT + path
             return
-
-
-def _has_expired(certificate: bytes) -> bool:
-    try:
-        return der.not_after(certificate) <= time.time()
-    except ValueError:
-        return False
 
 
 def _token(config: Kubeconfig) -> tuple[str, str]:
@@ -176,7 +170,8 @@ def _token(config: Kubeconfig) -> tuple[str, str]:
 
 def node_name(credentials: Credentials) -> tuple[str, str] | None:
     """Return (CERTIFICATE_NAME or TOKEN_CLAIM, name of the node) if the credential names its node. Never raises."""
-    if name := _certificate_node(credentials.certificate):
+    name, _ = _kubelet(credentials.certificate)
+    if name:
         return CERTIFICATE_NAME, name
     # https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/#schema-for-service-account-private-claims
     claim = _claim(credentials, "kubernetes.io", "node", "name")
@@ -199,12 +194,12 @@ def node_of_user(name: object, groups: object) -> str:
     return name[len(_NODE_USER) :] if isinstance(groups, list) and _NODE_GROUP in groups else ""
 
 
-def _certificate_node(certificate: bytes) -> str:
-    """Return the name of the node whose kubelet's certificate this is; "" for any other."""
+def _kubelet(certificate: bytes) -> tuple[str, float]:
+    """Return the node whose kubelet's certificate this is, "" for any other, and when it expires (epoch seconds)."""
     try:
-        return node_of_user(*der.subject(certificate))
+        return node_of_user(*der.subject(certificate)), der.not_after(certificate)
     except ValueError:
-        return ""
+        return "", 0.0
 
 
 def pod(credentials: Credentials) -> str:

@@ -15,13 +15,12 @@ if TYPE_CHECKING:
 _OID, _UTC_TIME, _GENERALIZED_TIME, _VERSION = 0x06, 0x17, 0x18, 0xA0
 _COMMON_NAME, _ORGANIZATION = b"\x55\x04\x03", b"\x55\x04\x0a"  # 2.5.4.3, 2.5.4.10
 _WIDE = {0x1E: "utf-16-be", 0x1C: "utf-32-be"}  # BMPString, UniversalString; the others are ASCII or UTF-8
-_VALIDITY, _SUBJECT = 3, 4  # in a TBSCertificate without its version
 
 
 def subject(text: bytes) -> tuple[str, list[str]]:
     """Return the common name and the organisations of the first certificate in a PEM text. Raises ValueError."""
     common_name, organisations = "", []
-    for _, names in _walk(_field(text, _SUBJECT)):
+    for _, names in _walk(_validity_and_subject(text)[1]):
         for _, pair in _walk(names):
             (tag, oid), (kind, value), *_ = _walk(pair)
             if tag == _OID and oid == _COMMON_NAME:
@@ -35,7 +34,7 @@ def not_after(text: bytes) -> float:
     """Return when the first certificate in a PEM text expires, in seconds since the epoch. Raises ValueError."""
     import calendar
 
-    _, (kind, value) = _walk(_field(text, _VALIDITY))
+    _, (kind, value) = _walk(_validity_and_subject(text)[0])
     date = value.decode("ascii")
     if kind == _UTC_TIME:  # RFC 5280 4.1.2.5.1: 50 to 99 are of the last century
         date = ("19" if date[:2] >= "50" else "20") + date
@@ -45,13 +44,11 @@ def not_after(text: bytes) -> float:
     return float(calendar.timegm(tuple(int(part) for part in parts)))
 
 
-def _field(text: bytes, index: int) -> bytes:
+def _validity_and_subject(text: bytes) -> tuple[bytes, bytes]:
     (_, certificate), *_ = _walk(binascii.a2b_base64(pem.body(text, "CERTIFICATE")))
     (_, signed), *_ = _walk(certificate)
-    fields = [content for tag, content in _walk(signed) if tag != _VERSION]
-    if len(fields) <= index:
-        raise ValueError("a field is missing")
-    return fields[index]
+    _number, _algorithm, _issuer, validity, subject, *_ = (content for tag, content in _walk(signed) if tag != _VERSION)
+    return validity, subject
 
 
 def _walk(der: bytes) -> Iterator[tuple[int, bytes]]:

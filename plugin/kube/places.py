@@ -145,6 +145,4 @@ def state(path: str) -> str:
         return MISSING
     except OSError as error:
         return os.strerror(error.errno or 0).lower()
-    except ValueError:
-        return "not a path"
     return ""

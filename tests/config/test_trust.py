@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -151,6 +152,18 @@ def test_access_control_list(tmp_path: Path) -> None:
         pytest.skip(f"no access control lists here: {error}")
     with pytest.raises(trust.Untrusted, match="access control list"):
         trust.read(str(tmp_path / "d/f"), 100)
+
+
+@as_root
+def test_file_system_without_access_control_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system that knows no such lists, as some in user space, lets nobody else write."""
+    make(tmp_path, ("d/", 0o755, 0, 0), ("d/f", 0o664, 0, 0))
+
+    def refuse(_path: str) -> list[str]:
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    monkeypatch.setattr(os, "listxattr", refuse)
+    assert trust.read(str(tmp_path / "d/f"), 100) == b"d/f"
 
 
 @as_root
@@ -329,3 +342,4 @@ def test_any_other_user_reads_what_the_kernel_lets_it_read(tmp_path: Path, monke
     (tmp_path / "f").chmod(0o666)
     monkeypatch.setattr(os, "geteuid", lambda: USER)
     assert trust.read(str(tmp_path / "f"), 100) == b"f"
+    trust.check(str(tmp_path / "f"))

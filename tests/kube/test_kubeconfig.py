@@ -225,6 +225,15 @@ def test_running_kubelet_comes_first(node: Path, material: Material, monkeypatch
     assert (found.path, found.why) == (str(told), "the running kubelet's --kubeconfig")
 
 
+def test_running_kubelet_in_a_usual_place(node: Path, material: Material, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A place that is usual and the running kubelet's is looked at once."""
+    usual, second = node / "etc/kubernetes/kubelet.conf", _put(node / "var/lib/kubelet/kubeconfig", material)
+    usual.mkdir(parents=True)
+    monkeypatch.setattr(kubelet, "kubeconfig", lambda _proc, _cache: str(usual))
+    found = kubeconfig.find("", _environ())
+    assert (found.path, found.passed_over) == (second, [f"{usual}: a directory"])
+
+
 def test_variable_before_the_kubelets_own(node: Path, material: Material) -> None:
     """$KUBECONFIG goes before the kubelet's kubeconfig."""
     _put(node / "etc/kubernetes/kubelet.conf", material)
