@@ -38,6 +38,26 @@ def test_proxy(server: ApiServer, tmp_path: Path, userinfo: str, where: str) -> 
     assert (proxy.asked, b"Bearer" in proxy.heads[0]) == (["kubernetes:6443"], False)
 
 
+def test_proxy_to_an_ipv6_address(server: ApiServer, tmp_path: Path) -> None:
+    """An IPv6 address has brackets in CONNECT, on every Python."""
+    with ConnectProxy(("127.0.0.1", server.port)) as proxy:
+        through = cluster(server="https://[::1]:6443", proxy_url=f"http://127.0.0.1:{proxy.port}")
+        assert connect(server, tmp_path, through).get_node("a")["metadata"]["name"] == "a"
+    assert proxy.asked == ["[::1]:6443"]
+
+
+def test_proxy_without_tls(server: ApiServer, tmp_path: Path) -> None:
+    """For a http:// server the proxy gets the request itself, with its own password and without our token."""
+    with ConnectProxy(("127.0.0.1", 1), answer="404 Not Found") as proxy:
+        through = cluster(server="http://kubernetes:8080", proxy_url=f"http://user:p%40ss@127.0.0.1:{proxy.port}")
+        error = refusal(connect(server, tmp_path, through))
+    lines = proxy.heads[0].decode().splitlines()
+    assert lines[0] == "GET http://kubernetes:8080/api/v1/nodes/a?resourceVersion=0 HTTP/1.1"
+    assert f"Proxy-Authorization: Basic {makeconfig.base64_text(b'user:p@ss')}" in lines
+    assert [line for line in lines if line.startswith("Authorization")] == []
+    assert error.msg.endswith("it answers 404")
+
+
 def test_proxy_with_client_certificate_and_server_name(server: ApiServer, tmp_path: Path) -> None:
     """What is behind the proxy gets our certificate, and must be who it should be."""
     with ConnectProxy(("127.0.0.1", server.port)) as proxy:

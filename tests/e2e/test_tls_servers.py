@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from plugin.errors import PLUGIN_FAILURE, CniError, Unreachable
-from plugin.kube import pem, tls
+from plugin.kube import pem, sockets, tls
 from tests.support import makeconfig, parts
 from tests.support.apiserver import ApiServer, make_node, node_authorizer
 from tests.support.asking import AUTHORITY, INSECURE, NAMES, Change, Kubeconfig, cluster, connect, refusal, trusting
@@ -135,6 +135,24 @@ def test_certificates_refused(tmp_path: Path, certificate: Pair, change: Change,
     assert (type(error), error.code, error.msg) == (Unreachable, PLUGIN_FAILURE, f"API server {server.url}: {says}")
     # the second one is for the names in the certificate
     assert (server.requests, server.connections) == ([], 2 if "another name" in says else 1)
+
+
+def test_names_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The names in a certificate come from a second connection; if there is none, the message does without them."""
+    with ApiServer(authority=AUTHORITY, certificate=AUTHORITY.server("example.org")) as server:
+        made = connect(server, tmp_path)
+        opened: list[object] = []
+
+        def connect_once(*where: Any) -> socket.socket:
+            if opened:
+                server.stop()
+            opened.append(where)
+            return reached(*where)
+
+        reached = sockets.connect
+        monkeypatch.setattr(sockets, "connect", connect_once)
+        error = refusal(made)
+    assert (len(opened), error.msg) == (2, f"API server {server.url}: its certificate is for another name")
 
 
 def test_certificate_that_is_not_a_server_s(tmp_path: Path) -> None:

@@ -56,6 +56,7 @@ ESCAPED = {
     "path of a URL": quote(PASSWORD),
     "small letters in a URL": re.sub("%..", lambda match: match[0].lower(), quote(PASSWORD, safe="")),
     "URL in a URL": quote(quote(PASSWORD, safe=""), safe=""),
+    "URL in a URL in a URL": quote(quote(quote(PASSWORD, safe=""), safe=""), safe=""),
     "HTML": html.escape(PASSWORD),
     "HTML by numbers": "".join(f"&#{ord(each)};" for each in PASSWORD),
     "JSON": json.dumps(PASSWORD),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import ssl
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +16,8 @@ from plugin.kube.answers import Expired, Transient, Unauthorized
 from plugin.kube.session import Conflict, Missing, Session
 from tests.support import makeconfig
 from tests.support.apiserver import ApiServer, Handler, make_node, rbac_nothing
+from tests.support.asking import INSECURE, cluster, write_kubeconfig
+from tests.support.connectproxy import ConnectProxy
 from tests.support.pki import Authority
 
 A = "/api/v1/nodes/a"
@@ -96,6 +100,49 @@ def test_only_the_authority_of_the_kubeconfig(
     with pytest.raises(Unreachable, match="signed by an authority that the kubeconfig does not name"):
         sessions.connect(path, {}).get(A)
     assert server.requests == []
+
+
+def test_name_of_the_certificate(tmp_path: Path) -> None:
+    """tls-server-name is the name that the server's certificate must have."""
+    authority = Authority()
+    with ApiServer(authority=authority, certificate=authority.server("kubernetes")) as server:
+        server.add(make_node("a"))
+        named = write_kubeconfig(server, tmp_path, cluster(tls_server_name="kubernetes"))
+        assert sessions.connect(named, {}).get(A)["kind"] == "Node"
+        with pytest.raises(Unreachable, match="its certificate is for another name"):
+            sessions.connect(write_kubeconfig(server, tmp_path), {}).get(A)
+
+
+def test_insecure(server: ApiServer, tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    """insecure-skip-tls-verify accepts any certificate, and requests does not warn of what was configured."""
+    with warnings.catch_warnings():
+        config = write_kubeconfig(server, tmp_path, INSECURE, cluster(tls_server_name="example.org"))
+        assert sessions.connect(config, {}).get(A)["kind"] == "Node"
+    assert list(recwarn) == []
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_proxy(scheme: str, server: ApiServer, tmp_path: Path) -> None:
+    """Through CONNECT: the proxy never sees the token, and must be trusted itself if it speaks TLS."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    pair = server.authority.server("127.0.0.1")
+    context.load_cert_chain(makeconfig.write(str(tmp_path), "proxy.pem", pair.certificate + pair.key))
+    with ConnectProxy(("127.0.0.1", server.port), context=context if scheme == "https" else None) as proxy:
+        through = cluster(server="https://kubernetes:6443", proxy_url=f"{scheme}://127.0.0.1:{proxy.port}")
+        session = sessions.connect(write_kubeconfig(server, tmp_path, through), {})
+        assert session.get(A)["kind"] == "Node"
+        session.close()
+    assert (proxy.asked, b"Bearer" in proxy.heads[0]) == (["kubernetes:6443"], False)
+
+
+def test_too_long(server: ApiServer, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer or an event without end is an error before the memory is full."""
+    monkeypatch.setattr(sessions, "_LIMIT", 3 << 20)
+    server.fault = answering(200, b" " * (3 << 20) + b"{}")
+    with pytest.raises(Unreachable, match="its answer is longer than 3 MiB"):
+        session.get(A)
+    with pytest.raises(Unreachable, match="an event is longer than 3 MiB"):
+        list(session.watch("/api/v1/nodes?watch=1&resourceVersion=1", sessions.JSON, 10))
 
 
 def test_credentials_are_read_again(server: ApiServer, session: Session, tmp_path: Path) -> None:

@@ -217,6 +217,22 @@ def test_no_memory_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         tls.context(config(), credentials(*CLIENT))
 
 
+def test_no_descriptor_is_free() -> None:
+    """With too few descriptors the error is that, which may pass, and not the directory's."""
+    code = (
+        "import resource\n"
+        "from tests.kube import test_tls\n"
+        "made, pair = test_tls.config(), test_tls.credentials(*test_tls.CLIENT)\n"
+        "limits = resource.getrlimit(resource.RLIMIT_NOFILE)\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))\n"
+        "try: test_tls.tls.context(made, pair)\n"
+        "except OSError as error: print(error.strerror)\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, limits)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "Too many open files\n", done.stderr
+
+
 def test_key_log_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """SSLKEYLOGFILE would give away every connection's secrets."""
     monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys"))

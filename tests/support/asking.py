@@ -38,11 +38,15 @@ def cluster(**keys: Any) -> Change:
 
 def connect(server: ApiServer, folder: Path, *changes: Change, kind: str = "token", **environ: str) -> client.Client:
     """A client with a kubeconfig for this server, changed so."""
+    return client.connect(write_kubeconfig(server, folder, *changes, kind=kind), environ)
+
+
+def write_kubeconfig(server: ApiServer, folder: Path, *changes: Change, kind: str = "token") -> str:
+    """The path of a new kubeconfig for this server, changed so."""
     config = server.kubeconfig(kind, "a", directory=str(folder))
     for change in changes:
         change(config)
-    path = makeconfig.write(str(folder), "kubeconfig", json.dumps(config).encode())
-    return client.connect(path, environ)
+    return makeconfig.write(str(folder), "kubeconfig", json.dumps(config).encode())
 
 
 def refusal(made: client.Client, seconds: float = 15) -> CniError:
