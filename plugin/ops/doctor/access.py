@@ -65,7 +65,7 @@ def credential(context: Context) -> Finding:
     left = ends - time.time()
     if left <= 0:
         remedy = f"renew it in {shown.source}, or remove the key kubeconfig, to use the kubelet's own, which is renewed"
-        if context.kubeconfig.why == "the kubelet's own":
+        if "kubelet's" in context.kubeconfig.why:
             remedy = "restart the kubelet, which renews it"
         return fail("expired", f"{what} expired {output.age(-left)} ago", remedy)
     if left < _SOON and shown.source == context.kubeconfig.path and not shown.kind.startswith("exec"):
