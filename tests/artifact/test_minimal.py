@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -76,6 +77,18 @@ def test_commands(built: Built, tmp_path: Path, command: str, module: str) -> No
     done = subprocess.run(argv, capture_output=True, text=True, env=built.environ(), check=False)
     assert "Traceback" not in done.stderr and "unforeseen" not in done.stdout + done.stderr
     assert done.returncode == 0 or "lacks" in done.stdout + done.stderr or command == "doctor"
+
+
+def test_doctor_of_a_network(built: Built, world: World) -> None:
+    """A check that a module is missing for names it; the checks that can do without are made."""
+    argv = [*lacking(built, "/usr/bin/python3", "_ssl"), ARCHIVE, "doctor", "-", "-o", "json"]
+    argv += ["--bin-dir", parts.host_local(), "--conf-dir", world.path("none")]
+    done = subprocess.run(argv, input=json.dumps(world.config()), capture_output=True, text=True, check=False)
+    found = {line["check"]: line for line in json.loads(done.stdout)["checks"]}
+
+    assert found["server"]["what"] == "/usr/bin/python3 lacks the module _ssl"
+    assert "apt-get install python3" in found["server"]["remedy"]
+    assert (found["configuration"]["status"], found["leases"]["status"]) == ("ok", "ok")
 
 
 @pytest.mark.parametrize("files", range(6, 14))

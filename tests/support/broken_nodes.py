@@ -11,7 +11,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from plugin import kube_node
+from plugin.kube import kubelet
 from plugin.ops.doctor import access
 from plugin.ops.install import archive
 from tests.support.operator_node import NODE, OperatorNode, sources
@@ -54,6 +57,23 @@ def broken_kubeconfig(node: OperatorNode) -> None:
 def expired_token(node: OperatorNode) -> None:
     """A token that says itself when it ended."""
     private(node, "token.conf", with_token(node, -7200))
+
+
+def expired_credential_of_the_kubelet(node: OperatorNode) -> None:
+    """The kubelet has not renewed its own."""
+    Path(node.kubeconfig).write_text(json.dumps(with_token(node, -7200)), encoding="utf-8")
+
+
+def expired_credential_of_a_running_kubelet(node: OperatorNode) -> None:
+    """The same, of a kubelet whose command line says where it is."""
+    expired_credential_of_the_kubelet(node)
+    node.monkeypatch.setattr(kubelet, "kubeconfig", lambda _proc, _cache: node.kubeconfig)
+
+
+def no_token_file(node: OperatorNode) -> None:
+    """The file that the kubeconfig names is gone."""
+    private(node, "token.conf", node.server.kubeconfig("token-file", directory=str(node.directory)))
+    os.unlink(node.directory / "token")
 
 
 def unknown_token(node: OperatorNode) -> None:
@@ -158,6 +178,12 @@ def no_interpreter(node: OperatorNode) -> None:
     """The Python that it was installed for has been removed."""
     data = (node.bin / archive.FILE).read_bytes().partition(b"\n")[2]
     archive.place(str(node.bin / archive.FILE), archive.shebang("/usr/bin/python3.8") + data)
+
+
+def no_first_line(node: OperatorNode) -> None:
+    """A whole archive that the kernel does not take for a script."""
+    data = (node.bin / archive.FILE).read_bytes()
+    archive.place(str(node.bin / archive.FILE), data.replace(b"#!", b"  ", 1))
 
 
 def full_range(node: OperatorNode) -> None:
@@ -274,6 +300,21 @@ def other_host_local(node: OperatorNode) -> None:
     archive.link(str(node.bin / "host-local"), "/bin/true")
 
 
+def another_host_local(node: OperatorNode) -> None:
+    """node-annotation's own file names a host-local elsewhere, which is something else."""
+    node.make("other")
+    archive.link(str(node.directory / "other/host-local"), "/bin/true")
+    text = json.dumps({"nextipam": str(node.directory / "other/host-local")})
+    node.monkeypatch.setenv("NODE_ANNOTATION_CFG", node.write("nacfg", text))
+    node.node["metadata"]["annotations"]["example.com/net1"] = '"ranges": [[{"subnet": "10.0.0.0/24"}]]'
+    node.network(type="node-annotation", annotation="example.com/net1", dataDir=str(node.memory))
+
+
+def mute_plugin(node: OperatorNode) -> None:
+    """A plugin of the list prints nothing."""
+    archive.link(str(node.bin / "portmap"), "/bin/true")
+
+
 def unfit_host_local(node: OperatorNode) -> None:
     """host-local is for another machine."""
     os.unlink(node.bin / "host-local")
@@ -326,6 +367,14 @@ def cache_is_a_file(node: OperatorNode) -> None:
 def no_place_for_the_cache(node: OperatorNode) -> None:
     """There is nothing to make the cache in."""
     node.monkeypatch.setenv("NODE_IPAM_CACHE", "/nowhere/cache")
+
+
+def cache_of_another_user(node: OperatorNode) -> None:
+    """Somebody else has made it."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to give a directory away")
+    os.mkdir(os.environ["NODE_IPAM_CACHE"], 0o700)
+    os.chown(os.environ["NODE_IPAM_CACHE"], 65534, -1)
 
 
 def cache_below_a_file(node: OperatorNode) -> None:

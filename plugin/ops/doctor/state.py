@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 
@@ -119,16 +120,13 @@ def filesystem(path: str) -> str:
     """Return the type of the file system that this path is on, or will be; empty if it is unknown."""
     path = os.path.realpath(path)
     best, kind = "", ""
-    try:
-        with open(MOUNTS, encoding="utf-8", errors="replace") as file:
-            for line in file:
-                # https://docs.kernel.org/filesystems/proc.html, mountinfo: (5) mount point … - type
-                fields, _, rest = line.partition(" - ")
-                point = fields.split()[4].encode().decode("unicode_escape")
-                if len(point) >= len(best) and (path + "/").startswith(point.rstrip("/") + "/"):
-                    best, kind = point, rest.split()[0]
-    except (OSError, IndexError):
-        pass
+    with contextlib.suppress(OSError), open(MOUNTS, encoding="utf-8", errors="replace") as file:
+        for line in file:
+            # https://docs.kernel.org/filesystems/proc.html, mountinfo: (5) mount point … - type
+            fields, _, rest = line.partition(" - ")
+            point = fields.split()[4].encode().decode("unicode_escape")
+            if len(point) >= len(best) and (path + "/").startswith(point.rstrip("/") + "/"):
+                best, kind = point, rest.split()[0]
     return kind
 
 

@@ -87,13 +87,10 @@ def is_our_link(root: Root, path: str) -> bool:
 
 
 def is_ours(root: Root, path: str) -> bool:
-    """Return whether it is the archive, whole or not, a copy of it, or a link to the one beside it."""
-    try:
-        if not stat.S_ISREG(os.lstat(path).st_mode):
-            return is_our_link(root, path)
-        begin = read_file(path, _BEGIN)
-    except OSError:
-        return False
+    """Return whether it is the archive, whole or not, a copy of it, or a link to the one beside it. Raises OSError."""
+    if not stat.S_ISREG(os.lstat(path).st_mode):
+        return is_our_link(root, path)
+    begin = read_file(path, _BEGIN)
     return not begin or any(name in begin for name in _FIRST)
 
 

@@ -63,10 +63,11 @@ def with_leases(root: Root, wanted: list[Network], environ: Mapping[str, str]) -
 def attached(environ: Mapping[str, str], known: Sequence[Held]) -> list[Held]:
     """Return each other store with the lease of a recorded attachment: Multus, or a removed file."""
     seen = {hostlocal.store(each.data_dir, each.network) for each in known}
+    pods = {(each.store, each.container) for each in records.everything(environ)}
     found = []
-    for store, pods in _recorded(environ).items():
-        leases = [each for each in hostlocal.leases(store) if each.container in pods]
-        if leases and store not in seen:
+    for store in sorted({store for store, _ in pods} - {"", *seen}):
+        leases = [each for each in hostlocal.leases(store) if (store, each.container) in pods]
+        if leases:
             data_dir, network = os.path.split(store)
             found.append(Held(data_dir, network, "in no CNI configuration", leases))
     return found
@@ -78,15 +79,6 @@ def caches(root: Root, wanted: Sequence[Network], environ: Mapping[str, str]) ->
     with contextlib.suppress(CniError):
         found += [_path(node_annotation.read_config(environ), "cacheDir")] if root.is_own() else []
     return list(dict.fromkeys(map(root.outside, filter(None, found))))
-
-
-def _recorded(environ: Mapping[str, str]) -> dict[str, set[str]]:
-    """Return the containers of the recorded attachments of each store."""
-    found: dict[str, set[str]] = {}
-    for record in records.everything(environ):
-        if record.store:
-            found.setdefault(record.store, set()).add(record.container)
-    return found
 
 
 def _data_dirs(root: Root, network: Network, environ: Mapping[str, str]) -> list[str]:

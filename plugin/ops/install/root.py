@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import json
 import os
 import subprocess
@@ -81,7 +82,8 @@ class Root:
                 input=stdin,
                 capture_output=True,
                 timeout=seconds,
-                preexec_fn=self._enter,
+                cwd=self.path,
+                preexec_fn=None if self.is_own() else functools.partial(os.chroot, self.path),
             )
         except subprocess.TimeoutExpired:
             raise CniError(PLUGIN_FAILURE, f"{argv[0]} has not ended after {seconds:.0f} seconds") from None
@@ -112,11 +114,6 @@ class Root:
         """Return the variable that names the cache directory, if it is set; it is of this machine only."""
         place = os.environ.get(DIRECTORY_VARIABLE, "") if self.is_own() else ""
         return {DIRECTORY_VARIABLE: place} if place else {}
-
-    def _enter(self) -> None:
-        if not self.is_own():
-            os.chroot(self.path)
-        os.chdir("/")
 
 
 def _versions(answer: bytes) -> list[str]:

@@ -22,7 +22,7 @@ NAMES = """
 addresses-full addresses-nearly-full answer-none bridge-address bridge-several-gateways cache-other-environment
 cache-unusable configurations-none configurations-unreadable credential-expired credential-expires-soon credential-none
 dataDir-on-disk file-damaged file-no-directory file-not-a-file file-not-executable file-not-installed
-file-other-program file-other-version file-unreadable host-local-broken host-local-missing interpreter-missing
+file-other-program file-other-version host-local-broken host-local-missing interpreter-missing
 interpreter-unsuitable keys-misplaced keys-unknown kubeconfig-http kubeconfig-insecure
 kubeconfig-readable-by-all leases-stale leases-unreadable links-broken links-unused next-plugin-broken
 next-plugin-missing node-other-machine node-other-ranges node-searched node-unreachable other-nodes-overlap
@@ -239,6 +239,10 @@ def test_the_limit_of_the_runtime(node: OperatorNode, capsys: pytest.CaptureFixt
     expected = "whether the runtime speaks it is unknown: the newest result on this machine is 1.0.0"
     assert examine(node, capsys)[1]["plugins"]["what"].endswith(expected)
 
+    for name, text in (("half", '{"result": {"cniVer'), ("other", "[]"), ("older", '{"result": {"ips": []}}')):
+        (node.results / name).write_text(text)  # what libcni did not write to its end, or others wrote
+    assert examine(node, capsys)[1]["plugins"]["what"].endswith(expected)
+
     result.write_text(result.read_text().replace("1.0.0", "1.1.0"))
     assert examine(node, capsys)[1]["plugins"]["what"] == "bridge, portmap: cniVersion 1.1.0"
 
@@ -253,9 +257,9 @@ def test_a_plugin_that_is_missing(node: OperatorNode, capsys: pytest.CaptureFixt
     assert (line["finding"], "bandwidth" in line["what"]) == ("plugins-missing", True)
 
 
-def bridged(node: OperatorNode, **more: object) -> None:
+def bridged(node: OperatorNode, annotation: object = "", **more: object) -> None:
     """Configure the network of a bridge with a gateway."""
-    ipam = {"type": "kube-node", "dataDir": str(node.memory)}
+    ipam = {"type": "kube-node", "dataDir": str(node.memory), "annotation": annotation}
     config = {"cniVersion": "1.0.0", "name": "k8snet", "type": "bridge", "bridge": "cbr9", "isGateway": True, **more}
     os.unlink(node.conf / "10-k8snet.conflist")
     node.write("net.d/10-k8snet.conf", json.dumps({**config, "ipam": ipam}))
@@ -295,6 +299,17 @@ def test_bridge(
         assert "the gateway is now 10.244.1.1/24" in line["what"] or "now fd00:10:244:1::1/64" in line["what"]
         assert line["remedy"].endswith("ip link del cbr9")
         assert ("drain the node" in line["remedy"]) == bool(ports)
+
+
+def test_several_gateways(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """A bridge can have one IPv4 address: of two IPv4 ranges, one would find no gateway."""
+    node.node["metadata"]["annotations"]["example.com/net1"] = "10.1.1.0/24,10.1.2.0/24,fd00:1::/64"
+    bridged(node, annotation="example.com/net1")
+
+    line = examine(node, capsys)[1]["bridge"]
+
+    assert line["finding"] == "bridge-several-gateways"
+    assert "the gateways 10.1.1.1/24, 10.1.2.1/24, but cbr9 can have one" in line["what"]
 
 
 @pytest.mark.parametrize("more", [{"isGateway": False}, {"forceAddress": True}])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -20,6 +21,7 @@ from plugin.ops.doctor import access, checks, state
 from plugin.ops.install import archive
 from plugin.ops.networks.configurations import UNNAMED, Network
 from tests.support import broken_nodes as broken
+from tests.support.apiserver import authenticated
 from tests.support.operator_node import NODE, OperatorNode
 from tests.support.privileges import modes_count
 
@@ -129,6 +131,9 @@ CASES: list[tuple[Breakage, str, str, str, str]] = [
     (broken.wrong_kubeconfig, "kubeconfig", "fail", "/kubeconfig: missing", "correct ipam.kubeconfig"),
     (broken.broken_kubeconfig, "kubeconfig", "fail", "no configuration has been provided", "current-context"),
     (broken.expired_token, "credential", "fail", "token expired 2h ago", "renew it"),
+    (broken.expired_credential_of_the_kubelet, "credential", "fail", "token expired 2h ago", "restart the kubelet"),
+    (broken.expired_credential_of_a_running_kubelet, "credential", "fail", "expired 2h ago", "restart the kubelet"),
+    (broken.no_token_file, "credential", "fail", "unable to read tokenFile", "correct the path"),
     (broken.unknown_token, "permission", "fail", "unauthorized (401)", "renew the credentials"),
     (broken.forbidden, "permission", "fail", 'nodes "vm-002" is forbidden', "kind: ClusterRole"),
     (broken.server_down, "server", "fail", "connection refused", "check that the API server runs"),
@@ -152,6 +157,7 @@ CASES: list[tuple[Breakage, str, str, str, str]] = [
     (broken.half_written, "file", "fail", "damaged or half written", "node-ipam.pyz install"),
     (broken.not_executable, "file", "fail", "not executable", "chmod 755"),
     (broken.no_interpreter, "interpreter", "fail", "/usr/bin/python3.8, which the first line", "--python PATH"),
+    (broken.no_first_line, "file", "fail", "its first line names no interpreter", "node-ipam.pyz install"),
     (broken.full_range, "addresses", "fail", "no free address: 5 of 5 used of 10.244.1.0/29", "larger range"),
     (
         broken.full_of_stale_leases,
@@ -189,6 +195,8 @@ CASES: list[tuple[Breakage, str, str, str, str]] = [
         "install the CNI plugins again",
     ),
     (broken.unfit_host_local, "host-local", "fail", "host-local cannot be run: Exec format error", "for this machine"),
+    (broken.another_host_local, "next-plugin", "fail", "other/host-local does not answer", "the CNI plugins again"),
+    (broken.mute_plugin, "plugins", "warn", "portmap does not answer CNI_COMMAND=VERSION", "the CNI plugins again"),
     (broken.plain_http, "kubeconfig", "warn", "plain HTTP", "https://"),
     (broken.anonymous, "credential", "warn", "user 'node-ipam' has no credential", "see users in"),
     (broken.anonymous, "permission", "fail", "system:anonymous", "gives no credentials"),
@@ -199,6 +207,7 @@ CASES: list[tuple[Breakage, str, str, str, str]] = [
     (broken.cache_is_a_file, "cache", "warn", "is not a directory", "rm "),
     (broken.no_place_for_the_cache, "cache", "warn", "/nowhere/cache cannot be created", "as root"),
     (broken.cache_below_a_file, "cache", "warn", "cannot be examined (Not a directory)", "as root"),
+    (broken.cache_of_another_user, "cache", "warn", "belongs to another user", "chown -R root:"),
     (broken.empty_leases, "leases", "warn", "1 in all, 0 stale, 1 empty", "gc"),
     (broken.full_of_another_programs, "addresses", "fail", "5 of 5 used", "larger range"),
 ]
@@ -384,6 +393,27 @@ def test_other_ranges_than_before(node: OperatorNode, capsys: pytest.CaptureFixt
     assert "running pods keep theirs" in line["remedy"]
 
 
+def test_files_of_a_service_account(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without any kubeconfig they are used; that every user of the pod can read the token is as it should be."""
+    os.unlink(node.kubeconfig)
+    config = node.server.kubeconfig("token")
+    folder = "var/run/secrets/kubernetes.io/serviceaccount"
+    for name, text in (
+        ("token", config["users"][0]["user"]["token"]),
+        ("ca.crt", base64.b64decode(config["clusters"][0]["cluster"]["certificate-authority-data"]).decode()),
+    ):
+        os.chmod(node.write(f"{folder}/{name}", text), 0o644)
+    host, _, port = node.server.url.removeprefix("https://").rpartition(":")
+    node.monkeypatch.setenv("KUBERNETES_SERVICE_HOST", host)
+    node.monkeypatch.setenv("KUBERNETES_SERVICE_PORT", port)
+    node.server.rule = authenticated
+
+    status, report = examine(node, capsys)
+
+    assert (status, report["kubeconfig"]["status"], report["server"]["status"]) == (0, "ok", "ok")
+    assert f"{folder}/token (in-cluster files)" in report["kubeconfig"]["what"]
+
+
 def test_another_environment(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
     """If the runtime's last ADD had other variables than this shell, and this shell's are asked for, that is said."""
     node.learn(node.network())
@@ -434,6 +464,16 @@ def test_networks_of_which_no_range_is_known(node: OperatorNode, capsys: pytest.
         "cloud (azure-vnet-ipam does not keep its leases there); "
         "net1 (nothing is known of the Node yet, or the cache belongs to another user)"
     )
+
+
+def test_network_of_which_ranges_were_read_before(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """The Node of the first network's kubeconfig was just read: that counts when the second one is compared with it."""
+    node.node["metadata"]["annotations"]["example.com/net1"] = "10.1.1.0/24"
+    node.network("a", annotation="example.com/net1", nodeName=NODE, dataDir=str(node.make("run1")))
+
+    line = examine(node, capsys)[1]["overlap"]
+
+    assert (line["network"], line["what"]) == ("k8snet", "no overlap with another network on this machine")
 
 
 def test_overlap_before_the_first_pod(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
@@ -504,6 +544,18 @@ def test_conf(node: OperatorNode, capsys: pytest.CaptureFixture[str], how: str) 
     assert status == 0
     assert report["ranges"]["network"] == "k8snet"
     assert words(report, "fail") == []
+
+
+def test_ipam_alone(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """A configuration without a main plugin has no other plugin to look at; the rest is checked."""
+    config = node.network()
+    del config["type"]
+    node.feed(config)
+
+    status, report = examine(node, capsys, "-")
+
+    assert (status, "plugins" in report) == (0, False)
+    assert ": no main plugin with kube-node" in report["configuration"]["what"]
 
 
 @pytest.mark.parametrize(
@@ -606,6 +658,18 @@ def test_any_exception_is_a_line(node: OperatorNode, capsys: pytest.CaptureFixtu
     assert "c2VjcmV0" not in json.dumps(report)
 
 
+def test_file_that_this_user_cannot_read(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file of which nothing is known is named, with who can read it."""
+    path = node.bin / archive.FILE
+    os.chmod(path, 0)
+
+    with modes_count():
+        line = examine(node, capsys)[1]["file"]
+
+    expected = ("file-unreadable", f"{path}: Permission denied", "run this as root")
+    assert (line["finding"], line["what"], line["remedy"]) == expected
+
+
 def test_copies_in_place_of_links(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
     """A copy of the program under a plugin's name is the plugin."""
     for name in archive.LINKS:
@@ -660,6 +724,15 @@ def test_filesystem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, 
     monkeypatch.setattr(os.path, "realpath", lambda path: path)
 
     assert state.filesystem(path) == kind
+
+
+def test_filesystem_that_is_unknown(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without the kernel's table, nothing is said to be cleared, and nothing is warned of."""
+    node.monkeypatch.setattr(state, "MOUNTS", "/nowhere")
+
+    line = examine(node, capsys)[1]["dataDir"]
+
+    assert (line["status"], "its file system is unknown" in line["what"]) == ("ok", True)
 
 
 def test_filesystem_of_this_machine() -> None:

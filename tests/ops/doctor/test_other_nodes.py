@@ -51,3 +51,12 @@ def test_kubelets_credential(node: OperatorNode, capsys: pytest.CaptureFixture[s
     assert report["other-nodes"]["what"].startswith(
         "not compared: this credential is not allowed to list nodes; node-ipam.pyz"
     )
+
+
+def test_list_that_fails(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """If the nodes cannot be listed, nothing is said of their ranges, and no check fails."""
+    node.server.rule = authenticated
+    node.server.fault = lambda handler: "/nodes?" in handler.path and not handler.connection.close()
+    status, report = examine(node, capsys)
+    assert (status, report["other-nodes"]["status"]) == (0, "skip")
+    assert report["other-nodes"]["what"].startswith("not compared: the nodes could not be listed within 10 seconds")
