@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from plugin import deadline, process
+from plugin import deadline, process, stdout
 from plugin.errors import PLUGIN_FAILURE, TRY_AGAIN_LATER, CniError
 from plugin.leases import allocation, conflict
 from plugin.leases.allocation import Attempt
@@ -253,3 +253,18 @@ def test_interrupted_in_the_moment_the_plugin_ends(
     with pytest.raises(raised):
         add(next_plugin)
     assert next_plugin.commands() == ["ADD", "DEL"]
+
+
+@pytest.mark.parametrize("interruption", [deadline.DeadlineExceeded, KeyboardInterrupt])
+def test_interrupted_in_the_moment_of_delivery(
+    next_plugin: Recorder, monkeypatch: pytest.MonkeyPatch, interruption: type[BaseException]
+) -> None:
+    """Once the caller has the result, the ADD has succeeded: the lease stays, and there is no error."""
+
+    def deliver(_answer: bytes) -> bool:
+        monkeypatch.setattr(stdout, "is_delivered", lambda: True)
+        raise interruption
+
+    monkeypatch.setattr(stdout, "deliver", deliver)
+    assert add(next_plugin) == (0, RESULT.encode())
+    assert next_plugin.commands() == ["ADD"]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,25 +13,73 @@ from plugin.cache import Cache
 from plugin.config.settings import Settings
 from plugin.errors import TRY_AGAIN_LATER, CniError
 from plugin.leases import fullness
-from plugin.leases.evidence import verdict
+from plugin.leases.evidence import results, verdict
 from plugin.log import Log
+from tests.support.fakeproc import FakeProc
+
+AGO = time.time() - 3600
+
+
+class Node:
+    """A range of which half is leased, since before the last boot."""
+
+    def __init__(self, directory: Path) -> None:
+        self.store = directory / "net"
+        self.store.mkdir()
+        for number in (2, 3, 4):
+            (self.store / f"10.9.0.{number}").write_text("c2\r\neth0")
+            os.utime(self.store / f"10.9.0.{number}", (AGO, AGO))
+        self.config = {"name": "net", "ipam": {"dataDir": str(directory), "ranges": [[{"subnet": "10.9.0.0/29"}]]}}
+        self.chosen = Settings({"NODE_IPAM_CACHE": str(directory / "cache")}, Log(), "")
+        self.chosen.cache = Cache(str(directory / "cache"))
+
+
+@pytest.fixture
+def proc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeProc:
+    """A machine without containers."""
+    monkeypatch.setattr(results, "DIRECTORIES", (str(tmp_path / "results"),))
+    return FakeProc(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def node(tmp_path: Path, proc: FakeProc) -> Node:
+    """A node that was booted after its leases were made."""
+    proc.boot(AGO + 60)
+    return Node(tmp_path)
+
+
+def refuse(*_: object) -> Any:
+    """Fail as on a machine out of open files."""
+    raise CniError(TRY_AGAIN_LATER, "/proc/1/cgroup cannot be read")
+
+
+def test_once_per_period(node: Node, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    """The number of dead leases is a warning; kubelet asks every 5 s, and the store is not judged each time."""
+    fullness.warn(node.config, node.chosen)
+    monkeypatch.setattr(verdict, "gather", refuse)
+    fullness.warn(node.config, node.chosen)
+    assert capfd.readouterr().err.count(f"3 leases in {node.store} are of containers that are gone") == 1
+
+
+def test_leases_in_use(node: Node, proc: FakeProc, capfd: pytest.CaptureFixture[str]) -> None:
+    """A range that fills up with living containers is no news."""
+    proc.process(4711, cgroup="/c2")
+    fullness.warn(node.config, node.chosen)
+    assert capfd.readouterr().err == ""
 
 
 def test_machine_out_of_open_files(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    node: Node, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Half of a range is leased, and no process can be examined."""
-    store = tmp_path / "net"
-    store.mkdir()
-    for number in (2, 3, 4):
-        (store / f"10.9.0.{number}").write_text("c2\r\neth0")
-    config = {"name": "net", "ipam": {"dataDir": str(tmp_path), "ranges": [[{"subnet": "10.9.0.0/29"}]]}}
-    chosen = Settings({}, Log(), "")
-    chosen.cache = Cache(str(tmp_path / "cache"))
+    """No process can be examined."""
+    monkeypatch.setattr(verdict, "gather", refuse)
+    fullness.warn(node.config, node.chosen)
+    assert f"leases in {node.store} cannot be judged: /proc/1/cgroup cannot be read" in capfd.readouterr().err
 
-    def short(*_: object) -> None:
-        raise CniError(TRY_AGAIN_LATER, "/proc/1/cgroup cannot be read")
 
-    monkeypatch.setattr(verdict, "gather", short)
-    fullness.warn(config, chosen)
-    assert f"leases in {store} cannot be judged: /proc/1/cgroup cannot be read" in capfd.readouterr().err
+def test_unusable_cache(node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If it cannot be noted that the store was judged, it is not: that would cost every STATUS."""
+    (tmp_path / "cache").write_text("a file")
+    monkeypatch.setattr(verdict, "gather", refuse)
+    fullness.warn(node.config, node.chosen)
+    assert (tmp_path / "cache").read_text() == "a file"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ from typing import Any
 import pytest
 
 from plugin import deadline
+from plugin.cache import Cache
 from plugin.config.settings import Settings
 from plugin.leases import hostlocal, reclaim
-from plugin.leases.evidence import results
+from plugin.leases.evidence import results, verdict
 from plugin.log import Log
 from tests.support.fakeproc import FakeProc
 
@@ -45,11 +47,17 @@ class Node:
 
 
 @pytest.fixture
-def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
+def proc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeProc:
+    """A machine without containers."""
+    return FakeProc(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def node(tmp_path: Path, proc: FakeProc, monkeypatch: pytest.MonkeyPatch) -> Node:
     """A node that was booted after its leases were made."""
     monkeypatch.setattr(results, "DIRECTORIES", (str(tmp_path / "results"),))
     monkeypatch.setattr(reclaim, "_RESERVE", 1.0)
-    FakeProc(tmp_path, monkeypatch).boot(AGO + 60)
+    proc.boot(AGO + 60)
     return Node(tmp_path)
 
 
@@ -111,3 +119,18 @@ def test_store_that_is_absent(node: Node) -> None:
 
     assert node.make_room() == []
     assert not (node.store.parent / "other").exists()
+
+
+def test_namespace_that_cannot_be_unmounted(node: Node, proc: FakeProc, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as the namespace of a dead container is mounted, its interfaces answer for the address: it stays."""
+    path = proc.namespace("cni-0a1b2c3d-0a1b-0a1b-0a1b-0a1b2c3d4e5f")
+    proc.process(50, "containerd")
+    monkeypatch.setattr(verdict, "_CONTAINERD", re.compile(re.escape(path)))
+    monkeypatch.setattr(os.path, "ismount", os.path.exists)  # umount2 will say that it is not one
+    cache = Cache(node.chosen.environ["NODE_IPAM_CACHE"])
+    cache.write("used-1", b'{"program": "/bin/host-local", "network": "net", "ipam": {}}')
+    cache.link("at:c2:eth0:net", f"used-1 1 {path}")
+
+    assert node.make_room() == []
+    assert path in node.log()[0] and "reclaiming leases failed" in node.log()[0]
+    assert os.path.exists(path) and (node.store / "10.0.0.2").exists()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -95,3 +97,31 @@ def test_announcement_that_becomes_impossible(adds: Adds, monkeypatch: pytest.Mo
     monkeypatch.setattr(Cache, "write", lambda self, name, body: name != "stores" and write(self, name, body))
     adds.record("/run/y")
     assert before and adds.generation() == ""
+
+
+def test_damaged_content(adds: Adds) -> None:
+    """A content that cannot be read counts as missing, and so does an attachment made by it; the others are found."""
+    for data_dir in ("/run/x", "/run/y"):
+        adds.environ["CNI_IFNAME"] = data_dir[-1]
+        adds.record(data_dir)
+    damaged = next(each.name for each in records.everything(adds.environ) if each.interface == "x")
+    Path(adds.environ["NODE_IPAM_CACHE"], damaged).write_bytes(b"node-ipam-2 0")
+
+    assert [each.interface for each in records.everything(adds.environ)] == ["y"]
+    assert records.data_dirs(adds.environ) == ["/run/y"]
+
+
+@pytest.mark.parametrize(("days", "leased", "kept"), [(1.0, False, True), (3.0, False, False), (3.0, True, True)])
+def test_store_of_no_attachment(adds: Adds, tmp_path: Path, days: float, leased: bool, kept: bool) -> None:
+    """A store that no attachment uses is known for two days, and for as long as it holds leases."""
+    old = str(tmp_path / "old")
+    (tmp_path / "old" / "net").mkdir(parents=True)
+    if leased:
+        (tmp_path / "old" / "net" / "10.9.0.2").write_text("c2\r\neth0")
+    adds.record(old)
+    records.forget(adds.environ, "c1", "eth0", "net")
+    for path in Path(adds.environ["NODE_IPAM_CACHE"]).glob("used-*"):
+        os.utime(path, (time.time() - days * 86400,) * 2)
+
+    adds.record("/run/new")
+    assert (old in records.data_dirs(adds.environ)) == kept

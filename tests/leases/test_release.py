@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 
-from plugin import deadline, kube_node
+from plugin import deadline, kube_node, node_annotation
 from plugin.cni import Request
 from plugin.config import directories
 from plugin.config.settings import Settings
 from plugin.errors import TRY_AGAIN_LATER, CniError
-from plugin.leases import release
+from plugin.leases import records, release
+from plugin.log import Log
+from plugin.plan import Plan
 from tests.leases.conftest import ENVIRON
 from tests.support.recorder import Recorder
 
@@ -51,3 +54,22 @@ def test_store_in_a_system_directory(next_plugin: Recorder, tmp_path: Path, monk
     request, chosen = prepared(tmp_path, "DEL", str(tmp_path))
     assert release.everywhere(kube_node, request, chosen) == (1, [])
     assert next_plugin.commands() == ["DEL"]
+
+
+@pytest.mark.parametrize("command", ["DEL", "CHECK"])
+def test_other_plugin_without_a_record(tmp_path: Path, command: str) -> None:
+    """The plugin that nextipam names gets the command once, whatever stores of host-local the network had."""
+    whereabouts = Recorder(tmp_path, "whereabouts")
+    conf = tmp_path / "conf"
+    conf.write_text(json.dumps({"nextipam": whereabouts.path}))
+    request, _ = prepared(tmp_path, command, "")
+    request.config["ipam"] = {"type": "node-annotation", "annotation": "e/x"}
+    environ = request.environ = {**request.environ, "NODE_ANNOTATION_CFG": str(conf)}
+    (tmp_path / "data" / "net").mkdir(parents=True)
+    ipam = {"dataDir": str(tmp_path / "data")}
+    other = Request("", "ADD", {**environ, "CNI_CONTAINERID": "other"}, b"", request.config)
+    records.record(other, Plan("/bin/host-local", {"name": "net", "ipam": ipam}), "", Log())
+
+    assert release.everywhere(node_annotation, request, node_annotation.setup(request)) == (1, [])
+    (call,) = whereabouts.calls()
+    assert (call.command, json.loads(call.stdin)["ipam"]) == (command, {"type": "whereabouts"})

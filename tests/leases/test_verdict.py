@@ -220,6 +220,19 @@ def test_address_in_use(machine: Machine, address: str) -> None:
     assert found.evidence == "process 4711 (nginx) is in a network namespace that has the address"
 
 
+@pytest.mark.parametrize(
+    ("missing", "states"), [("net/if_inet6", [USED, STALE]), ("net/fib_trie", [STALE, USED]), ("net", [STALE, STALE])]
+)
+def test_addresses_that_cannot_be_listed(machine: Machine, missing: str, states: list[str]) -> None:
+    """A kernel without IPv6, or a process that has ended meanwhile: what is there counts."""
+    both = ("10.0.0.2", "fd00::2")
+    machine.proc.process(4711, "nginx", namespace=machine.proc.namespace("cni-f"), addresses=both)
+    path = machine.proc.directory / "4711" / missing
+    path.rename(f"{path}.gone")
+    found = [machine.judge(lease(address=address))[0].state for address in both]
+    assert found == states
+
+
 def test_address_of_the_machine_itself(machine: Machine) -> None:
     """What the machine has in its own namespace, such as a gateway, is no pod's."""
     machine.proc.process(4711, addresses=("10.0.0.2",))
@@ -354,14 +367,28 @@ def test_shortage(machine: Machine, monkeypatch: pytest.MonkeyPatch, call: str, 
         machine.state("other")
 
 
-@pytest.mark.parametrize(("call", "file"), [("open", "cgroup"), ("read", "cmdline"), ("read", "environ")])
-def test_process_that_cannot_be_read(machine: Machine, monkeypatch: pytest.MonkeyPatch, call: str, file: str) -> None:
+@pytest.mark.parametrize(
+    ("call", "file", "code"),
+    [
+        ("open", "cgroup", errno.EIO),
+        ("open", "cgroup", errno.EPERM),  # hidepid=1
+        ("read", "cmdline", errno.EIO),
+        ("read", "environ", errno.EIO),
+    ],
+)
+def test_process_that_cannot_be_read(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, call: str, file: str, code: int
+) -> None:
     """Only a process that is not there has ended; one that cannot be read may have any container."""
     machine.result(ID, netns=machine.proc.gone("cni-1"))
     machine.proc.process(4711, namespace=machine.proc.namespace("cni-2"))
     assert machine.state() == (STALE, True)
-    refuse(monkeypatch, call, file, errno.EIO)
-    assert machine.state() == (UNKNOWN, False)
+    refuse(monkeypatch, call, file, code)
+    (found,) = machine.judge(lease())
+    assert (found.state, found.evidence) == (
+        UNKNOWN,
+        f"{machine.proc.directory}/4711 cannot be read: {os.strerror(code)}",
+    )
 
 
 def test_empty_lease(machine: Machine) -> None:

@@ -182,10 +182,14 @@ def test_who_can_fall_back_does_not_wait_for_the_lock(server: Server, monkeypatc
         assert freshness.facts(server.settings(rate_limited=rate_limited), POD_CIDRS).name == "a"
 
 
-def test_slow_server_gets_more_time_once_per_period(server: Server) -> None:
-    """Who was not waited for long enough gets twice as long the next time, so that its news arrive at last."""
+@pytest.mark.parametrize("fails", [LATE, deadline.DeadlineExceeded()])
+def test_slow_server_gets_more_time_once_per_period(server: Server, fails: BaseException) -> None:
+    """Who was not waited for long enough gets twice as long the next time, so that its news arrive at last.
+
+    It does not matter whether a call gave up or the deadline ended it.
+    """
     freshness.facts(server.settings(), POD_CIDRS)
-    server.fails = LATE
+    server.fails = fails
     given = []
     for _ in range(4):
         server.age(31)

@@ -107,8 +107,6 @@ class Processes:
         for pid in pids:
             try:
                 yield _process(pid)
-            except PermissionError:
-                self.trouble = f"{namespaces.PROC} does not show all processes to this user; run this as root"
             except (FileNotFoundError, ProcessLookupError):
                 continue  # it has ended, or is a zombie: without a network namespace
             except OSError as error:
@@ -159,19 +157,20 @@ def _blindness(is_node: bool) -> str:
 
 def _local_addresses(pid: int) -> Iterator[bytes]:
     """Return the addresses in the network namespace of this process, packed."""
-    try:
-        lines = _read(pid, "net/fib_trie").splitlines()
-    except OSError:
-        lines = []
+    lines = _lines(pid, "net/fib_trie")
     for line, following in zip(lines, lines[1:]):
         if following.endswith(b"/32 host LOCAL"):
             yield bytes(map(int, line.split()[-1].split(b".")))
-    try:
-        lines = _read(pid, "net/if_inet6").splitlines()
-    except OSError:
-        lines = []
-    for line in lines:
+    for line in _lines(pid, "net/if_inet6"):
         yield bytes.fromhex(line.split()[0].decode())
+
+
+def _lines(pid: int, name: str) -> list[bytes]:
+    """Return the lines of a file of this process; none if the process has ended, or the kernel has no such file."""
+    try:
+        return _read(pid, name).splitlines()
+    except OSError:
+        return []
 
 
 def _read(pid: int, name: str) -> bytes:
