@@ -12,12 +12,12 @@ LEVELS = ("error", "warning", "info", "debug", "trace")
 
 
 def level(setting: object) -> str:
-    """Return the level that a configuration sets: debug, trace or a number (1: debug, 2 and more: trace); else info."""
+    """Return the level that a configuration names, or gives as a number (1: debug, 2: trace); "" if it is unknown."""
     text = str(setting)[:10]
     try:
         return LEVELS[min(2 + abs(int(text)), 4)]
     except ValueError:
-        return text if text in LEVELS else "info"
+        return text if text in LEVELS else ""
 
 
 class Log:

@@ -7,6 +7,7 @@ up in plugin.config.spelling: one that resembles a key of ours is an error, any 
 from __future__ import annotations
 
 from plugin.config import values
+from plugin.log import level
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ KUBE_NODE = "ipam of kube-node"
 NODE_ANNOTATION = "ipam of node-annotation"
 CONF = "node-annotation.conf"
 PINNED = "kube-node.json"
+
+LEVEL_REMEDY = "write info, debug or trace"
 
 # host-local's keys for one range; plugins/ipam/host-local/backend/allocator/config.go.
 RANGE = ("subnet", "rangeStart", "rangeEnd", "gateway")
@@ -113,7 +116,16 @@ def runtime_ranges(config: Mapping[str, Any]) -> list[str]:
 
 
 def warn(config: Mapping[str, Any], place: str, chosen: Settings, network: str) -> None:
-    """Log once for each network which keys have no effect."""
+    """Log once for each network which keys have no effect, and a level that is unknown."""
     found = ", ".join(f"'{key}' (belongs into {right})" for key, right in sorted(misplaced(config, place).items()))
     if found:
         chosen.warn_once(f"keys:{network}", f"network {network}: keys without effect in {place}: {found}")
+    fault = level_fault(chosen.keys)
+    if fault:
+        chosen.warn_once(f"loglevel:{network}", f"network {network}: {fault}; {LEVEL_REMEDY}")
+
+
+def level_fault(config: Mapping[str, Any]) -> str:
+    """Return what is wrong with 'loglevel'; "" if nothing is. No request fails by it: the Go plugin accepts any."""
+    value = config.get("loglevel")
+    return "" if value in (None, "") or level(value) else f"'loglevel' {str(value)[:80]!r} is unknown, info is used"

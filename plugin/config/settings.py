@@ -47,7 +47,7 @@ class Settings:
 def read(environ: Mapping[str, str], found: Mapping[str, Any], label: str, **context: object) -> Settings:
     """Return the settings of either type. found: what keys.read() returned. context: for each line of the log."""
     _check_written("cacheDir", found["cacheDir"])
-    log = Log(_log_file(found), level(found["loglevel"]), **context)
+    log = Log(_log_file(found), level(found["loglevel"]) or "info", **context)
     settings = Settings(environ, log, label)
     settings.keys = found
     settings.kubeconfig = found["kubeconfig"]

@@ -64,6 +64,22 @@ def test_misplaced_keys_are_logged_once(built: Built) -> None:
     assert log.count("keys without effect") == 1
 
 
+@pytest.mark.parametrize("level", ["verbose", "DEBUG", True, [], {"a": 1}])
+def test_unknown_level_is_logged_once(built: Built, level: Any) -> None:
+    """A level that does not exist fails no pod; the first ADD says what to write, and the log is that of info."""
+    log = built.node.directory / "log"
+    config = built.node.config(loglevel=level, logfile=str(log))
+    told = [built.runtime().run("ADD", config, Pod(name)) for name in ("a", "b")]
+
+    assert [answer.status for answer in told] == [0, 0]
+    assert told[0].stderr == (
+        f"kube-node: network net: 'loglevel' {str(level)!r} is unknown, info is used; write info, debug or trace\n"
+    )
+    assert told[1].stderr == ""
+    levels = [json.loads(line)["level"] for line in log.read_text(encoding="utf-8").splitlines()]
+    assert levels == ["warning", "info", "info"]
+
+
 def test_misspelt_key_in_a_pinned_file(built: Built) -> None:
     """The keys of kube-node.json are checked by the same table."""
     config = built.node.config()

@@ -67,6 +67,9 @@ def keys_without_effect(context: Context) -> Finding:
         if misplaced:
             listed = ", ".join(f"{key} belongs into {right}" for key, right in misplaced.items())
             return warn("misplaced", f"{where}: {', '.join(misplaced)} without effect", f"move them: {listed}")
+        fault = keys.level_fault(config)
+        if fault:
+            return warn("unknown", f"{where}: {fault}", keys.LEVEL_REMEDY)
     unknown = [(where, key) for config, place, where in places for key in keys.unknown(config, place)]
     if unknown:
         listed = ", ".join(f"{key} ({where})" for where, key in unknown)

@@ -340,8 +340,16 @@ def test_keys_without_effect(node: OperatorNode, capsys: pytest.CaptureFixture[s
     line = examine(node, capsys)[1]["keys"]
     assert (line["finding"], "flavour" in line["what"], "_comment" in line["what"]) == ("keys-unknown", True, False)
 
-    node.network(_comment="why", routes=[{"dst": "0.0.0.0/0"}])
+    node.network(_comment="why", routes=[{"dst": "0.0.0.0/0"}], loglevel="debug")
     assert examine(node, capsys)[1]["keys"]["status"] == "ok"
+
+
+def test_unknown_level(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """A loglevel that does not exist is named, with what to write."""
+    node.network(loglevel="verbose")
+    line = examine(node, capsys)[1]["keys"]
+    assert (line["finding"], line["remedy"]) == ("keys-unknown", "write info, debug or trace")
+    assert line["what"].endswith(": 'loglevel' 'verbose' is unknown, info is used")
 
 
 def test_gateway_helpers() -> None:
