@@ -25,8 +25,7 @@ def main(argv: list[str], request: Request | None = None) -> None:
     """
     request = request or warm.serve(argv)
     if len(argv) > 1 or not request.environ.get("CNI_COMMAND"):
-        _operate(argv)
-        return
+        sys.exit(_operate(argv))
     try:
         if not request.error:
             # A result that the warm path could not deliver is undone, even if no time is left.
@@ -80,15 +79,11 @@ def _keep_byte_code(request: Request) -> None:
         deadline.stop()
 
 
-def _operate(argv: list[str]) -> None:
-    import _signal as signal  # built in
-
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored, as under nohup
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # until run() handles it: no traceback of an import
+def _operate(argv: list[str]) -> int | str:
     try:
         from plugin.ops import main as operator
     except ImportError as error:
         from plugin.start import failure
 
-        sys.exit(f"error: {sys.executable} lacks the module {failure.missing(error)}\n{failure.advice()}")
-    sys.exit(operator.run(argv))
+        return f"error: {sys.executable} lacks the module {failure.missing(error)}\n{failure.advice()}"
+    return operator.run(argv)

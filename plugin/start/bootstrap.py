@@ -10,12 +10,14 @@ import posix
 
 gc.disable()
 name, folder, code, kept = "", -1, -1, None
+place = posix.environ.get(b"NODE_IPAM_CACHE", b"")
+place = place if place[:1] == b"/" else b"/run/node-ipam"
 try:
     from _frozen_importlib_external import MAGIC_NUMBER, _imp, marshal
 
     at, only = posix.fstat(f), posix.O_NOFOLLOW | posix.O_NONBLOCK
     name = "code-IDENTITY-%x-%x-%s" % (at.st_size, at.st_mtime_ns, MAGIC_NUMBER.hex())
-    folder = posix.open(posix.environ.get(b"NODE_IPAM_CACHE") or b"/run/node-ipam", only)
+    folder = posix.open(place, only)
     code = posix.open(name, only, dir_fd=folder)
     for at in posix.fstat(folder), posix.fstat(code):
         if at.st_uid != posix.geteuid() or at.st_mode & 63:
@@ -27,5 +29,5 @@ try:
 except Exception:
     pass
 exec(kept[0] if kept else posix.read(f, END)[BEGIN:])
-launch(f, folder, name, code, kept)
-# plugin/__init__.py: install of 0.1.0 takes a file with this name in its first 4096 bytes for its own
+launch(f, place, folder, name, code, kept)
+# plugin/__init__.py: install of 0.1.0 looks for this in its first 4096 bytes

@@ -3,6 +3,7 @@
 This must parse on any Python 3: an old one gets a CNI error, not a traceback.
 """
 
+import _signal  # built in
 import posix
 import sys
 import time
@@ -44,14 +45,12 @@ def run(name, code):
     return module
 
 
-def wait(name):
-    # type: (str) -> bool
+def wait(place, name):
+    # type: (bytes, str) -> bool
     """Wait while another process compiles for its first ADD, a second at most; whether there is its byte code then.
 
     Many pods start at once after boot: compiling the same in each of them would take all of the processor.
     """
-    place = posix.environ.get(b"NODE_IPAM_CACHE", b"")
-    place = place if place[:1] == b"/" else b"/run/node-ipam"
     try:
         from fcntl import LOCK_EX, LOCK_NB, flock
 
@@ -100,18 +99,23 @@ def source(f):
     return content
 
 
-def launch(f, folder, name, code, kept):
-    # type: (int, int, str, int, Any) -> None
-    """Start the program. kept: launch.py and the warm path as byte code, if there is any; name, code: its file."""
+def launch(f, place, folder, name, code, kept):
+    # type: (int, bytes, int, str, int, Any) -> None
+    """Start the program.
+
+    place, folder: the cache directory. kept: launch.py and the warm path as byte code, if there is any; name, code: its
+    file.
+    """
     if sys.version_info < (3, 9):
         msg = "node-ipam needs Python 3.9 or later, %s is Python %d.%d" % ((sys.executable,) + sys.version_info[:2])
         fail(100, msg, "run node-ipam.pyz install with a newer interpreter: it puts that one into the first line")
     argv = sys.argv[sys.argv[0] == "-c" :]
-    is_first_add = posix.environ.get(b"CNI_COMMAND") == b"ADD" and len(argv) == 1 and code < 0
-    if is_first_add and f > 2 and "waited" not in globals() and wait(name):
+    command = posix.environ.get(b"CNI_COMMAND") if len(argv) == 1 else None
+    if not command and _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:  # not ignored, as under nohup
+        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)  # until plugin/ops handles it: no traceback of an import
+    if command == b"ADD" and code < 0 and f > 2 and "waited" not in globals() and wait(place, name):
         posix.lseek(f, 0, 0)
-        exec(posix.read(f, BOOTSTRAP), {"f": f, "waited": True})
-        return
+        exec(posix.read(f, BOOTSTRAP), {"f": f, "waited": True})  # which ends the process
     request, rest = None, ()
     try:
         f, code = move(f), move(code)

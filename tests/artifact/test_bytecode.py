@@ -238,6 +238,27 @@ def test_first_one_is_stopped(built: Built) -> None:
     assert len(files(built)) == 1
 
 
+def test_archive_cut_off_meanwhile(built: Built, tmp_path: Path) -> None:
+    """If the archive is damaged while the first ADD runs, the pod has its address, and no byte code is stored."""
+    shutil.copy(ARCHIVE, tmp_path / "kube-node")
+    built.node.next.answers("ADD", RESULT, f": >'{tmp_path}/kube-node'")
+    add(built, program=str(tmp_path / "kube-node"))
+
+    assert (tmp_path / "kube-node").stat().st_size == 0
+    assert files(built) == {}
+
+
+def test_relative_cache(built: Built, tmp_path: Path) -> None:
+    """A variable with a relative path names no directory: nothing in the working directory is run."""
+    add(built)
+    plant(only(built))
+    environ = {**built.environ(), "CNI_COMMAND": "VERSION", "NODE_IPAM_CACHE": os.path.basename(built.node.cache)}
+    folder = os.path.dirname(built.node.cache)
+    printed = subprocess.run([PROGRAM], env=environ, cwd=folder, capture_output=True, check=True).stdout
+
+    assert json.loads(printed)["cniVersion"] == "1.1.0"
+
+
 def test_left_overs_are_removed(built: Built) -> None:
     """What killed processes have left goes when byte code is stored."""
     os.mkdir(built.node.cache, 0o700)
