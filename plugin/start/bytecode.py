@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
 PREFIX = "code-"
 _RARE = ("plugin/ops/", "plugin/kube/session.py", "plugin/kube/adapter.py", "plugin/vendor/")
-_FILES = 4  # two versions of two Pythons
-_LEFT_SECONDS = 60.0
+_ALL = 4 << 20  # bytes of all files: two versions for two Pythons
 
 
 def keep(importer: Importer, cache: Cache, everything: bool) -> None:
@@ -33,9 +32,8 @@ def keep(importer: Importer, cache: Cache, everything: bool) -> None:
     for file in sorted(importer.entries()) if everything else ():
         if _serves(file):
             importer.code(file)
-    data = _packed(importer)
-    if cache.put(importer.name, data):
-        _prune(cache, importer.name)
+    cache.put(importer.name, _packed(importer))
+    cache.prune(PREFIX, float("inf"), _ALL)
 
 
 def _serves(file: str) -> bool:
@@ -64,15 +62,3 @@ def _block(content: tuple[Any, ...]) -> bytes:
 
 def _module(file: str) -> str:
     return file[: -len(".py")].replace("/", ".").removesuffix(".__init__")
-
-
-def _prune(cache: Cache, own: str) -> None:
-    """Remove all but the newest files, and what killed processes have left."""
-    others = 0
-    for name, age in sorted(cache.names(), key=lambda each: each[1]):
-        if name.startswith(PREFIX) and name != own:
-            others += 1
-            if others >= _FILES:
-                cache.remove(name)
-        elif name.startswith(f".{PREFIX}") and age > _LEFT_SECONDS:
-            cache.remove(name)

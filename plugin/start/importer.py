@@ -92,9 +92,7 @@ class Importer:
         return data if length and source_hash(0, data) == check else b""
 
     def read(self, file: str) -> bytes:
-        """Return a file in the archive. Raises ImportError."""
-        if file not in self.entries():
-            raise ImportError(f"the archive has no {file}")
+        """Return a file in the archive. Raises ImportError if it is damaged."""
         offset, length, check = self.entries()[file]
         head = posix.pread(self.archive, _LOCAL, offset)
         offset += _LOCAL + _number(head, 26, 2) + _number(head, 28, 2)

@@ -34,7 +34,7 @@ def remember(
     recorded: what records.record() returned.
     """
     stores = records.generation(request.environ)
-    if not stores[1] or not _is_memorable(request, chosen, plan):
+    if not recorded or not stores[1] or not _is_memorable(request, chosen, plan):
         return
     known = key(request.program, request.environ, request.raw)
     guards = (*plan.files, stores)  # warm.Entry takes the last for that of the stores

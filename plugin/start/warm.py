@@ -141,10 +141,9 @@ def find(request: Request) -> Entry | None:
         entry = Entry(body) if body is not None else None
         if not entry or entry.key != known or not entry.is_current():
             return None
-        if entry.used:  # linked first: what has a link is not removed
-            name = entries.attachment(request.environ, entry.network)
-            entries.record(name, entries.record_text(entry.used, request.environ), directory)
-            os.stat(entry.used, dir_fd=directory, follow_symlinks=False)
+        name = entries.attachment(request.environ, entry.network)  # linked first: what has a link is not removed
+        entries.record(name, entries.record_text(entry.used, request.environ), directory)
+        os.stat(entry.used, dir_fd=directory, follow_symlinks=False)
         return entry
     except OSError:
         return None

@@ -402,6 +402,31 @@ def test_attachment_that_cannot_be_remembered(stage: Stage) -> None:
     assert stage.short(call) is None
 
 
+def test_attachment_that_is_elsewhere(stage: Stage) -> None:
+    """An attachment that is on record with another store goes the ordinary way, and stays on record."""
+    (stage.node.directory / "other").mkdir()
+    (stage.node.directory / "other" / "kube-node.json").write_text(DUAL)
+    here, there = stage.node.config(), stage.node.config(dataDir=str(stage.node.directory / "other"))
+    stage.ordinary(stage.call(here, POD))
+    stage.ordinary(stage.call(there, OTHER_POD))
+    call = stage.call(there, POD)
+    name = cache.attachment(call.environ, "net")
+    before = Cache(stage.node.cache).target(name)
+
+    assert stage.short(call) is None
+    assert stage.short(stage.call(there, OTHER_POD)) is not None
+    assert Cache(stage.node.cache).target(name) == before
+
+
+def test_attachment_that_is_not_on_record(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An ADD whose attachment could not be recorded is not remembered: the next one would not be recorded, either."""
+    monkeypatch.setattr(Cache, "link", lambda *_: False)
+    call = stage.call(stage.node.config())
+    assert stage.ordinary(call).status == 0
+    monkeypatch.undo()
+    assert stage.short(call) is None
+
+
 def test_old_entries_go(stage: Stage) -> None:
     """An entry that nobody needs any more is removed when another one is made."""
     first, second = (stage.call({**stage.node.config(), "name": name}) for name in ("one", "two"))
