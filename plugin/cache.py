@@ -187,16 +187,15 @@ class Cache:
         return self._directory
 
 
-def _make_directories(path: str, mode: int = 0o700) -> None:
-    """Make a directory with this mode, and its parents as host-local makes those of its dataDir."""
+def _make_directories(path: str) -> None:
+    """Make a directory for this user alone, and its parents as host-local makes those of its dataDir."""
     try:
-        _make_directory(path, mode)
+        _make_directory(path, 0o700)
     except FileNotFoundError:
-        parent = path.rstrip("/").rpartition("/")[0]
-        if not parent:
-            raise
-        _make_directories(parent, 0o755)
-        _make_directory(path, mode)
+        names = path.rstrip("/").split("/")
+        for count in range(2, len(names)):
+            _make_directory("/".join(names[:count]), 0o755)
+        _make_directory(path, 0o700)
 
 
 def _make_directory(path: str, mode: int) -> None:

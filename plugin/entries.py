@@ -34,11 +34,9 @@ def name_of(data: bytes) -> str:
     """Return a short name for these bytes that no other bytes have."""
     try:
         from _blake2 import blake2b
-    except ImportError:
-        from hashlib import blake2b
-    try:
+
         return blake2b(data, digest_size=16).hexdigest()
-    except ValueError:  # a system in FIPS mode
+    except (ImportError, ValueError):  # a system in FIPS mode
         from hashlib import sha256
 
         return sha256(data).hexdigest()[:32]

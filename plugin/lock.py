@@ -59,15 +59,18 @@ class Lock:
             self._file = -1
 
     def _holder(self) -> str:
-        """Return the process that holds the lock, for messages."""
-        pid = self._holding_process()
-        if not pid:
-            return "an unknown process"
+        """Return the process that holds the lock as the kernel knows it, proc_locks(5), for messages."""
         try:
+            inode = b":%d" % os.fstat(self._file).st_ino
+            with open("/proc/locks", "rb") as file:
+                locks = [line.split() for line in file]
+            # 1: FLOCK  ADVISORY  WRITE 708 00:19:12345 0 EOF; with -> in the second place for a process that waits
+            held = [each for each in locks if len(each) == 8 and each[1] == b"FLOCK" and each[5].endswith(inode)]
+            pid = max(int(each[4]) for each in held)  # 0 or less: of another machine or container
             with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
                 name = "".join(filter(str.isprintable, file.read(100)))
-        except OSError:
-            return f"process {pid}"
+        except (OSError, ValueError):
+            return "another process"
         return f"process {pid} ({name})"
 
     def _acquire(self) -> bool:
@@ -92,15 +95,3 @@ class Lock:
         except (OSError, ValueError, IndexError):
             return False
         return state not in _STOPPED and time.monotonic() < until
-
-    def _holding_process(self) -> str:
-        """The number of the holder as the kernel knows it, proc_locks(5); empty if it is unknown."""
-        try:
-            inode = b":%d" % os.fstat(self._file).st_ino
-            with open("/proc/locks", "rb") as file:
-                fields = [line.split() for line in file]
-        except OSError:
-            return ""
-        # 1: FLOCK  ADVISORY  WRITE 708 00:19:12345 0 EOF; with -> in the second place for a process that waits
-        held = [each for each in fields if len(each) == 8 and each[1] == b"FLOCK" and each[5].endswith(inode)]
-        return next((each[4].decode() for each in held if int(each[4]) > 0), "")

@@ -143,15 +143,16 @@ def _readable(data: bytes) -> int:
 def _spawn(path: str, argv: list[str], env: Mapping[str, str], files: tuple[int, int, int], group: bool) -> int:
     actions = [(os.POSIX_SPAWN_DUP2, file, number) for number, file in enumerate(files)]
     options: dict[str, Any] = {"setpgroup": 0} if group else {}
-    for wait in (*_REPLACED_WAIT, None):
+    waits = iter(_REPLACED_WAIT)
+    while True:
         try:
             # Python ignores SIGPIPE and a child would inherit that.
             return os.posix_spawn(path, argv, env, file_actions=actions, setsigdef=[_SIGPIPE], **options)
         except OSError as error:
-            if error.errno not in _REPLACED or wait is None:
+            wait = next(waits, None) if error.errno in _REPLACED else None
+            if wait is None:
                 raise
             time.sleep(wait)
-    raise AssertionError("unreachable")
 
 
 def _wait(pid: int, out: int) -> tuple[int, bytes]:

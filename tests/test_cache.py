@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -394,6 +395,32 @@ def test_names_that_vanish(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [name for name, _age in store.names()] == ["file"]
 
 
+def test_prune_beside_another_process(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What another process removes meanwhile has no size, and the rest is pruned all the same."""
+    store = Cache(str(path))
+    store.write("warm-1", b"x" * 1000)
+    monkeypatch.setattr(Cache, "names", lambda _store: [("warm-gone", 1.0), ("warm-1", 2.0)])
+    store.prune("warm-", 10.0, 2000)
+    assert files(path) == ["warm-1"]
+    store.prune("warm-", 10.0, 500)
+    assert files(path) == []
+
+
+def _in_fips_mode(*_: object, **__: object) -> None:
+    raise ValueError("blocked in FIPS mode")
+
+
+@pytest.mark.parametrize("blake2", [{"blake2b": _in_fips_mode}, {}], ids=["FIPS mode", "missing"])
+def test_name_of_without_blake2(monkeypatch: pytest.MonkeyPatch, blake2: dict[str, object]) -> None:
+    """Where the usual hash is refused, names are as short, and each text has its own."""
+    usual = cache.name_of(b"a")
+    monkeypatch.setitem(sys.modules, "_blake2", types.SimpleNamespace(**blake2))
+    names = [cache.name_of(data) for data in (b"a", b"b", b"a")]
+
+    assert names[0] == names[2] != names[1]
+    assert usual not in names and [len(name) for name in names] == [len(usual)] * 3
+
+
 def test_link(path: Path) -> None:
     """A link remembers a name under another, can be changed, and is forgotten."""
     store = Cache(str(path))
@@ -423,8 +450,8 @@ def test_place_where_nothing_can_be_made(path: Path, monkeypatch: pytest.MonkeyP
     """/proc says that a directory is missing when one is to be made in it; it stays as it is."""
 
     def as_in_proc(directory: str, mode: int) -> None:
-        assert directory in (str(path), str(path / "cache"))
-        raise FileExistsError if directory == str(path) else FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        is_new = directory == str(path / "cache")
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)) if is_new else FileExistsError
 
     path.mkdir(0o511)
     monkeypatch.setattr(posix, "mkdir", as_in_proc)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import glob
 import os
 import subprocess
 from collections.abc import Iterator
@@ -44,6 +46,22 @@ def test_every_verb(world: World, way: str) -> None:
     assert [answer for answer in answers if answer.status or answer.stderr] == []
     assert world.server.count() == 1
     assert world.runtime.version("kube-node").document()["supportedVersions"][-1] == "1.1.0"
+
+
+def test_lock_that_is_held(world: World) -> None:
+    """Who holds the lock, and whether that makes progress, cannot be seen: each ADD queries by itself, and says so."""
+    config = world.config(logfile=world.path("log"))
+    assert world.runtime.run("ADD", config, Pod("one")).status == 0
+    world.age(31)
+    world.runtime.interpreter = WITHOUT
+    (path,) = glob.glob(f"{world.cache}/lock-*")
+    with open(path, "rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        answer = world.runtime.run("ADD", config, Pod("two"))
+
+    assert answer.status == 0
+    assert "another process holds it and is stuck" in Path(world.path("log")).read_text(encoding="utf-8")
+    assert world.server.count() == 2
 
 
 @pytest.mark.parametrize("command", ["version", "help", "doctor", "explain", "leases", "gc"])
