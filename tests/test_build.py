@@ -280,6 +280,9 @@ def test_pip_of_the_environment(scratch: Path, monkeypatch: pytest.MonkeyPatch) 
 
     assert subprocess.check_output([*pip, "--version"]).startswith(b"pip ")
     assert pip[0] == str(scratch / "venv" / "bin" / "python")
+    (scratch / "venv" / "installed").touch()
+    assert build._pip() == pip
+    assert (scratch / "venv" / "installed").exists()  # it is not made again
 
 
 def test_own_pip_comes_first(scratch: Path) -> None:
@@ -531,6 +534,23 @@ def test_release_is_a_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
 
     assert build.main(["release"]) == 1
     assert capsys.readouterr() == ("", f"build.py: not ready: True {__version__}\n")
+
+
+def test_release_of_this_checkout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A checkout that is ready gets the archive, its links, the bill of materials and the sums."""
+    monkeypatch.setattr(release, "check", lambda _root, _version: None)
+    monkeypatch.setattr(build, "DIST", str(tmp_path))
+
+    assert build.main(["release"]) == 0
+
+    assert sorted(os.listdir(tmp_path)) == sorted([archive.FILE, *archive.LINKS, "bom.cdx.json", "SHA256SUMS"])
+    assert [line.rpartition("/")[2] for line in capsys.readouterr().out.splitlines()[-2:]] == [
+        release.BOM,
+        release.SUMS,
+    ]
+    subprocess.run(["sha256sum", "--check", "--strict", "--quiet", release.SUMS], cwd=tmp_path, check=True)
 
 
 def test_tools_need_a_newer_python(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,19 +6,19 @@ import email.parser
 import hashlib
 import io
 import json
-import os
 import re
 import zipfile
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
+from pathlib import Path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from plugin.vendor.wheels import Pin
 
-SHIMS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "shims")
+SHIMS = Path(__file__).parent.resolve() / "shims"
 
 # Left out, because no request to an API server imports it. The rest is as released; only the shims replace files.
 DROPPED = (
@@ -98,19 +98,14 @@ def entries(packages: Sequence[Package]) -> dict[str, bytes]:
             place = f"licenses/{package.project}/{name}"
             if found.setdefault(place, data) != data:
                 found[f"licenses/{package.project}/{package.version}/{name}"] = data
-    for name, data in _shims():
+    for name, data in _shims().items():
         trees = [package.tree for package in packages if name in package.files] or ["common"]
         found.update({f"vendor/{tree}/{name}": data for tree in trees})
     return found
 
 
-def _shims() -> Iterator[tuple[str, bytes]]:
-    for folder, _, names in os.walk(SHIMS):
-        for name in names:
-            if name.endswith(".py"):
-                path = os.path.join(folder, name)
-                with open(path, "rb") as file:
-                    yield os.path.relpath(path, SHIMS), file.read()
+def _shims() -> dict[str, bytes]:
+    return {path.relative_to(SHIMS).as_posix(): path.read_bytes() for path in SHIMS.rglob("*.py")}
 
 
 def materials(name: str, version: str, terms: str, packages: Sequence[Package]) -> bytes:
