@@ -9,7 +9,6 @@ from plugin.leases.evidence.verdict import EMPTY, STALE
 from plugin.node import freshness
 from plugin.ops import output
 from plugin.ops.doctor.finding import fail, ok, skip, warn
-from plugin.ops.networks import known_ranges
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,10 +56,10 @@ def overlap(context: Context) -> Finding:
     machine, own = context.machine, context.store
     known = dict(machine.ranges)
     unknown = {}
-    for other in machine.others:
+    for at, other in enumerate(machine.others):
         if _is_same(other, context.network) or not other.type:
             continue
-        found = known_ranges.of_network(other, machine.environ, context.overlay)
+        found = context.known_of(at)
         if found.spans:
             known.setdefault(hostlocal.store(found.data_dir, other.name), (other.name, found.spans))
         elif all(other.name != name for name, _spans in known.values()):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from plugin import TYPES, node_annotation, verbs
 from plugin.leases import hostlocal
 from plugin.log import Log
 from plugin.ops.install import archive
+from plugin.ops.leases import stores
 from plugin.ops.leases.stores import Store
 from plugin.ops.leases.usage import Usage
 from plugin.ops.networks import known_ranges
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from plugin.kube.kubeconfig import Kubeconfig
     from plugin.leases.evidence.verdict import Evidence
     from plugin.ops.networks.configurations import Network
+    from plugin.ops.networks.known_ranges import Known
     from plugin.plan import Plan, Type
 
 
@@ -52,6 +55,12 @@ class Machine:
     host_local_works: bool = False
     unreachable: dict[tuple[str, str], Unreachable] = field(default_factory=dict)  # by kubeconfig and server
     ranges: dict[str, tuple[str, list[Span]]] = field(default_factory=dict)  # store -> network and ranges found so far
+    known: dict[tuple[object, ...], Known] = field(default_factory=dict)  # ranges of others, see Context.known_of()
+
+    @cached_property
+    def data_dirs(self) -> list[str]:
+        """The data directories known on this machine."""
+        return stores.data_dirs(self.others, self.environ)
 
     @property
     def folders(self) -> list[str]:
@@ -104,6 +113,15 @@ class Context:
     def usage(self, data_dir: str) -> Usage:
         """Return the leases of this network below a data directory."""
         return Usage(Store(data_dir, self.network.name), self.machine.evidence)
+
+    def known_of(self, at: int) -> Known:
+        """Return the ranges of machine.others[at], by the Node that was just read, or else as they are cached."""
+        machine = self.machine
+        # Networks with the same kubeconfig and nodeName have the same Node, if it was read.
+        key = (at, self.settings.kubeconfig, self.settings.node_name, self.facts is None)
+        if key not in machine.known:
+            machine.known[key] = known_ranges.of_network(machine.others[at], machine.environ, self.overlay)
+        return machine.known[key]
 
     @property
     def uses_host_local(self) -> bool:

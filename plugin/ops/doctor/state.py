@@ -12,7 +12,6 @@ from plugin.leases.evidence.verdict import EMPTY, STALE
 from plugin.node import memory
 from plugin.ops import output
 from plugin.ops.doctor.finding import fail, ok, skip, warn
-from plugin.ops.leases import stores
 from plugin.ops.networks import known_ranges, networks
 
 TYPE_CHECKING = False
@@ -64,8 +63,8 @@ def other_stores(context: Context) -> Finding | None:
     """The leases of this network are in one place: dataDir was not changed while pods run."""
     if not context.uses_host_local or context.network.is_unnamed:
         return None
-    known = stores.data_dirs([context.network, *context.machine.others], context.environ)
-    usages = [context.usage(each) for each in known]
+    named = map(os.path.normpath, networks.data_dirs(context.network, context.environ))
+    usages = [context.usage(each) for each in dict.fromkeys((*named, *context.machine.data_dirs))]
     used = {each.store.path: _used(each) for each in usages if each.store.path != context.store}
     store, count = next(((path, count) for path, count in used.items() if count), ("", 0))
     if not store:

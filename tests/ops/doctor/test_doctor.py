@@ -19,6 +19,7 @@ from plugin.errors import Unreachable
 from plugin.kube.client import Client
 from plugin.ops.doctor import access, checks, state
 from plugin.ops.install import archive
+from plugin.ops.networks import known_ranges
 from plugin.ops.networks.configurations import UNNAMED, Network
 from tests.support import broken_nodes as broken
 from tests.support.apiserver import authenticated
@@ -485,6 +486,29 @@ def test_overlap_before_the_first_pod(node: OperatorNode, capsys: pytest.Capture
 
     assert line["status"] == "fail"
     assert "of network net1: two pods can get one address" in line["what"]
+
+
+def test_many_networks(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """The ranges of each are found once, not once for each network that is compared with it."""
+    found: list[str] = []
+    of_network = known_ranges.of_network
+
+    def counted(network: Network, *more: Any) -> known_ranges.Known:
+        found.append(network.name)
+        return of_network(network, *more)
+
+    node.monkeypatch.setattr(known_ranges, "of_network", counted)
+    names = [f"net{number}" for number in range(8)]
+    for number, name in enumerate(names):
+        node.node["metadata"]["annotations"][f"example.com/{name}"] = f"10.1.{number // 2}.0/24"
+        node.network(name, annotation=f"example.com/{name}", dataDir=str(node.make(f"data/{name}")))
+
+    node.run("doctor", "-o", "json")
+
+    assert sorted(found) == ["k8snet", *names]
+    lines = json.loads(capsys.readouterr().out)["checks"]
+    clashes = [line["network"] for line in lines if line["finding"] == "overlap-other-network"]
+    assert clashes == names
 
 
 def test_a_network_is_not_compared_with_itself(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
