@@ -7,6 +7,7 @@ containerd left mounted is removed with the lease.
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 from plugin.errors import PLUGIN_FAILURE, CniError
@@ -100,7 +101,7 @@ def _remove(entry: Entry, troubles: list[CniError]) -> None:
         reclaim.remove(entry.store.path, entry.lease, entry.verdict, os.environ)
         entry.is_released = True
     except OSError as error:
-        troubles.append(_not_removed(error.filename, error))
+        troubles.append(_not_removed(error))
 
 
 def _dead(found: Sequence[Entry], usages: Sequence[Usage]) -> set[str]:
@@ -115,27 +116,23 @@ def _remove_results(evidence: Evidence, containers: set[str], troubles: list[Cni
     removed = []
     for result in (each for container in sorted(containers) for each in evidence.results.of(container)):
         try:
-            os.unlink(result.path)
+            with contextlib.suppress(FileNotFoundError):  # the runtime can remove it at the same moment
+                os.unlink(result.path)
             removed.append(result.path)
-        except FileNotFoundError:
-            continue
         except OSError as error:
-            troubles.append(_not_removed(result.path, error))
+            troubles.append(_not_removed(error))
     return removed
 
 
-def _not_removed(path: str, error: OSError) -> CniError:
-    return CniError(PLUGIN_FAILURE, f"{path} cannot be removed: {error.strerror}", "run this as root")
+def _not_removed(error: OSError) -> CniError:
+    return CniError(PLUGIN_FAILURE, f"{error.filename} cannot be removed: {error.strerror}", "run this as root")
 
 
 def _print(found: Sequence[Entry], removed: Sequence[str], is_asked: bool) -> None:
-    released = output.Status("released", output.OK.colour)
-    rows = [
-        (*each.row(), released if each.is_released else "kept" if _is_kept(each) else "", each.verdict.evidence)
-        for each in found
-    ]
+    added = ("OUTCOME", "EVIDENCE") if is_asked else ("EVIDENCE",)
+    rows = [(*each.row(), *(_outcome(each), each.verdict.evidence)[-len(added) :]) for each in found]
     if rows:
-        output.table((*usage.HEADINGS, "", "EVIDENCE"), rows)
+        output.table((*usage.HEADINGS, *added), rows)
     count = sum(not _is_kept(each) for each in found)
     if not count:
         output.line("nothing to release")
@@ -144,6 +141,13 @@ def _print(found: Sequence[Entry], removed: Sequence[str], is_asked: bool) -> No
     output.line(f"stale and empty leases: {count}; {done}")
     if removed:
         output.line(f"results of libcni removed: {len(removed)}")
+
+
+def _outcome(entry: Entry) -> str:
+    """Return what --yes has done with this lease."""
+    if entry.is_released:
+        return output.Status("released", output.OK.colour)
+    return "kept" if _is_kept(entry) else output.Status("failed", output.FAIL.colour)
 
 
 def _document(found: Sequence[Entry], removed: Sequence[str], troubles: Sequence[CniError]) -> dict[str, object]:

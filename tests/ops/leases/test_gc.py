@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from plugin.cache import Cache
-from plugin.leases import storelock
+from plugin.leases import reclaim, storelock
 from plugin.leases.evidence.verdict import GRACE
 from tests.support.apiserver import ApiServer
 from tests.support.operator_node import OperatorNode
@@ -86,7 +86,10 @@ def test_without_yes(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> 
 def test_with_yes(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
     """Stale and empty leases go; new ones, those of containers with a result, and all other files stay."""
     assert node.run("gc", "--yes") == 0
-    assert capsys.readouterr().out.splitlines()[-1] == "stale and empty leases: 3; released: 3"
+    heading, *rows, last = capsys.readouterr().out.splitlines()
+    assert heading.split()[4:] == ["AGE", "STATE", "OUTCOME", "EVIDENCE"]
+    assert [row.split()[5:7] for row in rows] == [["stale", "released"], ["stale", "released"], ["empty", "released"]]
+    assert last == "stale and empty leases: 3; released: 3"
     assert files(node) == KEPT
     assert (node.memory / "k8snet" / "last_reserved_ip.0").read_text(encoding="ascii") == "10.244.1.9"
 
@@ -172,6 +175,41 @@ def test_results_left_behind(node: OperatorNode, capsys: pytest.CaptureFixture[s
         f"{node.results}/{each}" for each in before if "-gone-" in each and "half" not in each
     ]
     assert sorted(os.listdir(node.results)) == [each for each in before if "half" in each or "-gone-" not in each]
+
+
+@pytest.mark.parametrize(
+    ("happens", "status", "ends"),
+    [
+        ("nothing", 0, "released: 3\nresults of libcni removed: 1\n"),
+        ("removed meanwhile", 0, "released: 3\nresults of libcni removed: 1\n"),
+        ("in a directory of mode 0500", 1, "released: 3\n"),
+    ],
+)
+def test_results_that_go(
+    node: OperatorNode, capsys: pytest.CaptureFixture[str], happens: str, status: int, ends: str
+) -> None:
+    """The runtime can remove a result at the same moment. One that cannot be removed is named."""
+    node.result("gone", alive=False)
+    (path,) = node.results.glob("*-gone-*")
+    if happens == "removed meanwhile":
+        remove = reclaim.remove
+
+        def removed_too(*given: Any) -> None:
+            path.unlink(missing_ok=True)
+            remove(*given)
+
+        node.monkeypatch.setattr(reclaim, "remove", removed_too)
+    elif happens != "nothing":
+        os.chmod(node.results, 0o500)
+
+    with modes_count():
+        assert node.run("gc", "--yes", "--results") == status
+    os.chmod(node.results, 0o700)
+
+    printed = capsys.readouterr()
+    assert printed.out.endswith(ends)
+    assert (f"error: {path} cannot be removed: Permission denied" in printed.err) is bool(status)
+    assert files(node) == KEPT
 
 
 def test_records(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
@@ -323,8 +361,10 @@ def test_what_cannot_be_removed(node: OperatorNode, capsys: pytest.CaptureFixtur
     os.chmod(node.memory / "k8snet", 0o500)
     with modes_count():
         status, document = collect(node, capsys, "--yes")
+        node.run("gc", "--yes")
     os.chmod(node.memory / "k8snet", 0o700)
 
+    assert capsys.readouterr().out.count(" failed ") == 3
     assert status == 1
     assert [each["released"] for each in document["leases"]] == [False] * 3
     assert len(document["troubles"]) == 3
