@@ -69,8 +69,7 @@ def _ipam(program: str, _arguments: list[str]) -> int:
     else:
         status, answer = _pass_on(program, raw)
     sys.stdout.flush()
-    stdout.leave(status, answer)
-    return status
+    return stdout.finish(status, answer)
 
 
 def _pass_on(program: str, raw: bytes) -> tuple[int, bytes]:

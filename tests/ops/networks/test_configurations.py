@@ -10,6 +10,7 @@ import pytest
 from plugin.errors import CniError
 from plugin.ops.networks import configurations, networks
 from tests.support.operator_node import OperatorNode
+from tests.support.privileges import modes_count
 
 OURS = {"type": "bridge", "ipam": {"type": "kube-node"}}
 
@@ -162,6 +163,35 @@ def test_broken_plugin_in_a_directory(node: OperatorNode) -> None:
     found, troubles = networks.scan(str(node.conf))
     assert [each.name for each in found if each.is_ours] == ["k8snet"]
     assert [trouble.msg.startswith(f"{path} is not JSON") for trouble in troubles] == [True]
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "message", "details"),
+    [
+        ("net1", "a link to itself", "Too many levels of symbolic links", "correct or remove it"),
+        ("net1", "locked", "Permission denied", "run this as root"),
+        ("net1/10.conf", "a directory", "not a regular file", "correct or remove it"),
+        ("net1/10.conf", "a link to nothing", "No such file or directory", "name a file that exists"),
+        ("net1/10.conf", "locked", "Permission denied", "run this as root"),
+    ],
+)
+def test_unreadable_plugins_in_a_directory(
+    node: OperatorNode, path: str, kind: str, message: str, details: str
+) -> None:
+    """What the runtime cannot read is told, with its path."""
+    node.write("net.d/10-net.conflist", json.dumps({"name": "net1"}))
+    place = node.conf / path
+    place.parent.mkdir(exist_ok=True)
+    if kind.startswith("a link"):
+        place.symlink_to(place.name if kind.endswith("itself") else "gone")
+    else:
+        place.mkdir(0 if kind == "locked" else 0o755)
+
+    with modes_count():
+        found, troubles = networks.scan(str(node.conf))
+
+    assert found == []
+    assert [(each.msg, each.details) for each in troubles] == [(f"{place} cannot be read: {message}", details)]
 
 
 def test_definitions_on_standard_input(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
