@@ -59,6 +59,9 @@ def _guarded(argv: Sequence[str]) -> int:
         status = _dispatch(argv)
         sys.stdout.flush()
         return status
+    except output.UsageError as error:
+        output.error(error)
+        return output.USAGE
     except CniError as error:
         output.error(error)
     except BrokenPipeError:  # the reader has closed the pipe
@@ -92,12 +95,14 @@ def _dispatch(argv: Sequence[str]) -> int:
         output.note(_about(program))
         return output.FINE
     if rest[0] not in _HELP:
-        return _unknown(program, name)
+        raise _unknown(program, name)
     if not rest[1:]:
         output.line(_overview(program))
         return output.FINE
     name, _ = _named(rest[1:])
-    return _command(program, name, ["--help"]) if name in COMMANDS else _unknown(program, name)
+    if name not in COMMANDS:
+        raise _unknown(program, name)
+    return _command(program, name, ["--help"])
 
 
 def _named(words: Sequence[str]) -> tuple[str, Sequence[str]]:
@@ -109,13 +114,12 @@ def _named(words: Sequence[str]) -> tuple[str, Sequence[str]]:
     return " ".join(words[:count]), words[count:]
 
 
-def _unknown(program: str, word: str) -> int:
-    """Print which command may have been meant, and all commands."""
+def _unknown(program: str, word: str) -> output.UsageError:
+    """Return the error that says which command may have been meant, and lists all."""
     known = (*COMMANDS, "version", "help")
     meant = output.suggestion(word, known)
     details = (f"did you mean {program} {meant}?\n" if meant else "") + f"commands: {', '.join(known)}"
-    output.error(CniError(PLUGIN_FAILURE, f"unknown command: {word}", details))
-    return output.USAGE
+    return output.UsageError(f"unknown command: {word}", details)
 
 
 def _command(program: str, name: str, arguments: Sequence[str]) -> int:

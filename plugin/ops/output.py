@@ -8,17 +8,17 @@ import os
 import sys
 import threading
 
+from plugin.errors import INVALID_CONFIG, CniError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from typing import Any, TextIO
 
-    from plugin.errors import CniError
-
 # Exit statuses.
 FINE = 0
 FOUND = 1  # something is wrong, or could not be done
-USAGE = 2
+USAGE = 2  # the command line is wrong, whatever the machine and the cluster are like
 INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
 
 # What to do if the API server cannot be reached.
@@ -29,6 +29,13 @@ _BOLD = "1"
 _HUGE = 10**9
 _SILENCE = 1.0  # seconds
 _UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
+
+
+class UsageError(CniError):
+    """A command line that argparse accepts and that is wrong all the same: the exit status is USAGE."""
+
+    def __init__(self, msg: str, details: str) -> None:
+        super().__init__(INVALID_CONFIG, msg, details)
 
 
 class Status(str):

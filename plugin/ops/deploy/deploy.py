@@ -20,7 +20,7 @@ import re
 import zipfile
 
 from plugin.config.values import is_node_name
-from plugin.errors import INVALID_CONFIG, PLUGIN_FAILURE, CniError
+from plugin.errors import PLUGIN_FAILURE, CniError
 from plugin.ops import output
 from plugin.ops.deploy import assigning, manifests, yamltext
 from plugin.ops.install import archive, bindir, install
@@ -79,9 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the objects as YAML. Raises CniError."""
     if arguments.server and not arguments.service_account:
-        details = "the kubelet's kubeconfig names its server"
-        output.error(CniError(INVALID_CONFIG, "--server is for --service-account", details))
-        return output.USAGE
+        raise output.UsageError("--server is for --service-account", "the kubelet's kubeconfig names its server")
     packed = compressed(install.own_archive())
     if len(packed) > _LIMIT:
         msg = f"the program has {len(packed):,} bytes when compressed; a ConfigMap takes {_LIMIT:,}"

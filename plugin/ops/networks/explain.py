@@ -12,7 +12,7 @@ from plugin import deadline, kube_node, node_annotation, verbs
 from plugin.addresses import node_ranges
 from plugin.config import keys
 from plugin.deadline import DeadlineExceeded
-from plugin.errors import INVALID_CONFIG, PLUGIN_FAILURE, CniError
+from plugin.errors import PLUGIN_FAILURE, CniError
 from plugin.kube import kubeconfig
 from plugin.leases import hostlocal
 from plugin.node import freshness, memory
@@ -50,8 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
         known = sorted({each.name for each in networks.scan(arguments.conf_dir)[0] if each.is_ours})
         listed = ", ".join(known) or "none"
         details = f"name a network, a file, or - for standard input; networks of {arguments.conf_dir}: {listed}"
-        output.error(CniError(INVALID_CONFIG, "which CONF?", details))
-        return output.USAGE
+        raise output.UsageError("which CONF?", details)
     wanted = networks.ours(arguments.conf or "-", arguments.conf_dir)
     explanations = [_within_time(each, arguments) for each in wanted]
     if arguments.output == "json":

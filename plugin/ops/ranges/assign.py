@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import signal
 
-from plugin.errors import INVALID_CONFIG, CniError
 from plugin.ops import output
 from plugin.ops.ranges import connection, options
 from plugin.ops.ranges.assignment import Assignment
@@ -58,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Assign and return the exit status. Raises CniError."""
     if arguments.probe_dir and not arguments.watch:
-        raise CniError(INVALID_CONFIG, "--probe-dir is for --watch", "add --watch, or leave it out")
+        raise output.UsageError("--probe-dir is for --watch", "add --watch, or leave it out")
     networks, excluded = options.networks(arguments), options.ranges(arguments.exclude, "--exclude")
     reader = Reader(arguments.annotation, arguments.selector)
     with connection.session(arguments) as session:

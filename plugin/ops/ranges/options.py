@@ -6,7 +6,8 @@ import argparse
 import ipaddress
 import re
 
-from plugin.errors import INVALID_CONFIG, CniError
+from plugin.errors import CniError
+from plugin.ops import output
 from plugin.ops.ranges import assignment, pool, values
 
 TYPE_CHECKING = False
@@ -46,23 +47,26 @@ def add_sizes(parser: argparse._ActionsContainer) -> None:
 
 
 def networks(arguments: argparse.Namespace) -> list[Network]:
-    """Return the networks with a pool. Raises CniError."""
+    """Return the networks with a pool. Raises UsageError."""
     sizes = {version: getattr(arguments, f"node_cidr_mask_size_ipv{version}") for version in pool.SIZES}
-    return assignment.parse(arguments.annotation, arguments.cluster_cidr, sizes)
+    try:
+        return assignment.parse(arguments.annotation, arguments.cluster_cidr, sizes)
+    except CniError as error:
+        raise output.UsageError(error.msg, error.details) from None
 
 
 def services(arguments: argparse.Namespace) -> tuple[Range, ...]:
-    """Return the ranges of Services that the arguments name. Raises CniError."""
+    """Return the ranges of Services that the arguments name. Raises UsageError."""
     named = arguments.service_cluster_ip_range
     return ranges([named] if named else [], _SERVICES)
 
 
 def ranges(texts: Iterable[str], option: str) -> tuple[Range, ...]:
-    """Return the networks in comma-separated lists, which may be of any size. Raises CniError."""
+    """Return the networks in comma-separated lists, which may be of any size. Raises UsageError."""
     try:
         found = [ipaddress.ip_network(item.strip()) for text in texts for item in text.split(",")]
     except ValueError as error:
-        raise CniError(INVALID_CONFIG, f"{option}: {error}", "write networks such as 10.0.1.0/24") from None
+        raise output.UsageError(f"{option}: {error}", "write networks such as 10.0.1.0/24") from None
     return tuple(map(values.of_network, found))
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from plugin.errors import INVALID_CONFIG, CniError
+from plugin.ops import output
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ _COMMA = re.compile(r",(?![^(]*\))")  # not inside parentheses
 
 
 def parse(text: str) -> Test:
-    """Return a function that says whether an object with these labels is selected. Raises CniError."""
+    """Return a function that says whether an object with these labels is selected. Raises UsageError."""
     tests = [_test(part.strip(), text) for part in _COMMA.split(text)] if text.strip() else []
     return lambda labels: all(test(labels) for test in tests)
 
@@ -35,7 +35,7 @@ def _test(part: str, whole: str) -> Test:
     match = next(filter(None, (form.fullmatch(part) for form in _FORMS)), None)
     if match is None:
         advice = "write KEY=VALUE, KEY!=VALUE, KEY, !KEY, 'KEY in (A,B)' or 'KEY notin (A,B)', and a comma between two"
-        raise CniError(INVALID_CONFIG, f"--selector {whole!r}: {part!r} is not a label selector", advice)
+        raise output.UsageError(f"--selector {whole!r}: {part!r} is not a label selector", advice)
     found = match.groupdict()
     key, operator = found["key"], found["operator"]
     if "values" in found:
