@@ -21,7 +21,7 @@ import pytest
 from tests.support import budget
 from tests.support.apiserver import ApiServer
 from tests.support.clusters import Admin, KubeApiServer
-from tests.support.dist import ARCHIVE
+from tests.support.dist import with_lease
 from tests.support.nodes import make_node
 
 ASSETS = "KUBEBUILDER_ASSETS"
@@ -29,7 +29,7 @@ NET1 = "kube-node.nordix.org/net1"
 ROUNDS = 3 * max(1, budget.TIMES)
 JOINING = 12  # Nodes in a round
 POOL = ("--annotation", NET1, "--cluster-cidr", "172.16.0.0/12,fd00:20::/64")
-ASSIGN = (ARCHIVE, "ranges", "assign", *POOL, "--node-cidr-mask-size-ipv6", "96", "--yes", "--wait", "600")
+ASSIGN = ("ranges", "assign", *POOL, "--node-cidr-mask-size-ipv6", "96", "--yes", "--wait", "600")
 
 
 class Api:
@@ -43,6 +43,7 @@ class Api:
         self.names: set[str] = set()
         config = server.write_kubeconfig(os.path.join(directory, "admin"), "certificate", "admin", ("system:masters",))
         self.environ = {**os.environ, "KUBECONFIG": config}
+        self.assign = [with_lease(directory, 1.0), *ASSIGN]  # a Lease that is soon over
 
     def add(self, name: str) -> None:
         """A Node without ranges."""
@@ -128,7 +129,7 @@ def test_killed_and_stopped(api: Api, count: int) -> None:
                     process.kill()
                     process.wait()
         api.check(is_complete=False)
-    done = subprocess.run(ASSIGN, env=api.environ, capture_output=True, text=True, check=False)
+    done = subprocess.run(api.assign, env=api.environ, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr.replace("waiting: ", "")[:9]) in ((0, ""), (0, "the Lease"))
     api.check(is_complete=True)
 
@@ -143,9 +144,8 @@ def test_undisturbed(api: Api) -> None:
 
 
 def start(api: Api) -> subprocess.Popen[bytes]:
-    """A process that assigns, with a Lease that is soon over."""
-    command = [*ASSIGN, "--leader-elect-lease-duration", "1"]
-    return subprocess.Popen(command, env=api.environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    """A process that assigns."""
+    return subprocess.Popen(api.assign, env=api.environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def harm(process: subprocess.Popen[bytes], source: random.Random) -> None:

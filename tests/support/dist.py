@@ -24,6 +24,18 @@ def _folder() -> str:
 
 DIST = _folder()
 ARCHIVE = os.path.join(DIST, archive.FILE)
+
+
+def with_lease(directory: str, seconds: float) -> str:
+    """Make an archive in this directory whose Lease of `ranges assign` lasts so long; return its path."""
+    entries, name = archive.unpack(ARCHIVE), "plugin/ops/ranges/lease.py"
+    changed = entries[name].replace(b"\nDURATION = 15.0 ", b"\nDURATION = %.1f " % seconds)
+    assert changed != entries[name]
+    path = os.path.join(directory, archive.FILE)
+    archive.place(path, archive.pack({**entries, name: changed}))
+    return path
+
+
 # Statements that make the modules in the archive sys.argv[1] importable, as its first line does.
 FROM_ARCHIVE = """
 import posix, sys

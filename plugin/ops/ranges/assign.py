@@ -18,7 +18,6 @@ from plugin.ops.ranges.events import Events
 from plugin.ops.ranges.lease import Lease
 from plugin.ops.ranges.once import Once
 from plugin.ops.ranges.probes import Probes
-from plugin.ops.ranges.rbac import DURATION
 from plugin.ops.ranges.watch import Watch
 
 TYPE_CHECKING = False
@@ -50,8 +49,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--probe-dir", default="", metavar="DIR", help=text)
     text = f"with --yes: how long to wait for the Lease (default: {_WAIT:.0f})"
     parser.add_argument("--wait", type=float, default=_WAIT, metavar="SECONDS", help=text)
-    text = f"after how long another process takes the Lease over (default: {DURATION:.0f})"
-    parser.add_argument("--leader-elect-lease-duration", type=_duration, default=DURATION, metavar="SECONDS", help=text)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -69,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _write(session: Session, reader: Reader, assignment: Assignment, arguments: argparse.Namespace) -> int:
     """Write the annotations. The Lease is released at the end, also after SIGTERM."""
-    lease = Lease(session, arguments.leader_elect_lease_duration)
+    lease = Lease(session)
     signal.signal(signal.SIGTERM, _stop)
     try:
         if not arguments.watch:
@@ -89,13 +86,3 @@ def _once(session: Session, reader: Reader, assignment: Assignment, arguments: a
 
 def _stop(_signum: int, _frame: object) -> None:
     raise Stopped
-
-
-def _duration(text: str) -> float:
-    try:
-        seconds = float(text.removesuffix("s"))
-    except ValueError:
-        seconds = 0.0
-    if not 1 <= seconds <= 3600:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 1 to 3600")
-    return seconds

@@ -7,7 +7,7 @@ import random
 import threading
 import time
 
-from plugin.errors import PLUGIN_FAILURE, CniError, Unreachable
+from plugin.errors import PLUGIN_FAILURE, Unreachable
 from plugin.kube.access import pause
 from plugin.kube.answers import Expired, Transient
 from plugin.kube.session import METADATA_ONLY
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from plugin.kube.session import Session
 
-    Item = Union[tuple[str, dict[str, Any]], CniError]
+    Item = Union[tuple[str, dict[str, Any]], Exception]
 
 _SECONDS = (240, 360)  # until the server ends a watch, as client-go asks for: not all clients at once
 _SILENCE = 150.0  # seconds; the server sends a bookmark about every minute
@@ -47,7 +47,7 @@ class Feed:
             item = self._items.get(seconds > 0, max(seconds, 0.001))
         except queue.Empty:
             return None
-        if isinstance(item, CniError):
+        if isinstance(item, Exception):
             raise item
         return item
 
@@ -62,11 +62,8 @@ class Feed:
             except Unreachable:
                 time.sleep(pause(self._tries, *_PAUSES))
                 self._tries += 1
-            except CniError as error:
+            except Exception as error:  # for the main thread
                 self._items.put(error)
-                return
-            except Exception as error:  # the main thread reports it
-                self._items.put(CniError(PLUGIN_FAILURE, f"unforeseen {type(error).__name__} in the watch"))
                 return
 
     def _follow(self) -> None:
@@ -76,19 +73,14 @@ class Feed:
         for event in self._session.watch(path, METADATA_ONLY, _SILENCE):
             if not self._is_wanted:
                 return
-            kind, value = event.get("type"), event.get("object")
-            if kind == "ERROR" or not isinstance(value, dict):
-                raise _error(value if isinstance(value, dict) else {}, self._session.route)
+            kind, value = event["type"], event["object"]
+            if kind == "ERROR" and value.get("code") == 410:
+                raise Expired(PLUGIN_FAILURE, f"{self._session.route}: the watch has expired")
+            if kind == "ERROR":
+                break
             self._tries = 0
-            if kind in ("ADDED", "MODIFIED", "DELETED"):
+            if kind != "BOOKMARK":
                 self._items.put((kind, cluster.lean(value)))
-            self._version = str((value.get("metadata") or {}).get("resourceVersion") or self._version)
+            self._version = value["metadata"]["resourceVersion"]
         if time.monotonic() - begun < 1:
             raise Transient(f"{self._session.route}: the watch ended at once")
-
-
-def _error(status: dict[str, Any], route: str) -> CniError:
-    code = status.get("code")
-    if code == 410:
-        return Expired(PLUGIN_FAILURE, f"{route}: the watch has expired")
-    return Transient(f"{route}: the watch ended with {code}")

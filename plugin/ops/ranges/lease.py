@@ -29,7 +29,7 @@ import uuid
 from plugin.errors import PLUGIN_FAILURE, CniError
 from plugin.kube.answers import Transient
 from plugin.kube.session import Conflict, Missing
-from plugin.ops.ranges.rbac import DURATION, LEASE_NAMESPACE, NAME, lease
+from plugin.ops.ranges.rbac import LEASE_NAMESPACE, NAME, lease
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,8 +40,9 @@ if TYPE_CHECKING:
     Change = tuple[Optional[str], str]  # of an annotation: the value it must have, None for none; the new value
     Claims = dict[str, dict[str, Change]]  # node -> annotation -> change
 
-_RENEW_DEADLINE = 2 / 3  # of the duration: 10 s of 15 s, as there
-_RETRY_PERIOD = 2 / 15
+DURATION = 15.0  # seconds; another process then takes the Lease over
+RETRY_PERIOD = DURATION * 2 / 15  # seconds; these ratios are client-go's defaults
+_RENEW_DEADLINE = DURATION * 2 / 3
 _RELEASE = 2.0  # seconds for an answer when the process ends
 _CLAIMS = "kube-node.nordix.org/claims"
 _COLLECTION = f"/apis/coordination.k8s.io/v1/namespaces/{LEASE_NAMESPACE}/leases"
@@ -58,12 +59,10 @@ class Overtaken(CniError):
 class Lease:
     """The Lease as one process sees it. claims: its changes that are claimed and not yet known to be written."""
 
-    def __init__(self, session: Session, duration: float = DURATION) -> None:
+    def __init__(self, session: Session) -> None:
         self.identity = f"{os.uname().nodename}_{uuid.uuid4()}"
-        self.retry_period = duration * _RETRY_PERIOD
         self.claims: Claims = {}
         self._session = session
-        self._duration = duration
         self._stored: dict[str, Any] = {}
         # The record of another holder, and since when it is unchanged.
         self._observed: tuple[object, float] = (None, 0.0)
@@ -78,7 +77,7 @@ class Lease:
     @property
     def pause(self) -> float:
         """Seconds until the next try to acquire it, different in each process."""
-        return self.retry_period * (1 + os.urandom(1)[0] / 255)
+        return RETRY_PERIOD * (1 + os.urandom(1)[0] / 255)
 
     def acquire(self) -> bool:
         """Try once to take the Lease; claims are then those of an earlier holder. Raises CniError."""
@@ -104,7 +103,7 @@ class Lease:
 
     def renew(self) -> None:
         """Renew the Lease if that is due: call this before each write. Raises Overtaken, another CniError."""
-        if _clock() - self._renewed >= self.retry_period:
+        if _clock() - self._renewed >= RETRY_PERIOD:
             self._renew()
 
     def release(self) -> None:
@@ -121,19 +120,15 @@ class Lease:
 
     def _renew(self, **changes: object) -> None:
         while True:
-            if not self.is_held:
-                raise self._overtaken("it was lost before")
             try:
                 self._write(**{**self._ours(), **changes})
                 return
-            except Missing:
-                raise self._overtaken("it was deleted") from None
-            except Conflict:
+            except (Conflict, Missing):
                 self._check_holder()
             except Transient as failure:
-                if _clock() - self._renewed > self._duration * _RENEW_DEADLINE:
+                if _clock() - self._renewed > _RENEW_DEADLINE:
                     raise self._overtaken(failure.msg) from None
-                time.sleep(min(self.retry_period, 1.0))
+                time.sleep(min(RETRY_PERIOD, 1.0))
 
     def _check_holder(self) -> None:
         """Raise Overtaken unless this process still holds the Lease: its own write or a new label can conflict, too."""
@@ -158,7 +153,7 @@ class Lease:
         return _clock() - self._observed[1] > float(self._spec.get("leaseDurationSeconds") or 0)
 
     def _ours(self) -> dict[str, object]:
-        return {"holderIdentity": self.identity, "leaseDurationSeconds": max(1, round(self._duration))}
+        return {"holderIdentity": self.identity, "leaseDurationSeconds": round(DURATION)}
 
     def _write(self, **changes: object) -> None:
         sent = _clock()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 READY = "ready"
@@ -9,27 +10,26 @@ HEALTHY = "healthy"
 
 
 class Probes:
-    """Return the paths of the two files; none without a directory."""
+    """The two files; without a directory, none. Each method raises OSError if the directory is not writable."""
 
     def __init__(self, directory: str) -> None:
-        """Raises OSError if the directory is not writable."""
         self._directory = directory
         self.turn()
         self.set_ready(False)
 
     def turn(self) -> None:
         """Touch `healthy`."""
-        if self._directory:
-            with open(os.path.join(self._directory, HEALTHY), "w"):
-                pass
+        self._touch(HEALTHY)
 
     def set_ready(self, is_ready: bool) -> None:
         """Create or remove `ready`."""
-        if not self._directory:
-            return
-        path = os.path.join(self._directory, READY)
         if is_ready:
-            with open(path, "w"):
+            self._touch(READY)
+        elif self._directory:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(os.path.join(self._directory, READY))
+
+    def _touch(self, name: str) -> None:
+        if self._directory:
+            with open(os.path.join(self._directory, name), "w"):
                 pass
-        elif os.path.exists(path):
-            os.unlink(path)

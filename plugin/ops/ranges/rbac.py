@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 NAME = "node-ipam-ranges"
 # One for the cluster, for all annotations: two processes with one Lease each could assign one block.
 LEASE_NAMESPACE = "kube-system"
-DURATION = 15.0  # seconds, client-go's and kube-controller-manager's default
 
 EXAMPLE = "node-ipam.pyz ranges rbac | kubectl apply -f -"
 _API = "rbac.authorization.k8s.io"

@@ -9,7 +9,7 @@ from plugin.kube import access
 from plugin.kube import session as sessions
 from plugin.kube.answers import Expired
 from plugin.ops.ranges.feed import Feed
-from plugin.ops.ranges.lease import Overtaken
+from plugin.ops.ranges.lease import RETRY_PERIOD, Overtaken
 from plugin.ops.ranges.writer import Writer
 
 TYPE_CHECKING = False
@@ -104,7 +104,7 @@ class Watch:
 
     def _follow(self, feed: Feed) -> None:
         while True:
-            event = feed.next(self._lease.retry_period)
+            event = feed.next(RETRY_PERIOD)
             self._tick()
             has_changed = False
             while event:

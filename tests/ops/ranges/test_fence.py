@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import pytest
 
+from plugin.errors import CniError
 from plugin.ops.ranges.lease import Overtaken
 from tests.ops.ranges.conftest import NET1, Cluster, Killed
 
@@ -167,6 +168,23 @@ def test_kubelets_change_their_nodes(cluster: Cluster, clock: list[float]) -> No
 
         assert cluster.run(at(moment, change)) == 0
         cluster.check()
+
+
+def test_node_that_changes_all_the_time(cluster: Cluster, clock: list[float]) -> None:
+    """It is given up after ten tries, with what to look for; the next run begins with it."""
+    clean(cluster)
+
+    def change(number: int, _is_sent: bool) -> None:
+        if number % 2:
+            cluster.server.annotate("b", "volumes.kubernetes.io/x", str(cluster.server.next_version()))
+
+    with pytest.raises(CniError, match="node b changes faster than it can be patched") as caught:
+        cluster.run(change)
+    assert "--show-managed-fields" in caught.value.details
+    tries = cluster.server.count("PATCH")
+    assert cluster.run() == 0
+    cluster.check()
+    assert tries > 10
 
 
 def test_nodes_come_and_go(cluster: Cluster, clock: list[float]) -> None:

@@ -131,6 +131,7 @@ def test_show_prometheus(cluster: Cluster, ranges: Run) -> None:
     ):
         assert line in out.splitlines()
     assert all(line.startswith(("#", "node_ipam_ranges_")) for line in out.splitlines())
+    assert "free_blocks" not in ranges("show", "-o", "prometheus")[1]
 
 
 def test_nothing_wrong(cluster: Cluster, ranges: Run) -> None:
@@ -174,6 +175,14 @@ def test_written_and_written_again(cluster: Cluster, ranges: Run) -> None:
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", spec["acquireTime"])
 
 
+def test_written_as_json(cluster: Cluster, ranges: Run) -> None:
+    """One document, at the end."""
+    cluster.add("a")
+    status, out, _ = ranges("assign", *POOL, "--yes", "-o", "json")
+    written = {"node": "a", "annotation": NET1, "ranges": ["172.20.0.0/24", "fd00:20::/96"]}
+    assert (status, json.loads(out)) == (0, {"written": True, "assigned": [written], "problems": []})
+
+
 BROKEN = (
     *("172.20.3.7/24", "172.20.4.0", "172.20.5.0/24;172.20.6.0/24", "nothing", "", "172.20.7.0/24,", "fd00:20::1/96"),
     *(
@@ -191,6 +200,7 @@ BROKEN = (
 @pytest.mark.parametrize("kind", ["empty", "half", "broken"])
 def test_five_hundred_nodes(cluster: Cluster, ranges: Run, kind: str) -> None:
     """Every node has one block of each family, and what was there is as it was, be it right or wrong."""
+    cluster.server.page = 200
     names = [f"node-{number:03}" for number in range(500)]
     cluster.add(*names, text="")
     for number, name in enumerate(names):
@@ -302,6 +312,18 @@ def test_grow_what_cannot(cluster: Cluster, ranges: Run, text: str | None, messa
     assert "there is no node z" in ranges("assign", *POOL, "--grow", "z", "--yes")[2]
 
 
+def test_grow_from_a_full_pool(cluster: Cluster, ranges: Run) -> None:
+    """Nothing is written, also not for the annotation whose pool has room."""
+    other = "example.com/other"
+    cluster.server.add(make_node("a", (), {other: "172.30.0.0/24", NET1: "172.20.0.0/24"}))
+    pools = ("--annotation", other, "--cluster-cidr", "172.30.0.0/16", "--annotation", NET1, "--cluster-cidr")
+
+    status, _, err = ranges("assign", *pools, "172.20.0.0/24", "--grow", "a", "--yes")
+
+    message = f"error: 1 node is left without annotation {NET1}: 172.20.0.0/24 has no free block of /24\n"
+    assert (status, message in err, cluster.server.count("PATCH")) == (1, True, 0), err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -317,7 +339,7 @@ def test_grow_what_cannot(cluster: Cluster, ranges: Run, text: str | None, messa
         (("--selector", "a b"), "is not a label selector"),
         (("assign", "--annotation", "a b"), "is not the name of an annotation"),
         (("assign", *POOL, "-o", "prometheus"), "invalid choice: 'prometheus'"),
-        (("assign", *POOL, "--leader-elect-lease-duration", "0"), "is not a number of seconds"),
+        (("assign", *POOL, "--wait", "soon"), "invalid float value: 'soon'"),
         (("--annotation", NET1, "--cluster-cidr", "172.20.0.0/30"), "does not fit into 172.20.0.0/30"),
     ],
 )

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from tests.ops.ranges.conftest import NET1, Cluster
-from tests.support.dist import ARCHIVE
+from tests.support.apiserver import Handler
+from tests.support.dist import with_lease
 
 LEASE = "kube-system/node-ipam-ranges"
 GUARD = 60  # seconds after which a test that waits for something is broken, however slow the machine is
@@ -26,22 +27,24 @@ Event = dict[str, Any]
 class Process:
     """One process that watches."""
 
-    def __init__(self, cluster: Cluster, directory: Path, *options: str, pool: str = "172.20.0.0/16") -> None:
-        self.probes = directory
-        command = [ARCHIVE, "ranges", "assign", "--annotation", NET1, "--cluster-cidr", pool, "--watch", "-o", "json"]
-        command += ["--probe-dir", str(directory), "--leader-elect-lease-duration", "2", *options]
+    def __init__(self, cluster: Cluster, archive: str, *options: str, pool: str = "172.20.0.0/16") -> None:
+        command = [archive, "ranges", "assign", "--annotation", NET1, "--cluster-cidr", pool, "--watch", "-o", "json"]
+        command += options
         environ = {**os.environ, "KUBECONFIG": str(cluster.kubeconfig)}
         self.process = subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self._events: queue.Queue[Event] = queue.Queue()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
+    def next(self) -> Event:
+        """The next event."""
+        return self._events.get(timeout=GUARD)
+
     def wait(self, kind: str) -> Event:
         """The next event of this kind; those before it are passed over."""
-        while True:
-            event = self._events.get(timeout=GUARD)
-            if event["event"] == kind:
-                return event
+        while (event := self.next())["event"] != kind:
+            pass
+        return event
 
     def kinds(self) -> list[str]:
         """The events that have come and were not waited for."""
@@ -68,11 +71,10 @@ class Process:
 def start(cluster: Cluster, tmp_path: Path) -> Iterator[Callable[..., Process]]:
     """Start processes; what is left of them ends with the test."""
     processes: list[Process] = []
+    archive = with_lease(str(tmp_path), 2.0)
 
     def begin(*options: str, **more: str) -> Process:
-        directory = tmp_path / f"probes-{len(processes)}"
-        directory.mkdir()
-        processes.append(Process(cluster, directory, *options, **more))
+        processes.append(Process(cluster, archive, *options, **more))
         return processes[-1]
 
     yield begin
@@ -85,16 +87,24 @@ def start(cluster: Cluster, tmp_path: Path) -> Iterator[Callable[..., Process]]:
             stream.close()
 
 
+@pytest.fixture
+def probes(tmp_path: Path) -> Path:
+    """A directory for --probe-dir."""
+    directory = tmp_path / "probes"
+    directory.mkdir()
+    return directory
+
+
 def spec(cluster: Cluster) -> dict[str, Any]:
     """Of the Lease."""
     found: dict[str, Any] = cluster.server.leases[LEASE]["spec"]
     return found
 
 
-def test_nodes_that_join(cluster: Cluster, start: Callable[..., Process]) -> None:
+def test_nodes_that_join(cluster: Cluster, start: Callable[..., Process], probes: Path) -> None:
     """Each gets its block, with one line; SIGTERM ends it and gives the Lease back."""
     cluster.add("a", "b")
-    process = start()
+    process = start("--probe-dir", str(probes))
     assert [process.wait("assigned")["node"] for _ in range(2)] == ["a", "b"]
 
     cluster.add("c")
@@ -106,7 +116,7 @@ def test_nodes_that_join(cluster: Cluster, start: Callable[..., Process]) -> Non
         "ranges": "172.20.2.0/24",
     }
     assert event["time"].endswith("Z")
-    assert sorted(os.listdir(process.probes)) == ["healthy", "ready"]
+    assert sorted(os.listdir(probes)) == ["healthy", "ready"]
     assert spec(cluster)["leaseDurationSeconds"] == 2
     assert (process.end(), spec(cluster)["holderIdentity"]) == (0, "")
     cluster.check()
@@ -162,19 +172,66 @@ def test_expired(cluster: Cluster, start: Callable[..., Process]) -> None:
     cluster.check()
 
 
-def test_server_away(cluster: Cluster, start: Callable[..., Process]) -> None:
+def test_server_away(cluster: Cluster, start: Callable[..., Process], probes: Path) -> None:
     """It says so, is not ready, and goes on when the server is back."""
-    process = start()
-    process.wait("leading")
+    cluster.add("a")
+    process = start("--probe-dir", str(probes))
+    process.wait("assigned")
+    assert sorted(os.listdir(probes)) == ["healthy", "ready"]
     cluster.server.stop()
     process.wait("unreachable")
-    assert os.listdir(process.probes) == ["healthy"]
+    assert os.listdir(probes) == ["healthy"]
 
-    cluster.add("a")
+    cluster.add("b")
     cluster.server.start()
 
+    assert process.wait("assigned")["node"] == "b"
+    assert sorted(os.listdir(probes)) == ["healthy", "ready"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b'{"type": "ERROR", "object": {"code": 500}}\n', None],
+    ids=["it ends at once", "an event says that it failed", "it is refused for now"],
+)
+def test_watch_that_fails(cluster: Cluster, start: Callable[..., Process], body: bytes | None) -> None:
+    """It is begun again from the version that it had reached, after a pause."""
+    asked: list[str] = []
+
+    def fail(handler: Handler) -> bool:
+        if "watch=1" not in handler.path:
+            return False
+        asked.append(handler.path.partition("resourceVersion=")[2].partition("&")[0])
+        if len(asked) > 2:
+            cluster.add("a")
+        elif body is None:
+            handler.status(503, "ServiceUnavailable", "starting")
+        else:
+            handler.answer(200, body)
+        return len(asked) <= 2
+
+    cluster.server.fault = fail
+    process = start()
+
     assert process.wait("assigned")["node"] == "a"
-    assert sorted(os.listdir(process.probes)) == ["healthy", "ready"]
+    assert (len(asked), len(set(asked))) == (3, 1)
+    assert "relist" not in process.kinds()
+
+
+@pytest.mark.parametrize("line", [b"5", b"{}", b"[" * 100_000], ids=["a number", "no event", "too deep"])
+def test_watch_that_is_none(cluster: Cluster, start: Callable[..., Process], line: bytes) -> None:
+    """It ends the command: new nodes would not be seen, in silence."""
+
+    def spoil(handler: Handler) -> bool:
+        if is_watch := "watch=1" in handler.path:
+            handler.answer(200, line + b"\n")
+        return is_watch
+
+    cluster.server.fault = spoil
+    process = start()
+    assert process.process.wait(GUARD) == 1
+    assert process.process.stderr
+    assert b"error: unforeseen " in process.process.stderr.read()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGSTOP])
@@ -213,10 +270,14 @@ def test_problems(cluster: Cluster, start: Callable[..., Process]) -> None:
     cluster.add("b", text="172.20.0.0/25")
     found = {process.wait("problem")["what"] for _ in range(2)}
     assert all("overlaps" in what for what in found)
+    cluster.add("c")
+    process.wait("assigned")
     cluster.server.annotate("b", NET1, "172.20.9.0/25")
 
-    assert {process.wait("solved")["what"] for _ in range(2)} == found
-    assert cluster.texts() == {"a": "172.20.0.0/24", "b": "172.20.9.0/25"}
+    solved = [process.next() for _ in range(2)]
+    assert [each["event"] for each in solved] == ["solved", "solved"]
+    assert {each["what"] for each in solved} == found
+    assert cluster.texts() == {"a": "172.20.0.0/24", "b": "172.20.9.0/25", "c": "172.20.1.0/24"}
 
 
 def test_full_pool(cluster: Cluster, start: Callable[..., Process]) -> None:
