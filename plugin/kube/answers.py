@@ -111,7 +111,7 @@ def refused(answer: Answer, name: str, route: str) -> CniError:
     """
     status = answer.status
     reply = _decoded(answer)
-    says = _plain(reply.get("message")) if reply.get("kind") == "Status" else ""
+    says = one_line(reply.get("message")) if reply.get("kind") == "Status" else ""
     if status == 401:
         return Unauthorized(PLUGIN_FAILURE, f"{route}: unauthorized (401)")
     if status == 403 and says:
@@ -141,15 +141,15 @@ def _decoded(answer: Answer) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _plain(text: object) -> str:
-    """Return a server's message as one line for a log: cut, and without our secrets."""
+def one_line(text: object) -> str:
+    """Return the text of another program as one line: cut, and without our secrets."""
     line = "".join(each if each.isprintable() else " " for each in str(text or "")[:_TEXT_LIMIT])
     return redact(" ".join(line.split()))
 
 
 def _host(location: str) -> str:
     """Return scheme and host of a URL: the rest may hold a token."""
-    scheme, _, rest = _plain(location).partition("://")
+    scheme, _, rest = one_line(location).partition("://")
     host = rest.partition("#")[0].partition("/")[0].partition("?")[0].rpartition("@")[2]
     return f"{scheme}://{host}" if host else "another path"
 

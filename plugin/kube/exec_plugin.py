@@ -14,7 +14,7 @@ import time
 from plugin import deadline, process, stdout
 from plugin.config import trust
 from plugin.errors import PLUGIN_FAILURE, CniError, Unreachable
-from plugin.kube import document, pem, redaction
+from plugin.kube import answers, document, pem, redaction
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,15 +28,9 @@ _SECONDS = 10.0  # for one run; the deadline over everything may leave less
 _SHARE = 0.9  # of the time left: the rest is for the error message
 _KIND = "ExecCredential"
 _EXTENSION = "client.authentication.k8s.io/exec"
-_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])")  # ECMA-48
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 _WORD = re.compile(r"[\w.~+/=-]{16,}")
 _LONGEST_STDERR = 16384  # bytes
-_LONGEST = 500  # characters
-_RFC_3339 = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.\d+)?"
-    r"(?:[Zz]|(?P<sign>[+-])(?P<hours>\d\d):(?P<minutes>\d\d))"
-)
+_FRACTION = re.compile(r"\.\d+")
 
 _answers: dict[str, Answer] = {}
 
@@ -102,14 +96,18 @@ def _run(config: Kubeconfig, environ: Mapping[str, str], info: str, messages: li
     env = {"PATH": _PATH, **environ}
     path = _found(command, env["PATH"])
     if not path:
-        raise _missing(config)
+        error = _refused(f"exec: executable {command} not found", config)
+        error.details += f"; it must be installed on the node. {answers.one_line(plugin.get('installHint'))}".rstrip()
+        raise error
     env.update({each["name"]: each.get("value", "") for each in plugin.get("env", [])}, KUBERNETES_EXEC_INFO=info)
     seconds = min(_SECONDS, deadline.left() * _SHARE)
     try:
         trust.check(path)
         with deadline.within(seconds):
             arguments = [command, *plugin.get("args", [])]
-            status, out = process.run(path, arguments, env, b"", True, lambda file: messages.append(_read(file)))
+            status, out = process.run(
+                path, arguments, env, b"", True, lambda file: messages.append(os.pread(file, _LONGEST_STDERR, 0))
+            )
     except deadline.DeadlineExceeded:
         raise _failed(f"exec: executable {command} did not answer in {seconds:.1f} s", config) from None
     except OSError as error:
@@ -121,10 +119,6 @@ def _run(config: Kubeconfig, environ: Mapping[str, str], info: str, messages: li
         how = f"failed with exit code {status}" if status > 0 else f"was ended by signal {-status}"
         raise _failed(f"exec: executable {command} {how}", config)
     return out
-
-
-def _read(file: int) -> bytes:
-    return os.pread(file, _LONGEST_STDERR, 0)
 
 
 def _found(command: str, path: str) -> str:
@@ -148,17 +142,14 @@ def _answer(config: Kubeconfig, out: bytes) -> Answer:
         _register_words(out)
         raise _refused(f"decoding stdout: not an {_KIND}", config)
     status = answer.get("status")
-    handed_out = [each for each in status.values() if isinstance(each, str)] if isinstance(status, dict) else []
-    for secret in handed_out:
-        redaction.register(secret)
+    status = status if isinstance(status, dict) else {}
+    for secret in status.values():
+        if isinstance(secret, str):
+            redaction.register(secret)
     wanted, version = config.user["exec"]["apiVersion"], answer.get("apiVersion")
     if version != wanted:
-        returned = redaction.redact(clean(str(version)))
-        raise _refused(
-            f"exec plugin is configured to use API version {wanted}, plugin returned version {returned}", config
-        )
-    if not isinstance(status, dict):
-        raise _refused("exec plugin didn't return a status field", config)
+        returned = f"plugin returned version {answers.one_line(str(version))}"
+        raise _refused(f"exec plugin is configured to use API version {wanted}, {returned}", config)
     token = _text(status, "token", config)
     certificate, key = _text(status, "clientCertificateData", config), _text(status, "clientKeyData", config)
     if not token and not certificate and not key:
@@ -187,29 +178,13 @@ def _text(status: dict[str, object], name: str, config: Kubeconfig) -> str:
 
 def _epoch(text: object) -> float | None:
     """Return an RFC 3339 time in seconds since the epoch; None for anything else."""
-    import calendar
+    from datetime import datetime
 
-    match = _RFC_3339.fullmatch(text) if isinstance(text, str) else None
-    if not match:
-        return None
-    offset = (int(match["hours"] or 0) * 60 + int(match["minutes"] or 0)) * (-60 if match["sign"] == "-" else 60)
     try:
-        return float(calendar.timegm((*map(int, match.groups()[:6]), 0, 0, 0)) - offset)
-    except ValueError:  # a 13th month
+        time_and_zone = datetime.fromisoformat(_FRACTION.sub("", str(text)).upper().replace("Z", "+00:00"))
+    except ValueError:
         return None
-
-
-def clean(text: str) -> str:
-    """Return the text as one line, without escape sequences and control characters."""
-    text = _CONTROL.sub(" ", _ESCAPES.sub("", text))
-    return " ".join(text.split())[:_LONGEST]
-
-
-def _missing(config: Kubeconfig) -> CniError:
-    plugin = config.user["exec"]
-    error = _refused(f"exec: executable {plugin['command']} not found", config)
-    error.details += f"; it must be installed on the node. {clean(plugin.get('installHint', ''))}".rstrip()
-    return error
+    return time_and_zone.timestamp() if time_and_zone.tzinfo else None
 
 
 def _refused(msg: str, config: Kubeconfig) -> CniError:

