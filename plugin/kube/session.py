@@ -11,6 +11,7 @@ import time
 import warnings
 from contextlib import contextmanager
 
+from requests.adapters import HTTPAdapter
 from requests.exceptions import RequestException
 from requests.models import PreparedRequest
 from urllib3 import HTTPHeaderDict
@@ -20,11 +21,11 @@ import plugin
 from plugin.errors import PLUGIN_FAILURE, CniError
 from plugin.kube import answers, failures, kubeconfig, proxy, tls, wire
 from plugin.kube.access import Access
-from plugin.kube.adapter import Adapter
 from plugin.kube.answers import Answer, Transient
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterator, Mapping
     from typing import Any
 
@@ -118,7 +119,7 @@ class Session(Access):
         self._proxy, self.route = proxy.way(config.server, config.proxy_url, self._environ)
         if config.insecure:
             warnings.filterwarnings("ignore", message="Unverified HTTPS request")
-        self._adapter = Adapter(tls.context(config, self.credentials), config)
+        self._adapter = _Adapter(tls.context(config, self.credentials), config)
         self._headers = wire.headers(config, self.credentials)
 
     def _change(self, method: str, path: str, accept: str, change: Object) -> Object:
@@ -189,6 +190,36 @@ class Session(Access):
             yield
         except _NETWORK_ERRORS as error:
             raise failures.explain(error, self.route) from None
+
+
+class _Adapter(HTTPAdapter):
+    """requests' transport, which trusts what the context trusts: requests would add public authorities."""
+
+    def __init__(self, context: ssl.SSLContext, config: Kubeconfig) -> None:
+        self._config = config
+        self._pool: dict[str, Any] = {"ssl_context": context}
+        if config.tls_server_name:
+            self._pool["server_hostname"] = config.tls_server_name
+        super().__init__(max_retries=0)
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        """Connect with the context."""
+        super().init_poolmanager(*args, **{**options, **self._pool})
+
+    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
+        """Connect through a proxy with it."""
+        if proxy.lower().startswith("https:"):
+            options["proxy_ssl_context"] = tls.proxy_context(self._config)
+        return super().proxy_manager_for(proxy, **{**options, **self._pool})
+
+    def cert_verify(self, *_args: Any) -> None:
+        """Leave certificates to the context."""
+
+    def build_connection_pool_key_attributes(self, *args: Any, **options: Any) -> Any:
+        """Leave out the authorities that requests would add."""
+        host, pool = super().build_connection_pool_key_attributes(*args, **options)
+        ours = {key: value for key, value in pool.items() if key not in ("cert_reqs", "ca_certs", "ca_cert_dir")}
+        return host, ours
 
 
 def connect(explicit: str, environ: Mapping[str, str]) -> Session:

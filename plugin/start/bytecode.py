@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 PREFIX = "code-"
-_RARE = ("plugin/ops/", "plugin/kube/session.py", "plugin/kube/adapter.py", "plugin/vendor/")
+_RARE = ("plugin/ops/", "plugin/kube/session.py", "plugin/vendor/")
 _ALL = 4 << 20  # bytes of all files: two versions for two Pythons
 
 
