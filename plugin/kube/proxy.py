@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from urllib.parse import SplitResult
 
 PORTS = {"https": 443, "http": 80}
-_SCHEMES = ("http", "https")
 _MAPPED = bytes(10) + b"\xff\xff"  # ::ffff:0:0/96, IPv4 inside IPv6
 
 
@@ -54,29 +53,28 @@ def shown(proxy: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
-def _checked(proxy: str, origin: str) -> str:
+def fault(proxy: str) -> str:
+    """Return why this is not the URL of a proxy that can be used, without the URL; "" if it is one."""
     try:
         parts = urlsplit(proxy)
-        usable = bool(parts.hostname) and (parts.port or 1) > 0
+        if parts.hostname and (parts.port or 1) > 0:
+            return "" if parts.scheme in PORTS else f"{parts.scheme} proxies are not supported"
     except ValueError:
-        usable = False
-    if not usable:
-        raise CniError(INVALID_CONFIG, f"{origin} does not hold the URL of a proxy", "write it as http://HOST:PORT")
-    if parts.scheme.lower() not in _SCHEMES:
-        scheme = parts.scheme if parts.scheme.isalnum() else "such"
-        details = "use an http:// or https:// proxy, or list the API server's host in NO_PROXY"
-        raise CniError(INVALID_CONFIG, f"{origin}: {scheme} proxies are not supported", details)
-    _register_password(parts)
-    return proxy
+        pass
+    return "not the URL of a proxy"
 
 
-def _register_password(parts: SplitResult) -> None:
-    """Register the password (without one, the user) and the header in which it is sent: messages may repeat them."""
+def _checked(proxy: str, origin: str) -> str:
+    """Return this proxy's URL. Register its password (without one, the user): messages may repeat it."""
+    if why := fault(proxy):
+        details = "write http://HOST:PORT, or list the API server's host in NO_PROXY"
+        raise CniError(INVALID_CONFIG, f"{origin}: {why}", details)
+    parts = urlsplit(proxy)
     if parts.username:
         secret = parts.password or parts.username  # some proxies take a token for a user without a password
-        redaction.register(secret)
-        redaction.register(unquote(secret))
-        redaction.register(_pair(parts))
+        for each in (secret, unquote(secret), _pair(parts)):
+            redaction.register(each)
+    return proxy
 
 
 def _pair(parts: SplitResult) -> str:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 # https://pkg.go.dev/golang.org/x/net/http/httpguts#ValidHeaderFieldValue
 _NO_HEADER = re.compile("[\x00-\x08\x0a-\x1f\x7f]")
-_NAME_CHARACTER = re.compile(r"[0-9A-Za-z!#$&'*+.^_`|~-]")  # without %, which escapes
+_NAME_SAFE = "!#$&'*+^`|"  # what a header's name may have beside letters, digits and _.-~; not %, which escapes
 EXEC_VERSIONS = ("client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1")
 
 
@@ -34,21 +34,20 @@ def user_faults(name: str, user: dict[str, Any]) -> list[str]:
 
 def _certificate_faults(name: str, user: dict[str, Any]) -> list[str]:
     """Return the faults of certificate and key. A key without a certificate is ignored."""
-    faults: list[str] = []
-    cert_file, cert_data = user.get("client-certificate"), user.get("client-certificate-data")
-    key_file, key_data = user.get("client-key"), user.get("client-key-data")
-    if not cert_file and not cert_data:
-        return faults
-    if cert_file and cert_data:
-        faults.append(
-            f"client-cert-data and client-cert are both specified for {name}. client-cert-data will override."
-        )
-    if key_file and key_data:
-        faults.append(f"client-key-data and client-key are both specified for {name}; client-key-data will override")
-    if not key_file and not key_data:
+    if not user.get("client-certificate") and not user.get("client-certificate-data"):
+        return []
+    faults = _both(name, user, "client-certificate", "client-cert") + _both(name, user, "client-key", "client-key")
+    if not user.get("client-key") and not user.get("client-key-data"):
         use = f"for {name} to use the clientCert authentication method."
         faults.append(f"client-key-data or client-key must be specified {use}")
     return faults
+
+
+def _both(name: str, entry: dict[str, Any], key: str, shown: str) -> list[str]:
+    """Return the fault of an entry that has this key both for a file and for data."""
+    if not entry.get(key) or not entry.get(f"{key}-data"):
+        return []
+    return [f"{shown}-data and {shown} are both specified for {name}. {shown}-data will override."]
 
 
 def _exec_faults(name: str, user: dict[str, Any]) -> list[str]:
@@ -76,28 +75,15 @@ def cluster_faults(name: str, cluster: dict[str, Any]) -> list[str]:
     if not cluster.get("server"):
         faults.append(f'no server found for cluster "{name}"')
     if cluster.get("proxy-url"):
-        faults += _proxy_faults(name, cluster["proxy-url"])
-    by_file, by_data = cluster.get("certificate-authority"), cluster.get("certificate-authority-data")
-    if by_file and by_data:
-        faults.append(
-            f"certificate-authority-data and certificate-authority are both specified for {name}. "
-            "certificate-authority-data will override."
-        )
-    if cluster.get("insecure-skip-tls-verify") and (by_file or by_data):
+        from plugin.kube import proxy
+
+        if why := proxy.fault(cluster["proxy-url"]):
+            faults.append(f"invalid 'proxy-url' for cluster \"{name}\": {why}")
+    faults += _both(name, cluster, "certificate-authority", "certificate-authority")
+    has_authority = cluster.get("certificate-authority") or cluster.get("certificate-authority-data")
+    if cluster.get("insecure-skip-tls-verify") and has_authority:
         faults.append("specifying a root certificates file with the insecure flag is not allowed")
     return faults
-
-
-def _proxy_faults(name: str, url: str) -> list[str]:
-    """Return the faults of a proxy's URL. The URL is not shown: it may hold a password."""
-    scheme, found, rest = url.partition("://")
-    if not found or not rest or any(character <= " " for character in url):
-        return [f"invalid 'proxy-url' for cluster \"{name}\": could not parse"]
-    if scheme.lower() == "socks5":
-        return [f"invalid 'proxy-url' for cluster \"{name}\": socks5 proxies are not supported"]
-    if scheme.lower() not in ("http", "https"):
-        return [f"invalid 'proxy-url' for cluster \"{name}\": unsupported scheme, must be http or https"]
-    return []
 
 
 def header_value(name: str, text: str) -> str:
@@ -119,13 +105,8 @@ def impersonation(user: dict[str, Any]) -> list[tuple[str, str]]:
         headers.append(("Impersonate-Uid", user["as-uid"]))
     headers += [("Impersonate-Group", group) for group in user.get("as-groups", [])]
     for key, values in user.get("as-user-extra", {}).items():
-        headers += [(f"Impersonate-Extra-{_header_key(key)}", value) for value in values]
+        from urllib.parse import quote
+
+        name = f"Impersonate-Extra-{quote(key, safe=_NAME_SAFE)}"
+        headers += [(name, value) for value in values]
     return [(name, header_value(name, value)) for name, value in headers]
-
-
-def _header_key(key: str) -> str:
-    """Return the key with % and all bytes that a header name must not have as %XX."""
-    return "".join(
-        character if _NAME_CHARACTER.fullmatch(character) else "".join(f"%{byte:02X}" for byte in character.encode())
-        for character in key
-    )

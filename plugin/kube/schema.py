@@ -135,20 +135,14 @@ def _scalar(value: object, spec: str, where: str, directory: str) -> object:
         raise _mismatch(value, where, "string")
     if spec == "data":
         return _decoded(value, where)
-    _check_text(value, where)
+    # No path, environment variable or header can have these.
+    if "\0" in value:
+        raise Invalid(f"{where}: a NUL character")
+    if value.encode(errors="ignore").decode() != value:
+        raise Invalid(f"{where}: half of a surrogate pair")
     if value and (spec == "path" or (spec == "command" and "/" in value)):
         return os.path.normpath(os.path.join(directory, value))
     return value
-
-
-def _check_text(value: str, where: str) -> None:
-    """Raise Invalid for characters that no path, environment variable or header can have."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise Invalid(f"{where}: half of a surrogate pair") from None
-    if "\0" in value:
-        raise Invalid(f"{where}: a NUL character")
 
 
 def _decoded(text: str, where: str) -> bytes:

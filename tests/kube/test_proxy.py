@@ -101,9 +101,9 @@ def test_no_proxy_in_small_letters() -> None:
         ("socks5://proxy:1080", {}, "proxy-url: socks5 proxies are not supported"),
         ("", {"HTTPS_PROXY": "socks5h://proxy:1080"}, "HTTPS_PROXY: socks5h proxies are not supported"),
         ("ftp://proxy", {}, "proxy-url: ftp proxies are not supported"),
-        ("http://", {}, "proxy-url does not hold the URL of a proxy"),
-        ("", {"https_proxy": "http://user:secret@proxy:port"}, "https_proxy does not hold the URL of a proxy"),
-        ("http://[secret", {}, "proxy-url does not hold the URL of a proxy"),
+        ("http://", {}, "proxy-url: not the URL of a proxy"),
+        ("", {"https_proxy": "http://user:secret@proxy:port"}, "https_proxy: not the URL of a proxy"),
+        ("http://[secret", {}, "proxy-url: not the URL of a proxy"),
     ],
 )
 def test_unusable(proxy_url: str, environ: dict[str, str], message: str) -> None:

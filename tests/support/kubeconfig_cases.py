@@ -314,7 +314,7 @@ VALIDATION = [
     Case(
         "key file and data",
         config(f"{_CERTIFICATE}, client-key: $DIR/client.key"),
-        "client-key-data and client-key are both specified for u; client-key-data will override",
+        "client-key-data and client-key are both specified for u. client-key-data will override.",
     ),
     Case(
         "certificate without key",
@@ -445,12 +445,12 @@ VALIDATION = [
     Case(
         "proxy-url without scheme",
         config(cluster='proxy-url: "127.0.0.1:1"'),
-        "invalid 'proxy-url' for cluster \"local\": could not parse",
+        "invalid 'proxy-url' for cluster \"local\": not the URL of a proxy",
     ),
     Case(
         "proxy-url socks5h",
         config(cluster='proxy-url: "socks5h://u:secret@127.0.0.1:1"'),
-        "invalid 'proxy-url' for cluster \"local\": unsupported scheme",
+        "invalid 'proxy-url' for cluster \"local\": socks5h proxies are not supported",
     ),
     Case("proxy-url socks5", config(cluster='proxy-url: "socks5://127.0.0.1:1"'), "socks5 proxies are not supported"),
 ]
