@@ -24,7 +24,7 @@ def text(config: Mapping[str, Any], key: str, where: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, str) or "\0" in value or value.encode(errors="ignore").decode() != value:
-        raise CniError(INVALID_CONFIG, f"'{where}{key}' is not a string", f'write "{key}": "…", or remove the key')
+        raise _wrong(where, key, "a string", f'write "{key}": "…", or remove the key')
     return value
 
 
@@ -33,7 +33,7 @@ def path(config: Mapping[str, Any], key: str, where: str) -> str:
     value = text(config, key, where)
     if value and not os.path.isabs(value):
         details = "write the whole path: the runtime chooses the directory in which a plugin runs"
-        raise CniError(INVALID_CONFIG, f"'{where}{key}' is not an absolute path: {value[:80]!r}", details)
+        raise _wrong(where, key, f"an absolute path: {value[:80]!r}", details)
     return value
 
 
@@ -42,7 +42,7 @@ def node_name(config: Mapping[str, Any], key: str, where: str) -> str:
     value = text(config, key, where)
     if value and not is_node_name(value):
         details = "write lower-case letters, digits, '-' and '.', as in the output of kubectl get nodes"
-        raise CniError(INVALID_CONFIG, f"'{where}{key}' is not the name of a Node: {value[:80]!r}", details)
+        raise _wrong(where, key, f"the name of a Node: {value[:80]!r}", details)
     return value
 
 
@@ -54,11 +54,10 @@ def is_node_name(value: str) -> bool:
 def seconds(config: Mapping[str, Any], key: str, where: str) -> float:
     """Return the number of seconds under this key, CACHE_SECONDS if it is absent. Raises CniError."""
     value = config.get(key)
-    if value is None:
-        return CACHE_SECONDS
+    value = CACHE_SECONDS if value is None else value
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= CACHE_SECONDS_LIMIT:
         details = f'write "{key}": {CACHE_SECONDS:.0f}; with 0, each pod queries the API server'
-        raise CniError(INVALID_CONFIG, f"'{where}{key}' is not a number from 0 to {CACHE_SECONDS_LIMIT:.0f}", details)
+        raise _wrong(where, key, f"a number from 0 to {CACHE_SECONDS_LIMIT:.0f}", details)
     return float(value)
 
 
@@ -75,20 +74,16 @@ def addresses(config: Mapping[str, Any], key: str, where: str) -> list[str]:
 def switch(config: Mapping[str, Any], key: str, where: str) -> bool:
     """Return the boolean under this key, True if it is absent. Raises CniError."""
     value = config.get(key)
-    if value is None:
-        return True
-    if not isinstance(value, bool):
-        details = f'write "{key}": false without quotes, or remove the key'
-        raise CniError(INVALID_CONFIG, f"'{where}{key}' is neither true nor false", details)
-    return value
+    if value is not None and not isinstance(value, bool):
+        raise _wrong(where, key, "true or false", f'write "{key}": false without quotes, or remove the key')
+    return value is not False
 
 
 def fallback(config: Mapping[str, Any], key: str, where: str) -> str:
     """Return "podCIDRs" or, if the key is absent, "". Raises CniError for any other value."""
     value = text(config, key, where)
     if value not in ("", "podCIDRs"):
-        details = f'write "{key}": "podCIDRs", or remove the key'
-        raise CniError(INVALID_CONFIG, f"'{where}{key}' is not \"podCIDRs\": {value[:80]!r}", details)
+        raise _wrong(where, key, f'"podCIDRs": {value[:80]!r}', f'write "{key}": "podCIDRs", or remove the key')
     return value
 
 
@@ -99,9 +94,10 @@ def anything(config: Mapping[str, Any], key: str, _where: str) -> object:
 
 def _strings(config: Mapping[str, Any], key: str, where: str, example: str) -> list[str] | None:
     value = config.get(key)
-    if value is None:
-        return None
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        details = f'write "{key}": ["{example}"]'
-        raise CniError(INVALID_CONFIG, f"'{where}{key}' is not a list of strings", details)
+    if value is not None and not (isinstance(value, list) and all(isinstance(item, str) for item in value)):
+        raise _wrong(where, key, "a list of strings", f'write "{key}": ["{example}"]')
     return value
+
+
+def _wrong(where: str, key: str, what: str, details: str) -> CniError:
+    return CniError(INVALID_CONFIG, f"'{where}{key}' is not {what}", details)
