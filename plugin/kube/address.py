@@ -75,8 +75,3 @@ def _clean(path: str) -> str:
         elif segment not in ("", "."):
             kept.append(segment)
     return "".join("/" + quote(segment, safe=_PATH_SAFE) for segment in kept)
-
-
-def host_port(host: str, port: str) -> str:
-    """Join host and port; an IPv6 address gets brackets."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -39,10 +39,6 @@ class Credentials:
         self.key = key
         self.expires: float | None = None
 
-    def __repr__(self) -> str:
-        """Leave out the credential itself."""
-        return f"<Credentials {self.kind} from {self.source}>"
-
 
 def load(config: Kubeconfig, environ: Mapping[str, str], *, refresh: bool = False) -> Credentials:
     """Read what the user entry names, or run its exec plugin; none for an http:// server. Register the secrets.

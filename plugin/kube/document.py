@@ -117,6 +117,10 @@ def _bad(line: int, column: int) -> Undecodable:
     return Undecodable(f"yaml: line {line + 1}, column {column + 1}: not YAML")
 
 
+def _refused(node: Any, what: str) -> Undecodable:
+    return Undecodable(f"yaml: line {node.start_mark.line + 1}: {what}")
+
+
 class _Builder:
     """Build values from the composer's nodes, each one once, whatever the number of its aliases."""
 
@@ -127,7 +131,7 @@ class _Builder:
 
     def value(self, node: Any) -> object:
         if id(node) in self.open:
-            raise self._refused(node, "an alias inside its own value")
+            raise _refused(node, "an alias inside its own value")
         if id(node) not in self.built:
             self.open.add(id(node))
             self.built[id(node)] = self._new(node)
@@ -148,7 +152,7 @@ class _Builder:
         own: dict[str, object] = {}
         for key, value in node.value:
             if key.id != "scalar":
-                raise self._refused(key, "a key that is not text")
+                raise _refused(key, "a key that is not text")
             if key.tag == _MERGE:
                 self._merge(merged, value)
             else:
@@ -159,7 +163,7 @@ class _Builder:
         value = self.value(node)
         for each in value if isinstance(value, list) else [value]:
             if not isinstance(each, dict):
-                raise self._refused(node, "map merge requires map or sequence of maps as the value")
+                raise _refused(node, "map merge requires map or sequence of maps as the value")
             self._spend(len(each))
             for key in each:
                 into.setdefault(key, each[key])
@@ -169,15 +173,11 @@ class _Builder:
         if self.count > _MAX_VALUES:
             raise Undecodable(f"more than {_MAX_VALUES} values")
 
-    @staticmethod
-    def _refused(node: Any, what: str) -> Undecodable:
-        return Undecodable(f"yaml: line {node.start_mark.line + 1}: {what}")
-
 
 def _scalar(node: Any) -> object:
     text: str = node.value
     if node.tag == _WORD or (node.tag in (_TAG + "null", _TAG + "bool") and text in _WORDS):
         return _WORDS[text]
     if node.tag == _TAG + "binary":
-        raise Undecodable(f"yaml: line {node.start_mark.line + 1}: !!binary is not supported")
+        raise _refused(node, "!!binary is not supported")
     return text

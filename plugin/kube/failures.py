@@ -13,7 +13,7 @@ from plugin.kube.answers import Transient, too_slow, unusable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 # X509_V_ERR_*, openssl/x509_vfy.h
 _UNKNOWN_AUTHORITY = (2, 7, 18, 19, 20, 21)
@@ -75,22 +75,13 @@ def explain(error: Exception, route: str, names: Callable[[], str] = lambda: "")
 
 def _cause(error: BaseException) -> BaseException | None:
     """Return the exception of the standard library inside those of requests and urllib3."""
-    for each in _chain(error):
+    each: BaseException | None = error
+    while each:
         plain = isinstance(each, OSError) and type(each).__module__ in ("builtins", "socket", "ssl", "http.client")
         if plain or isinstance(each, http.client.HTTPException):
-            return each
-    return None
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    queue, seen = [error], set()
-    while queue:
-        each = queue.pop(0)
-        if id(each) not in seen:
-            seen.add(id(each))
-            yield each
-            inner = (each.__cause__, each.__context__, getattr(each, "reason", None), *each.args)
-            queue += [one for one in inner if isinstance(one, BaseException)]
+            break
+        each = each.__cause__ or each.__context__
+    return each
 
 
 def _untrusted(error: ssl.SSLCertVerificationError, route: str, names: Callable[[], str]) -> Unreachable:

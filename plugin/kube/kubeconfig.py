@@ -46,10 +46,6 @@ class Kubeconfig:
         self.impersonate: list[tuple[str, str]] = []
         self.passed_over: list[str] = []
 
-    def __repr__(self) -> str:
-        """Leave out what may be secret: the user entry and the proxy's URL."""
-        return f"<Kubeconfig {self.path} user {self.user_name!r} server {self.server}>"
-
 
 def find(
     explicit: str,
@@ -108,12 +104,8 @@ class OtherFile(files.Unsettled):
 
 
 def _in_cluster(paths: list[str], environ: Mapping[str, str]) -> Kubeconfig:
-    host = environ["KUBERNETES_SERVICE_HOST"]
-    cluster = {
-        "server": f"https://{address.host_port(host, environ['KUBERNETES_SERVICE_PORT'])}",
-        "certificate-authority": paths[1],
-    }
-    name = "in-cluster"
+    server = f"https://[{environ['KUBERNETES_SERVICE_HOST']}]:{environ['KUBERNETES_SERVICE_PORT']}"
+    cluster, name = {"server": server, "certificate-authority": paths[1]}, "in-cluster"
     return Kubeconfig(paths, places.IN_CLUSTER, paths[0], (name, cluster), (name, {"tokenFile": paths[0]}))
 
 

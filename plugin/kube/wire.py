@@ -9,7 +9,6 @@ import time
 from urllib.parse import urlsplit
 
 import plugin
-from plugin.errors import INVALID_CONFIG, CniError
 from plugin.kube import failures, proxy, sockets, tls
 from plugin.kube.answers import Answer, too_slow, unusable
 
@@ -66,7 +65,7 @@ class Wire:
 
     def _connect(self, seconds: float) -> http.client.HTTPConnection:
         """Return a connection to the server, through the proxy if there is one; TLS is still to come."""
-        host, port = self._near.hostname or "", self._near.port or proxy.PORTS[self._near.scheme.lower()]
+        host, port = self._near.hostname or "", self._near.port or proxy.PORTS[self._near.scheme]
         connection = http.client.HTTPConnection(host, port)
         if self.proxy and self._is_secure:
             server = self._server.hostname or ""
@@ -75,7 +74,7 @@ class Wire:
                 connection._tunnel_host = f"[{server}]"  # type: ignore[attr-defined]
         opened: Any = sockets.connect(host, port, seconds)
         try:
-            if self.proxy and self._near.scheme.lower() == "https":
+            if self.proxy and self._near.scheme == "https":
                 opened = _secured(opened, tls.proxy_context(self._config), host)
             connection._create_connection = lambda *_: opened  # type: ignore[attr-defined]
             connection.connect()
@@ -141,11 +140,8 @@ def _secured(plain: Any, context: ssl.SSLContext, name: str) -> Any:
 
 
 def headers(config: Kubeconfig, credentials: Credentials) -> list[tuple[str, str]]:
-    """Return the headers that say who sends the request; none for a http:// server. Raises CniError."""
+    """Return the headers that say who sends the request; none for a http:// server."""
     if config.server.startswith("http:"):
         return []
     found = [*credentials.headers.items(), *config.impersonate]
-    if not all(value.isprintable() for _, value in found):
-        what = f"user {config.user_name!r} of {config.path} has a credential with a line break or the like in it"
-        raise CniError(INVALID_CONFIG, what, f"it is a {credentials.kind} from {credentials.source}")
     return [(name, value.encode().decode("latin-1")) for name, value in found]  # UTF-8 on the wire, as Go has it

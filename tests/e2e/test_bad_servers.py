@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from plugin import deadline
-from plugin.errors import INVALID_CONFIG, PLUGIN_FAILURE, TRY_AGAIN_LATER, CniError, Unreachable
+from plugin.errors import PLUGIN_FAILURE, TRY_AGAIN_LATER, Unreachable
 from plugin.kube import access, client
 from plugin.kube.credentials import Credentials
 from plugin.kube.wire import Wire
@@ -249,10 +249,3 @@ def test_dripping_body_has_an_end(server: ApiServer, tmp_path: Path, trouble: fa
     server.fault = trouble
     with pytest.raises(Unreachable, match=SLOW):
         wire(server.url, server.kubeconfig(), {}, tmp_path).request("/", time.monotonic() + 0.3, 9999)
-
-
-def test_header_that_cannot_be_sent(server: ApiServer, tmp_path: Path) -> None:
-    """A line break in a token is refused: it would add a header."""
-    with pytest.raises(CniError, match="a line break") as error:
-        wire(server.url, server.kubeconfig(), {"Authorization": "Bearer SECRET\nX: y"}, tmp_path)
-    assert (error.value.code, "SECRET" in error.value.msg + error.value.details) == (INVALID_CONFIG, False)

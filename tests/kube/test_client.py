@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 import responses
 
 import plugin
@@ -275,13 +274,7 @@ def test_tries_again(
     assert (slept, queries(net)) == (waits, ["resourceVersion=0"] * 5)
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        requests.ConnectionError(ConnectionRefusedError(111, "")),
-        requests.ConnectionError(ConnectionResetError(104, "")),
-    ],
-)
+@pytest.mark.parametrize("error", [ConnectionRefusedError(111, ""), ConnectionResetError(104, "")])
 def test_tries_again_after_a_broken_connection(
     net: responses.RequestsMock, connected: client.Client, slept: list[float], error: Exception
 ) -> None:

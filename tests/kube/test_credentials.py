@@ -54,7 +54,6 @@ def test_kind_and_source(user: str, kind: str, source: str, material: Material) 
     """Messages can say what kind of credential it is and which file to look at."""
     found = _load(material, config(user))
     assert (found.kind, found.source) == (kind, f"{material.directory}/{source}")
-    assert repr(found) == f"<Credentials {kind} from {material.directory}/{source}>"
 
 
 def test_plain_http_carries_nothing(material: Material) -> None:
