@@ -26,6 +26,10 @@ from plugin.ops.deploy import assigning, manifests, yamltext
 from plugin.ops.install import archive, bindir, install
 from plugin.ops.ranges import options, selector
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 EXAMPLE = """
 node-ipam.pyz deploy | kubectl apply --server-side -f -
 node-ipam.pyz deploy --service-account | kubectl apply --server-side -f -
@@ -47,9 +51,24 @@ os.lseek(f, 0, 0)
 del sys.path[0]
 exec(os.read(f, {archive.BOOTSTRAP}))
 """
-_PATH = re.compile(r"(/[A-Za-z0-9_+@.-]+)+")
+
+
+def _type(is_valid: Callable[[str], object], what: str) -> Callable[[str], str]:
+    """Return the type of an argument that must be valid."""
+
+    def check(text: str) -> str:
+        if not is_valid(text):
+            raise argparse.ArgumentTypeError(f"{text!r} is not {what}")
+        return text
+
+    return check
+
+
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-label-names
-_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_label = _type(re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?").fullmatch, "a valid name of a namespace")
+_name = _type(is_node_name, "a valid name of a Kubernetes object")  # the rule is the same for most names
+_path = _type(re.compile(r"(/[A-Za-z0-9_+@.-]+)+").fullmatch, "an absolute path of letters, digits and _+@.-")
+_server = _type(re.compile(r"https://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9_./-]*)?").fullmatch, "like https://192.0.2.1:6443")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,7 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--namespace", default="kube-system", type=_label, help="an existing namespace (default: kube-system)")
     add("--image", default=IMAGE, type=output.given, help=f"the image of the DaemonSet (default: {IMAGE})")
     text = f"the directory in which the nodes' runtimes look for plugins (default: {bindir.DEFAULT})"
-    add("--bin-dir", default=bindir.DEFAULT, type=_path, metavar="DIR", help=text)
+    add("--bin-dir", default=bindir.DEFAULT, type=lambda text: _path(text.rstrip("/")), metavar="DIR", help=text)
     text = "the nodes' interpreter (default: /usr/bin/python3, or a newer one if that is older than 3.9)"
     add("--python", type=_path, metavar="PATH", help=text)
     text = f"use this ServiceAccount instead of the kubelet's credentials (default name: {manifests.NAME})"
@@ -125,28 +144,3 @@ def _network(text: str) -> tuple[str, str]:
     if not equals:
         raise argparse.ArgumentTypeError(f"{text!r} is not like kube-node.nordix.org/net1=172.20.0.0/16")
     return options.annotation(name), pool
-
-
-def _name(text: str) -> str:
-    if not is_node_name(text):  # the rule is the same for most names
-        raise argparse.ArgumentTypeError(f"{text!r} is not a valid name of a Kubernetes object")
-    return text
-
-
-def _label(text: str) -> str:
-    if not _LABEL.fullmatch(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a valid name of a namespace")
-    return text
-
-
-def _path(text: str) -> str:
-    text = text.rstrip("/")
-    if not _PATH.fullmatch(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not an absolute path of letters, digits and _+@.-")
-    return text
-
-
-def _server(text: str) -> str:
-    if not re.fullmatch(r"https://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9_./-]*)?", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not like https://192.0.2.1:6443")
-    return text

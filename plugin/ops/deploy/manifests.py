@@ -121,11 +121,9 @@ def _install(options: Namespace, digest: str) -> Manifest:
         "name": "install",
         "image": options.image,
         "command": ["/bin/sh", "-c", scripts.INSTALL, "install", "--bin-dir", scripts.BIN, *python],
-        "env": [
-            _variable("ARCHIVE_SHA256", digest),
-            _variable("PYTHONS", options.python or " ".join(interpreter.USUAL)),
-            _variable("BIN_DIR", options.bin_dir),
-        ],
+        "env": _variables(
+            ARCHIVE_SHA256=digest, PYTHONS=options.python or " ".join(interpreter.USUAL), BIN_DIR=options.bin_dir
+        ),
         "resources": resources("10m", "64Mi", "128Mi"),
         # The plugins' directory may belong to another user.
         "securityContext": _on_node("SYS_CHROOT", "DAC_OVERRIDE"),
@@ -148,16 +146,13 @@ def _idle(options: Namespace) -> Manifest:
 
 
 def _refresh(options: Namespace) -> Manifest:
-    server = [_variable("SERVER", options.server)] if options.server else []
+    server = {"SERVER": options.server} if options.server else {}
+    pod_name = {"fieldRef": {"fieldPath": "metadata.name"}}
     return {
         "name": "credentials",
         "image": options.image,
         "command": ["/bin/sh", "-c", scripts.REFRESH],
-        "env": [
-            _variable("STATE", STATE),
-            {"name": "POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
-            *server,
-        ],
+        "env": [{"name": "POD", "valueFrom": pod_name}, *_variables(STATE=STATE, **server)],
         "resources": resources("1m", "8Mi", "32Mi"),
         "securityContext": _on_node(),
         "volumeMounts": [
@@ -197,5 +192,5 @@ def resources(processor: str, memory: str, limit: str) -> Manifest:
     return {"requests": {"cpu": processor, "memory": memory}, "limits": {"memory": limit}}
 
 
-def _variable(name: str, value: str) -> Manifest:
-    return {"name": name, "value": value}
+def _variables(**values: str) -> list[Manifest]:
+    return [{"name": name, "value": value} for name, value in values.items()]

@@ -4,47 +4,38 @@ from __future__ import annotations
 
 import json
 import re
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 # Text that every YAML reader takes for text; the words are those of YAML 1.1, https://yaml.org/type/bool.html.
 _PLAIN = re.compile(r"[A-Za-z/][A-Za-z0-9_./-]*")
 _WORDS = frozenset(("true", "false", "yes", "no", "on", "off", "y", "n", "null"))
 
 
-def dump(values: Iterable[object]) -> str:
-    """Return YAML documents for objects, lists, text, numbers, true, false and null, without the last newline."""
-    return "\n".join("---\n" + "\n".join(_lines(value)) for value in values)
+def dump(objects: Iterable[Mapping[str, object]]) -> str:
+    """Return YAML documents for objects of objects, lists, text, numbers, true, false and null."""
+    return "\n".join("---\n" + "\n".join(_lines(each)) for each in objects)
 
 
 def _lines(value: object) -> Iterator[str]:
-    if isinstance(value, dict) and value:
+    """Yield the lines of a value; the first can stand behind a dash, the others are then indented."""
+    if isinstance(value, Mapping) and value:
         for key, item in value.items():
-            yield from _after(f"{_scalar(key)}:", item)
+            first, *rest = _lines(item)
+            if isinstance(item, (Mapping, list)) and item:
+                yield f"{_scalar(key)}:"
+                yield f"  {first}"
+            else:
+                yield f"{_scalar(key)}: {first}"
+            yield from _indented(rest)
     elif isinstance(value, list) and value:
         for item in value:
-            if isinstance(item, dict) and item:
-                first, *rest = _lines(item)
-                yield f"- {first}"
-                yield from _indented(rest)
-            else:
-                yield from _after("-", item)
+            first, *rest = _lines(item)
+            yield f"- {first}"
+            yield from _indented(rest)
+    elif isinstance(value, str) and _is_block(value):
+        yield from ("|", *value[:-1].split("\n"))
     else:
         yield _scalar(value)
-
-
-def _after(lead: str, item: object) -> Iterator[str]:
-    """Yield what follows a key or a dash."""
-    if isinstance(item, (dict, list)) and item:
-        yield lead
-        yield from _indented(_lines(item))
-    elif isinstance(item, str) and _is_block(item):
-        yield f"{lead} |"
-        yield from _indented(item[:-1].split("\n"))
-    else:
-        yield f"{lead} {_scalar(item)}"
 
 
 def _indented(lines: Iterable[str]) -> Iterator[str]:
