@@ -42,7 +42,7 @@ def kubeconfig(context: Context) -> Finding:
     if config.insecure:
         remedy = "remove insecure-skip-tls-verify, and give the cluster its certificate-authority"
         return warn("insecure", f"{what}: its certificate is not verified, any server is trusted", remedy)
-    readable = [path for path in _secret_files(config) if _is_for_all(path)]
+    readable = [path for path in _secret_files(config) if os.path.exists(path) and os.stat(path).st_mode & stat.S_IROTH]
     if readable:
         what = f"{readable[0]} holds a secret, and every user of this machine can read it"
         return warn("readable-by-all", what, f"chmod 600 {readable[0]}")
@@ -141,10 +141,3 @@ def _secret_files(config: Kubeconfig) -> list[str]:
     inline = any(config.user.get(key) for key in ("token", "password", "client-key-data"))
     named = [str(config.user[key]) for key in ("client-key", "tokenFile") if config.user.get(key)]
     return [config.path, *named] if inline else named
-
-
-def _is_for_all(path: str) -> bool:
-    try:
-        return bool(os.stat(path).st_mode & stat.S_IROTH)
-    except OSError:
-        return False

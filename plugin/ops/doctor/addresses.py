@@ -65,23 +65,19 @@ def overlap(context: Context) -> Finding:
         elif all(other.name != name for name, _spans in known.values()):
             unknown[other.name] = found.trouble
     machine.ranges[own] = (context.network.name, context.spans)
-    clashes = [
-        (name, span, its)
+    clashes = (
+        f"{span} overlaps {its} of network {name}: two pods can get one address"
         for store, (name, theirs) in known.items()
         for its in theirs
         for span in context.spans
         if store != own and span.overlaps(its)
-    ]
-    if not clashes and unknown:
+    )
+    for clash in clashes:
+        return fail("other-network", clash, "give each network ranges of its own")
+    if unknown:
         told = "; ".join(f"{name} ({trouble})" for name, trouble in unknown.items())
         return ok(f"no overlap with a network on this machine whose ranges are known; unknown: {told}")
-    if not clashes:
-        return ok("no overlap with another network on this machine")
-    name, span, its = clashes[0]
-    what = (
-        f"{span} is also {'a range' if span.subnet == its.subnet else f'part of, or around, {its},'} of network {name}"
-    )
-    return fail("other-network", f"{what}: two pods can get one address", "give each network ranges of its own")
+    return ok("no overlap with another network on this machine")
 
 
 def free(context: Context) -> Finding:

@@ -6,8 +6,8 @@ Without CONF, doctor checks every network that uses kube-node or node-annotation
 
 from __future__ import annotations
 
+import json
 import os
-import sys
 from dataclasses import dataclass
 
 from plugin import deadline
@@ -129,11 +129,9 @@ def _attempt(check: Callable[[Subject], Finding | None], subject: Subject) -> Fi
         return fail("timeout", f"no result within {deadline.TOTAL:.0f} seconds", remedy)
     except OSError as error:
         return fail("unreadable", f"{error.filename or 'the operating system'}: {error.strerror}", "run this as root")
-    except Exception as error:  # its type, not its text, which may hold a secret
-        module = failure.missing(error)
-        if module:
-            return fail(ERROR, f"{sys.executable} lacks the module {module}", failure.advice())
-        return fail("bug", f"unforeseen {type(error).__name__}", "please report this")
+    except Exception as error:
+        words = json.loads(failure.explain(error))
+        return fail(ERROR, words["msg"], words["details"])
     finally:
         deadline.stop()
 

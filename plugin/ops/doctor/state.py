@@ -141,8 +141,6 @@ def _unusable(path: str) -> tuple[str, str]:
         return f"cannot be examined ({error.strerror})", "run this as root"
     if not stat.S_ISDIR(status.st_mode):
         return "is not a directory", f"rm {path}"
-    if status.st_uid != os.geteuid():
-        return "belongs to another user", f"chown -R root: {path}, or remove it"
-    if status.st_mode & 0o077:
-        return "can be read or changed by others", f"chmod 700 {path}"
+    if status.st_uid != os.geteuid() or status.st_mode & 0o077:
+        return "can be read or changed by others", f"chown root: {path}; chmod 700 {path}"
     return "", ""

@@ -25,52 +25,30 @@ if TYPE_CHECKING:
 _SHOWN = 5  # leases of a network in a message
 
 
-def configured(root: Root, conf_dir: str) -> list[Network]:
-    """Return the networks of ours that the machine's CNI configurations define."""
-    found, _troubles = networks.scan(root.outside(os.path.abspath(conf_dir)))
-    return [each for each in found if each.is_ours]
-
-
 @dataclass(frozen=True)
 class Held:
     """A store with leases that only this plugin can release. origin: where the network is defined."""
 
-    data_dir: str
-    network: str
+    store: str
     origin: str
     leases: Sequence[Lease]
 
     def __str__(self) -> str:
         shown = ", ".join(f"{each.address} ({each.container[:12] or 'empty'})" for each in self.leases[:_SHOWN])
         more = f", and {len(self.leases) - _SHOWN} more" if len(self.leases) > _SHOWN else ""
-        store = hostlocal.store(self.data_dir, self.network)
-        return f"network {self.network} ({self.origin}): leases in {store}: {shown}{more}"
+        return f"network {os.path.basename(self.store)} ({self.origin}): leases in {self.store}: {shown}{more}"
 
 
-def with_leases(root: Root, wanted: list[Network], environ: Mapping[str, str]) -> list[Held]:
-    """Return each store of these networks that has leases."""
-    found: dict[str, Held] = {}
-    for network in wanted:
-        for each in _data_dirs(root, network, environ):
-            data_dir = root.outside(each)
-            store = hostlocal.store(data_dir, network.name)
-            leases = list(hostlocal.leases(store))
-            if leases:
-                found[store] = Held(data_dir, network.name, network.source, leases)
-    return list(found.values())
-
-
-def attached(environ: Mapping[str, str], known: Sequence[Held]) -> list[Held]:
-    """Return each other store with the lease of a recorded attachment: Multus, or a removed file."""
-    seen = {hostlocal.store(each.data_dir, each.network) for each in known}
-    pods = {(each.store, each.container) for each in records.everything(environ)}
-    found = []
-    for store in sorted({store for store, _ in pods} - {"", *seen}):
+def held(root: Root, wanted: Sequence[Network], environ: Mapping[str, str]) -> list[Held]:
+    """Return each store with leases of these networks, or of a recorded attachment: Multus, or a removed file."""
+    places = [(each, network) for network in wanted for each in _data_dirs(root, network, environ)]
+    origins = {hostlocal.store(root.outside(each), network.name): network.source for each, network in places}
+    found = [Held(store, origin, list(hostlocal.leases(store))) for store, origin in origins.items()]
+    pods = {(each.store, each.container) for each in records.everything(environ)} if root.is_own() else set()
+    for store in sorted({store for store, _ in pods} - {"", *origins}):
         leases = [each for each in hostlocal.leases(store) if (store, each.container) in pods]
-        if leases:
-            data_dir, network = os.path.split(store)
-            found.append(Held(data_dir, network, "in no CNI configuration", leases))
-    return found
+        found.append(Held(store, "in no CNI configuration", leases))
+    return [each for each in found if each.leases]
 
 
 def caches(root: Root, wanted: Sequence[Network], environ: Mapping[str, str]) -> list[str]:

@@ -42,9 +42,9 @@ def run(arguments: argparse.Namespace) -> int:
     root = Root(arguments.root)
     folder = bindir.find(root, arguments.bin_dir)
     environ = {**os.environ, "CNI_PATH": folder}
-    wanted = inuse.configured(root, arguments.conf_dir)
-    used = inuse.with_leases(root, wanted, environ)
-    used += inuse.attached(environ, used) if root.is_own() else []
+    found, _troubles = networks.scan(root.outside(os.path.abspath(arguments.conf_dir)))
+    wanted = [each for each in found if each.is_ours]
+    used = inuse.held(root, wanted, environ)
     if used and not arguments.force:
         details = "\n".join((*map(str, used), _remedy(root, used)))
         raise CniError(PLUGIN_FAILURE, "containers have addresses of this plugin; nothing was removed", details)
@@ -62,8 +62,9 @@ def _remedy(root: Root, used: Sequence[Held]) -> str:
     """Return what to do about leases; those of another machine cannot be judged on this one."""
     if not root.is_own():
         return "drain the node, or use --force"
-    data_dirs = " ".join(f"--data-dir {shlex.quote(each)}" for each in dict.fromkeys(each.data_dir for each in used))
-    return f"drain the node, or use --force; release stale leases: node-ipam.pyz gc --yes {data_dirs}"
+    data_dirs = dict.fromkeys(os.path.dirname(each.store) for each in used)
+    options = " ".join(f"--data-dir {shlex.quote(each)}" for each in data_dirs)
+    return f"drain the node, or use --force; release stale leases: node-ipam.pyz gc --yes {options}"
 
 
 def _remove(root: Root, path: str) -> list[str]:
