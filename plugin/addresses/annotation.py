@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 
+from plugin.cni import finite, refuse_constant
 from plugin.errors import INVALID_CONFIG, CniError
 
 TYPE_CHECKING = False
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
 # For all annotations of an object together: TotalAnnotationSizeLimitB in k8s.io/apimachinery/pkg/api/validation.
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 100  # objects and lists in one another; host-local's own configuration has 4
-_DIGITS = 308  # of a whole number: as far as other programs' numbers (IEEE doubles) reach
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # the keys jq takes without quotes
@@ -53,7 +53,7 @@ class _Reader:
         self.text = text
         self.name = name
         self.at = 0
-        self.decode = json.JSONDecoder(parse_int=_whole, parse_float=_real, parse_constant=_constant).raw_decode
+        self.decode = json.JSONDecoder(parse_int=_whole, parse_float=finite, parse_constant=refuse_constant).raw_decode
 
     def document(self) -> dict[str, object]:
         members = self.members("}" if self.took("{") else "", 1)
@@ -121,8 +121,8 @@ class _Reader:
         except json.JSONDecodeError as error:
             what = error.msg.rstrip(": ").removesuffix(" at").lower()
             self.fail(what if self.text[start] == '"' else "expected a number", at=error.pos)
-        except ValueError as error:
-            self.fail(str(error))
+        except ValueError:
+            self.fail("a number too large")
         if isinstance(value, str) and _SURROGATE.search(value):
             self.fail("half a surrogate pair in the string", at=start)
         return value
@@ -182,17 +182,5 @@ def _visible(text: str) -> str:
 
 
 def _whole(digits: str) -> int:
-    if len(digits.lstrip("-")) > _DIGITS:
-        raise ValueError(f"a number of more than {_DIGITS} digits")
+    finite(digits)  # as far as other programs' numbers reach
     return int(digits)
-
-
-def _real(digits: str) -> float:
-    number = float(digits)
-    if number in (float("inf"), float("-inf")):
-        raise ValueError("a number too large")
-    return number
-
-
-def _constant(_name: str) -> NoReturn:
-    raise ValueError("expected a number")

@@ -7,9 +7,9 @@ from plugin.errors import INVALID_CONFIG, PLUGIN_FAILURE, CniError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
-    from plugin.addresses.ranges import Network, Ranges
+    from plugin.addresses.ranges import Ranges
 
     # IP version, first address, last address.
     Block = tuple[int, int, int]
@@ -37,11 +37,13 @@ def _without(range_set: list[dict[str, str]], blocks: list[Block], where: str) -
     pieces: list[dict[str, str]] = []
     for entry in range_set:
         network = ipaddress.ip_network(entry["subnet"])
-        low, high = _allocatable(network)
+        # What host-local allocates to pods: the first address of the subnet is its gateway's.
+        low, high = int(network[2]), int(network[-2 if network.version == 4 else -1])
         taken = [(first, last) for version, first, last in blocks if version == network.version]
         holes = sorted((first, last) for first, last in taken if first <= high and last >= low)
         if not holes:
             pieces.append(entry)
+            continue
         for first, last in _between(low, high, holes):
             start, end = (str(network[number - int(network[0])]) for number in (first, last))
             pieces.append({**entry, "rangeStart": start, "rangeEnd": end})
@@ -52,21 +54,12 @@ def _without(range_set: list[dict[str, str]], blocks: list[Block], where: str) -
     return pieces
 
 
-def _allocatable(network: Network) -> tuple[int, int]:
-    """Return the first and last address that host-local allocates to pods: the first of the subnet is its gateway's."""
-    return int(network[2]), int(network[-2 if network.version == 4 else -1])
-
-
-def _between(low: int, high: int, holes: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Return what is left of low to high round the holes, which are sorted; nothing if there are no holes."""
-    found = []
-    for first, last in holes:
+def _between(low: int, high: int, holes: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Return what is left of low to high round the holes, which are sorted and begin in it."""
+    for first, last in [*holes, (high + 1, high + 1)]:
         if low < first:
-            found.append((low, first - 1))
+            yield low, first - 1
         low = max(low, last + 1)
-    if holes and low <= high:
-        found.append((low, high))
-    return found
 
 
 def _block(text: str, where: str) -> Block:

@@ -10,7 +10,7 @@ from plugin.errors import CniError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from typing import Any
 
     from plugin.addresses.ranges import Address
@@ -55,11 +55,10 @@ class Span:
             low <= its_high and its_low <= high for low, high in self._pieces for its_low, its_high in other._pieces
         )
 
-    def joined(self, other: Span) -> Span:
-        """Return both as one; they are pieces of one subnet."""
-        both = Span(self.subnet, min(self.first, other.first), max(self.last, other.last), self.gateway)
-        both._pieces = self._pieces + other._pieces
-        return both
+    def join(self, other: Span) -> None:
+        """Add another piece of this subnet."""
+        self.first, self.last = min(self.first, other.first), max(self.last, other.last)
+        self._pieces += other._pieces
 
 
 def sets(ipam: dict[str, Any]) -> object:
@@ -76,12 +75,18 @@ def sets(ipam: dict[str, Any]) -> object:
 def of_ipam(ipam: dict[str, Any]) -> list[Span]:
     """Return the subnets in a host-local configuration, in its order; what host-local would refuse is left out."""
     listed = sets(ipam)
-    found = []
-    for place, each in enumerate(listed if isinstance(listed, list) else []):
-        for span in _joined(_of_set(each)):
+    found: dict[tuple[int, str, Address], Span] = {}
+    for place, entries in enumerate(listed if isinstance(listed, list) else []):
+        for entry in entries if isinstance(entries, list) else []:
+            try:
+                span = of_range(entry if isinstance(entry, dict) else {})
+            except CniError:
+                continue
             span.place = place
-            found.append(span)
-    return found
+            one = found.setdefault((place, span.subnet, span.gateway), span)
+            if one is not span:
+                one.join(span)
+    return list(found.values())
 
 
 def by_set(found: Iterable[Span]) -> list[list[Span]]:
@@ -141,23 +146,6 @@ def _strict(entry: dict[str, Any], where: str) -> Span:
     if network.version == 4 and ":" in str(subnet):
         raise unusable(where, f"{quote(subnet)} is IPv4 written as IPv6", f"write {network}")
     return of_range(entry, where)
-
-
-def _of_set(entries: object) -> Iterator[Span]:
-    for entry in entries if isinstance(entries, list) else []:
-        try:
-            yield of_range(entry if isinstance(entry, dict) else {})
-        except CniError:
-            continue
-
-
-def _joined(found: Iterable[Span]) -> list[Span]:
-    """Return the ranges of one set, with those of one subnet as one."""
-    by_subnet: dict[tuple[str, Address], Span] = {}
-    for span in found:
-        key = span.subnet, span.gateway
-        by_subnet[key] = by_subnet[key].joined(span) if key in by_subnet else span
-    return list(by_subnet.values())
 
 
 def _address(entry: dict[str, Any], key: str, where: str) -> Address | None:

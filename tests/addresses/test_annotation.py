@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import re
@@ -129,7 +130,7 @@ REFUSED = [
     ("a: trueish", 1, 4, "expected a value"),
     ("a: NaN", 1, 4, "expected a value"),
     ("a: Infinity", 1, 4, "expected a value"),
-    ("a: -Infinity", 1, 4, "expected a number"),
+    ("a: -Infinity", 1, 4, "a number too large"),
     ("a: -", 1, 4, "expected a number"),
     ("a: 01", 1, 5, "expected , or the end"),
     ("a: +1", 1, 4, "expected a value"),
@@ -138,8 +139,8 @@ REFUSED = [
     ("a: 0x10", 1, 5, "expected , or the end"),
     ("a: 1e999", 1, 4, "a number too large"),
     ("a: -1e999", 1, 4, "a number too large"),
-    (f"a: {'9' * 309}", 1, 4, "a number of more than 308 digits"),
-    (f"a: {'9' * 100_000}", 1, 4, "a number of more than 308 digits"),
+    (f"a: {'9' * 309}", 1, 4, "a number too large"),
+    (f"a: {'9' * 100_000}", 1, 4, "a number too large"),
     ("a: 10.0.0.0/24", 1, 8, "expected , or the end"),
     ("a: 'x'", 1, 4, "expected a value"),
     ('a: "x', 1, 4, "unterminated string starting"),
@@ -222,7 +223,7 @@ def test_size() -> None:
 def test_imports_no_more() -> None:
     """A request pays for json (and its re), and for nothing else."""
     code = (
-        "import sys, json, plugin.addresses, plugin.errors; known = set(sys.modules); "
+        "import sys, json, plugin.addresses, plugin.cni; known = set(sys.modules); "
         "import plugin.addresses.annotation, plugin.addresses.ranges; "
         "print(*sorted(set(sys.modules) - known))"
     )
@@ -313,9 +314,9 @@ def constant(name: str) -> object:
 
 
 def whole(digits: str) -> int:
-    """A whole number of at most 308 digits."""
-    if abs(int(digits)) >= 10**308:
-        raise ValueError("too many digits")
+    """A whole number that a double can hold."""
+    if math.isinf(float(digits)):
+        raise ValueError("too large")
     return int(digits)
 
 
