@@ -13,7 +13,7 @@ from plugin import deadline
 from plugin.deadline import DeadlineExceeded
 from plugin.errors import CniError
 from plugin.leases import hostlocal, records
-from plugin.leases.evidence import leftover, verdict
+from plugin.leases.evidence import verdict
 from plugin.leases.storelock import Locked
 
 TYPE_CHECKING = False
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _RESERVE = 3.0  # seconds kept for the second ADD
 _SHOWN = 20  # addresses in one message
+_MNT_DETACH = 2  # umount(2)
 
 
 def make_room(config: dict[str, Any], chosen: Settings) -> list[str]:
@@ -67,6 +68,18 @@ def remove(store: str, lease: Lease, judged: Verdict, environ: Mapping[str, str]
     The caller holds the lock of the store.
     """
     if judged.leftover:
-        leftover.remove(judged.leftover)
+        _unmount(judged.leftover)
     os.unlink(os.path.join(store, lease.address))
     records.forget(environ, lease.container, lease.interface, os.path.basename(store))
+
+
+def _unmount(path: str) -> None:
+    """Unmount a network namespace and remove its file, as the runtime does. Raises OSError."""
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    if os.path.ismount(path) and libc.umount2(os.fsencode(path), _MNT_DETACH):
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), path)
+    if os.path.lexists(path):
+        os.unlink(path)

@@ -19,12 +19,11 @@ GONE, UNCERTAIN = 0, -1
 
 
 class Namespaces:
-    """The namespaces of this machine. trouble: why they cannot be examined; empty if they can."""
+    """The namespaces of this machine."""
 
     def __init__(self, own: int, runtimes: Sequence[int] = ()) -> None:
         """own: inode of the machine's own. runtimes: pids of container runtimes, which may have mounts of their own."""
-        ours = _stat(f"{PROC}/self/ns/net")
-        self.trouble = "" if ours else f"{PROC} does not show this process"
+        ours = examine("self/ns/net")
         self._own = own
         self._device = ours.st_dev if ours else UNCERTAIN
         self._roots = _roots((1, *runtimes))
@@ -43,7 +42,6 @@ class Namespaces:
 
     def mounted(self) -> Iterator[tuple[str, int]]:
         """Return path and inode of every network namespace that is mounted in DIRECTORIES."""
-        seen: set[int] = set()
         for directory in (root + each for root in ("", *self._roots) for each in DIRECTORIES):
             try:
                 names = sorted(os.listdir(directory))
@@ -52,12 +50,11 @@ class Namespaces:
                 continue
             for path in (os.path.join(directory, name) for name in names):
                 inode = self._look(path)
-                if inode not in (GONE, UNCERTAIN, self._own, *seen):
-                    seen.add(inode)
+                if inode not in (GONE, UNCERTAIN, self._own):
                     yield path, inode
 
     def _look(self, path: str) -> int:
-        if self.trouble:
+        if self._device == UNCERTAIN:
             return UNCERTAIN
         try:
             status = os.stat(path)
@@ -79,16 +76,17 @@ def refuse_shortage(path: str, error: OSError) -> None:
 def _roots(pids: Sequence[int]) -> list[str]:
     """Return the root directories of those processes that have mounts of their own."""
     found: dict[int, str] = {}
-    ours = _stat(f"{PROC}/self/ns/mnt")
+    ours = examine("self/ns/mnt")
     for pid in pids:
-        theirs = _stat(f"{PROC}/{pid}/ns/mnt")
+        theirs = examine(f"{pid}/ns/mnt")
         if ours and theirs and theirs.st_ino != ours.st_ino:
             found.setdefault(theirs.st_ino, f"{PROC}/{pid}/root")
     return list(found.values())
 
 
-def _stat(path: str) -> os.stat_result | None:
+def examine(name: str) -> os.stat_result | None:
+    """Return the status of a file in /proc; None if it cannot be examined."""
     try:
-        return os.stat(path)
+        return os.stat(f"{PROC}/{name}")
     except OSError:
         return None

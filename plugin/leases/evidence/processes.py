@@ -138,21 +138,18 @@ def _running_for(pid: int) -> list[bytes]:
 
 def _own_namespace() -> int:
     """Return the network namespace of process 1 or, if that is hidden, of this process; 0 if both are."""
-    for pid in ("1", "self"):
-        try:
-            return os.stat(f"{namespaces.PROC}/{pid}/ns/net").st_ino
-        except OSError:
-            continue
-    return 0
+    found = namespaces.examine("1/ns/net") or namespaces.examine("self/ns/net")
+    return found.st_ino if found else 0
 
 
 def _blindness(is_node: bool) -> str:
     """Return why the processes of other containers are hidden: this process is in a container itself."""
-    try:
-        first = os.stat(f"{namespaces.PROC}/self/ns/pid").st_ino == _FIRST_NAMESPACE
-    except OSError:
+    found = namespaces.examine("self/ns/pid")
+    if not found:
         return f"{namespaces.PROC} does not show this process"
-    return "" if first or is_node else f"{namespaces.PROC} shows the processes of a container, not those of the machine"
+    if is_node or found.st_ino == _FIRST_NAMESPACE:
+        return ""
+    return f"{namespaces.PROC} shows the processes of a container, not those of the machine"
 
 
 def _local_addresses(pid: int) -> Iterator[bytes]:

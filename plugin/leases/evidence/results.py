@@ -42,18 +42,24 @@ class Results:
     def __init__(self, directories: Sequence[str], required: Sequence[str] = ()) -> None:
         """required: directories that must hold results."""
         self.directories = list(directories)
-        self.trouble = ""
         self.count = 0
         self._of: dict[str, list[Result]] = {}  # by container
         self._unnamed: list[Result] = []  # the name of the file has the container
         self._oldest: dict[str, float] = {}  # by network
+        troubles = []
         for directory in self.directories:
             before = self.count
-            trouble = self._read(directory)
-            if directory in required and (trouble or self.count == before):
-                self.trouble = self.trouble or f"{directory} {trouble or 'holds no results'}"
+            try:
+                self._read(directory)
+            except OSError as error:
+                # A user who cannot read it must not conclude that no container is attached.
+                if directory in required or not isinstance(error, FileNotFoundError):
+                    troubles.append(f"{directory} cannot be read: {error.strerror}")
+            if directory in required and self.count == before:
+                troubles.append(f"{directory} holds no results")
         if not self.count:
-            self.trouble = self.trouble or f"there are no results in {' or '.join(self.directories)}"
+            troubles.append(f"there are no results in {' or '.join(self.directories)}")
+        self.trouble = next(iter(troubles), "")
 
     def of(self, container: str) -> list[Result]:
         """Return the results of this container, for all networks and interfaces.
@@ -80,7 +86,7 @@ class Results:
         """
         return self._oldest.get(network, min(self._oldest.values(), default=float("inf")))
 
-    def add(self, path: str, raw: bytes, made: float) -> None:
+    def _add(self, path: str, raw: bytes, made: float) -> None:
         """Add one file. A half-written file, or that of an old libcni, counts by its name."""
         try:
             value = json.loads(raw)
@@ -96,25 +102,16 @@ class Results:
             return
         self.count += 1
 
-    def _read(self, directory: str) -> str:
-        """Read a directory; return why it cannot be read."""
-        try:
-            names = os.listdir(directory)
-        except FileNotFoundError:
-            return "is absent"
-        except OSError as error:
-            # A user who cannot read it must not conclude that no container is attached.
-            self.trouble = self.trouble or f"{directory} cannot be read: {error.strerror}"
-            return "cannot be read"
-        for name in names:
+    def _read(self, directory: str) -> None:
+        """Read a directory. Raises OSError if it cannot be listed."""
+        for name in os.listdir(directory):
             path = os.path.join(directory, name)
             try:
-                self.add(path, read_file(path, _LIMIT), os.stat(path).st_mtime)
+                self._add(path, read_file(path, _LIMIT), os.stat(path).st_mtime)
             except OSError as error:
                 # Removed at this moment, or not a file: a directory, a pipe, a loop of links.
                 if error.errno not in (errno.ENOENT, errno.EISDIR, errno.EINVAL, errno.ELOOP):
-                    self.add(path, b"", float("inf"))
-        return ""
+                    self._add(path, b"", float("inf"))
 
 
 def _namespaces(cached: dict[str, Any]) -> list[str]:

@@ -18,7 +18,7 @@ from plugin.leases.evidence.results import Results
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from plugin.leases.hostlocal import Lease
     from plugin.leases.records import Record
@@ -62,7 +62,7 @@ class Evidence:
         self.trouble = self.results.trouble
         self._processes = Processes()
         self._namespaces = Namespaces(self._processes.own, self._processes.runtimes)
-        self.hidden = self._processes.trouble or self._namespaces.trouble
+        self.hidden = self._processes.trouble
         self._records: dict[str, list[Record]] = {}
         for record in known:
             self._records.setdefault(record.container, []).append(record)
@@ -163,24 +163,20 @@ class Evidence:
 
     def _foreign_store(self, network: str, leases: Sequence[Lease]) -> str:
         """Return FOREIGN if no result is about this store: programs for virtual machines keep theirs elsewhere."""
-        if self.trouble or self.results.has_network(network):
-            return ""
-        if any(self.results.of(lease.container) for lease in leases if lease.container):
-            return ""
-        return FOREIGN
+        is_known = self.results.has_network(network) or any(
+            self.results.of(lease.container) for lease in leases if lease.container
+        )
+        return "" if self.trouble or is_known else FOREIGN
 
     def _unknown_namespace(self, leases: Sequence[Lease]) -> str:
         """Return a doubt if a mounted namespace belongs to no known container: it may belong to any of the leases."""
-        known = set(self._known_namespaces(leases))
+        containers = {lease.container for lease in leases} | self.results.containers() | self._records.keys()
+        known = {process.namespace for each in containers for process in self._processes.naming(each)}
+        known |= {self._namespaces.find(path) for each in containers for path in self._paths(each)}
         for path, inode in self._namespaces.mounted():
             if inode not in known:
                 return f"network namespace {path} may be that of the container: nothing names its owner"
         return ""
-
-    def _known_namespaces(self, leases: Sequence[Lease]) -> Iterator[int]:
-        for container in {lease.container for lease in leases} | self.results.containers() | self._records.keys():
-            yield from (process.namespace for process in self._processes.naming(container))
-            yield from (self._namespaces.find(path) for path in self._paths(container))
 
 
 def gather(environ: Mapping[str, str], found: Results | None = None) -> Evidence:

@@ -142,7 +142,7 @@ def test_a_named_directory_without_results(node: OperatorNode, capsys: pytest.Ca
     status, document = collect(node, capsys, "--yes", "--results-dir", str(node.directory / "nowhere"))
 
     assert status == 1
-    assert "nowhere is absent" in document["troubles"][0]["what"]
+    assert "nowhere cannot be read: No such file or directory" in document["troubles"][0]["what"]
     assert files(node) == sorted(KEPT + FREED[:2])
 
 

@@ -495,7 +495,7 @@ def test_state(node: OperatorNode, container: str, expected: str) -> None:
         (["empty"], "/empty holds no results"),
         (["full", "empty"], "/empty holds no results"),
         (["junk"], "/junk holds no results"),
-        (["absent"], "/absent is absent"),
+        (["absent"], "/absent cannot be read: No such file or directory"),
         (["full", "file"], "/file cannot be read"),
     ],
 )
