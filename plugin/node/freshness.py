@@ -102,7 +102,10 @@ def _check_field(known: Facts, field: str, assign: str) -> None:
         details = "run kube-controller-manager with --allocate-node-cidrs=true and a --cluster-cidr large enough"
         raise CniError(TRY_AGAIN_LATER, f"No spec.podCIDRs found on node {known.name}", details)
     for_all = f", or for all nodes: {assign}" if assign else ""
-    details = f"kubectl annotate node {known.name} {field}=…{for_all}; {_similar(known, field)}"
+    prefix = field.rpartition("/")[0]
+    similar = ", ".join(sorted(each for each in known.annotations if each.rpartition("/")[0] == prefix)[:10]) or "none"
+    there = f"annotations of {prefix or 'no prefix'} that it has: {similar}"
+    details = f"kubectl annotate node {known.name} {field}=…{for_all}; {there}"
     raise CniError(PLUGIN_FAILURE, f"Annotation not found: {field} on node {known.name}", details)
 
 
@@ -126,13 +129,6 @@ def _ago(known: Facts) -> str:
     return f"{known.age():.0f} s ago" if known.age() < float("inf") else "before the clock was set"
 
 
-def _similar(known: Facts, name: str) -> str:
-    prefix = name.rpartition("/")[0]
-    similar = sorted(each for each in known.annotations if each.rpartition("/")[0] == prefix)
-    listed = ", ".join(similar[:10]) or "none"
-    return f"annotations of {prefix or 'no prefix'} that it has: {listed}"
-
-
 class _Question:
     """What one request needs to know of the Node."""
 
@@ -144,10 +140,11 @@ class _Question:
         self.started = time.time()
 
     def is_fresh(self, known: Facts) -> bool:
-        """Whether no query is needed: known not long ago, and by files that are unchanged."""
-        if self.period == float("inf"):  # an operator's command, which queries nothing
-            return known.age() < self.period
-        unchanged = all(signature(path) == seen for path, seen in known.files.items())
+        """Whether no query is needed: known not long ago, and by files that are unchanged.
+
+        An operator's command has an infinite period, and queries nothing.
+        """
+        unchanged = self.period == float("inf") or all(signature(path) == seen for path, seen in known.files.items())
         return unchanged and known.age() < self.period
 
     def patience(self, known: Facts | None) -> float:
@@ -187,13 +184,12 @@ class _Question:
         asked = time.time()
         try:
             latest = self._read(known, asked)
-        except deadline.DeadlineExceeded:
-            self.memory.keep_failure(asked, patience, _too_late(patience, None))
-            raise
-        except (Unreachable, Refusal) as error:
-            self.memory.keep_failure(asked, patience, error)
-            raise
-        _log_changes(self.settings, known, latest)
+        except (Unreachable, Refusal, deadline.DeadlineExceeded) as error:
+            failed = error if isinstance(error, CniError) else _too_late(patience, None)
+            self.memory.keep_failure(asked, patience, failed)
+            raise failed from None
+        if known:
+            _log_changes(self.settings, known, latest)
         self.memory.keep(latest)
         if self.settings.cache.trouble:
             self.settings.log.warning(f"nothing is kept for the next pod: {self.settings.cache.trouble}")
@@ -204,9 +200,9 @@ class _Question:
             return from_node(node, "", asked).has(self.field)
 
         hint = known or self.memory.remembered()
-        found = identity.identify(self.settings, hint, has, self.memory.forget)
-        latest = from_node(found.node, found.how, asked)
-        latest.wanted_field, latest.files, latest.host_name = self.field, found.files, host_name()
+        node, how, files = identity.identify(self.settings, hint, has, self.memory.forget)
+        latest = from_node(node, how, asked)
+        latest.wanted_field, latest.files, latest.host_name = self.field, files, host_name()
         log = self.settings.log
         log.debug("the Node has been read", node=latest.name, by=latest.identified_by, podCIDRs=latest.pod_cidrs)
         return latest
@@ -228,9 +224,7 @@ def _too_late(patience: float, lock: Lock | None) -> Unreachable:
     return Unreachable(what, "is it up, and reachable?", late=True)
 
 
-def _log_changes(settings: Settings, known: Facts | None, latest: Facts) -> None:
-    if known is None:
-        return
+def _log_changes(settings: Settings, known: Facts, latest: Facts) -> None:
     ranges = f"podCIDRs {known.pod_cidrs} -> {latest.pod_cidrs}"
     if known.uid != latest.uid:
         settings.log.warning(

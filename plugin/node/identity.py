@@ -22,22 +22,13 @@ BY_LIST = "machine-id"
 _REMEMBERED = "name found before"
 
 
-class Identified:
-    """A Node object, how it was found to be this machine's, and the files that this rests on, with signatures."""
-
-    def __init__(self, node: dict[str, Any], how: str, files: dict[str, str]) -> None:
-        self.node = node
-        self.how = how
-        self.files = files
-
-
 def identify(
     settings: Settings,
     known: Facts | None,
     has: Callable[[dict[str, Any]], bool],
     forget: Callable[[], None] = lambda: None,
-) -> Identified:
-    """Read this machine's Node from the API server.
+) -> tuple[dict[str, Any], str, dict[str, str]]:
+    """Return this machine's Node from the API server, how it was found, and the files used, with signatures.
 
     The name comes from the configuration, $NODE_NAME or the credential. Without it the host name and the name in known
     (an earlier answer) are candidates, which the machine-id must confirm; then all Nodes are searched for the
@@ -54,15 +45,15 @@ def identify(
             forget()
         node = server.get_node(name, has)
         _check_machine_id(settings, server, node, how)
-        return Identified(node, how, server.files)
+        return node, how, server.files
     tried: list[str] = []
     machine = machine_id()
     for name, how in _candidate_names(known).items():
         candidate, doubt = _confirmed(server, name, machine, has)
         if candidate is not None:
-            return Identified(candidate, how, server.files)
+            return candidate, how, server.files
         tried.append(f"{how} {doubt}")
-    return Identified(_search(server, machine, tried), BY_LIST, server.files)
+    return _search(server, machine, tried), BY_LIST, server.files
 
 
 def machine_id() -> str:
@@ -116,20 +107,17 @@ def _confirmed(
 
 def _search(server: Client, machine: str, tried: list[str]) -> dict[str, Any]:
     """Return the only Node with this machine-id. Raises CniError if there is none, or more than one."""
-    if not machine:
-        tried.append(f"machine-id: no valid one in {' or '.join(MACHINE_ID_FILES)}")
-        raise _unknown(server, tried)
     from plugin.kube.answers import trimmed
 
+    if not machine:
+        raise _unknown(server, [*tried, f"machine-id: no valid one in {' or '.join(MACHINE_ID_FILES)}"])
     try:
         found = [trimmed(node) for node in server.list_nodes() if machine_id_of(node) == machine]
     except Forbidden as error:
-        tried.append(f"machine-id {machine}: {error.msg}")
-        raise _unknown(server, tried) from None
+        raise _unknown(server, [*tried, f"machine-id {machine}: {error.msg}"]) from None
     if len(found) != 1:
         names = ", ".join(sorted(name_of(node) for node in found)) or "no Node"
-        tried.append(f"machine-id {machine}: it is the one of {names}")
-        raise _unknown(server, tried)
+        raise _unknown(server, [*tried, f"machine-id {machine}: it is the one of {names}"])
     return found[0]
 
 

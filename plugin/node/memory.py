@@ -33,36 +33,25 @@ class Failure:
 
     asked: when it was made (epoch seconds). patience: how long it waited for an answer (seconds). late: that was not
     long enough. answered: with a refusal. refused: the server's last answer was a refusal, though later queries may
-    have had none.
+    have had none. error: code, msg and details.
     """
 
     def __init__(
-        self,
-        asked: float,
-        patience: float,
-        late: bool,
-        answered: bool,
-        refused: bool,
-        code: int,
-        msg: str,
-        details: str,
+        self, asked: float, patience: float, late: bool, answered: bool, refused: bool, error: tuple[int, str, str]
     ) -> None:
         self.asked = asked
         self.patience = patience
         self.late = late
         self.answered = answered
         self.refused = refused
-        self.code = code
-        self.msg = msg
-        self.details = details
+        self.error = error
 
     def exception(self) -> Refusal | Unreachable:
         """Return the exception that the failed query raised; its message says how old it is."""
+        code, msg, details = self.error
         age = time.time() - self.asked
-        msg = f"{self.msg} ({age:.0f} s ago)" if age >= 1 else self.msg
-        if self.answered:
-            return Refusal(self.code, msg, self.details)
-        return Unreachable(msg, self.details, self.code, self.late)
+        msg += f" ({age:.0f} s ago)" if age >= 1 else ""
+        return Refusal(code, msg, details) if self.answered else Unreachable(msg, details, code, self.late)
 
 
 class Memory:
@@ -114,7 +103,8 @@ class Memory:
         answered = isinstance(error, Refusal)
         before = self.failure()
         refused = answered or bool(before and before.refused)
-        self._write(_FAILURE, Failure(asked, patience, late, answered, refused, error.code, error.msg, error.details))
+        told = (error.code, error.msg, error.details)
+        self._write(_FAILURE, Failure(asked, patience, late, answered, refused, told))
         self._cache.prune(_FAILURE, _FAILURE_SECONDS)
 
     def _read(self, prefix: str) -> dict[str, Any]:

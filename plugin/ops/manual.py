@@ -110,7 +110,7 @@ def _get_annotation(_program: str, arguments: list[str]) -> int:
 
 
 def _own_node() -> dict[str, Any]:
-    return identity.identify(_settings(), None, lambda _node: True).node
+    return identity.identify(_settings(), None, lambda _node: True)[0]
 
 
 def _other_node(name: str) -> dict[str, Any]:

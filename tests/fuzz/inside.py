@@ -69,7 +69,7 @@ class Inside:
         self.endings: dict[str, Ending | BaseException] = {}
         monkeypatch.setattr(process, "run", self._run)
         monkeypatch.setattr(process, "read_stdin", lambda: self.raw)
-        monkeypatch.setattr(identity, "identify", lambda *_: identity.Identified(self.node, "certificate CN", {}))
+        monkeypatch.setattr(identity, "identify", lambda *_: (self.node, "certificate CN", {}))
 
     def _run(self, _path: str, _argv: object, env: Mapping[str, str], stdin: bytes, group: bool = False) -> Ending:
         self.calls.append(Called(env["CNI_COMMAND"], dict(env), json.loads(stdin)))

@@ -16,7 +16,6 @@ from plugin.errors import PLUGIN_FAILURE, CniError, NodeMissing, Refusal, Unreac
 from plugin.facts import POD_CIDRS
 from plugin.log import Log
 from plugin.node import freshness, identity
-from plugin.node.identity import Identified
 from plugin.node.memory import Memory
 from tests.support.nodes import make_node
 
@@ -39,7 +38,9 @@ class Server:
         self.cache = str(directory / "cache")
         monkeypatch.setattr(identity, "identify", self._identify)
 
-    def _identify(self, _settings: Settings, known: Any, _has: object, forget: Callable[[], None]) -> Identified:
+    def _identify(
+        self, _settings: Settings, known: Any, _has: object, forget: Callable[[], None]
+    ) -> tuple[Any, str, dict[str, str]]:
         self.asked += 1
         self.files = {path: signature(path) for path in self.files}
         self.patience = deadline.left()
@@ -47,7 +48,7 @@ class Server:
             forget()
         if self.fails:
             raise self.fails
-        return Identified(self.node, "certificate CN", self.files)
+        return self.node, "certificate CN", self.files
 
     def settings(self, *, rate_limited: bool = False, seconds: float = 30.0) -> Settings:
         """The settings of one request."""

@@ -58,8 +58,8 @@ def settings(server: ApiServer, path: Path, kind: str = "token", user: str = "pl
 
 def found(made: Settings, known: Facts | None = None) -> tuple[str, str]:
     """(how, name) of the Node that is taken for this machine's."""
-    result = identity.identify(made, known, lambda _node: True)
-    return result.how, result.node["metadata"]["name"]
+    node, how, _files = identity.identify(made, known, lambda _node: True)
+    return how, node["metadata"]["name"]
 
 
 def hostname(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
@@ -354,7 +354,7 @@ def test_wanted_field_that_the_watch_cache_lacks(server: ApiServer, tmp_path: Pa
     def has(node: dict[str, Any]) -> bool:
         return bool(node["spec"].get("podCIDRs"))
 
-    assert has(identity.identify(settings(server, tmp_path), None, has).node)
+    assert has(identity.identify(settings(server, tmp_path), None, has)[0])
     assert server.count() == 2
 
 
