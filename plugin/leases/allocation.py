@@ -53,7 +53,7 @@ def conclude(attempt: Attempt, run: Callable[[], tuple[int, bytes]]) -> tuple[in
         status, answer = delegate.judge(status, printed, attempt.program)
         if status == 0:
             conflict.refuse(answer, attempt.store, attempt.environ)
-            answer = translated_back(answer) if attempt.translated else answer
+            answer = _translated_back(answer) if attempt.translated else answer
             if not stdout.deliver(answer):
                 raise _undelivered()
             return 0, answer
@@ -70,7 +70,7 @@ def conclude(attempt: Attempt, run: Callable[[], tuple[int, bytes]]) -> tuple[in
     return status, answer
 
 
-def translated_back(answer: bytes) -> bytes:
+def _translated_back(answer: bytes) -> bytes:
     """Return a result in the older version as one in the newest: what both say is the same."""
     if answer.count(OLDER) == 1:
         return answer.replace(OLDER, NEWEST)

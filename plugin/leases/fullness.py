@@ -27,7 +27,7 @@ def warn(config: dict[str, Any], chosen: Settings) -> None:
     if not leased:
         return
     marker = _PREFIX + name_of(os.fsencode(store))
-    when, count = _last(chosen, marker)
+    when, count = map(float, (chosen.cache.read(marker) or b"0 0").split())
     if 0 <= time.time() - when < _PERIOD or not _is_filling(config, leased):
         return
     if not chosen.cache.write(marker, b"%f %d" % (time.time(), count)):
@@ -45,12 +45,6 @@ def warn(config: dict[str, Any], chosen: Settings) -> None:
         record = chosen.log.debug if found == count else chosen.log.warning
         when_full = "a full range reclaims them" if chosen.reclaim else "'reclaim' is false"
         record(f"{found} leases in {store} are of containers that are gone: {when_full}, gc --yes releases them now")
-
-
-def _last(chosen: Settings, marker: str) -> tuple[float, int]:
-    """Return when this store was looked at last (epoch seconds), and the number of leases of dead containers then."""
-    when, _, count = (chosen.cache.read(marker) or b"0 0").partition(b" ")
-    return float(when), int(count)
 
 
 def _is_filling(config: dict[str, Any], leased: list[str]) -> bool:

@@ -42,7 +42,9 @@ def collect(request: Request, data_dirs: Sequence[str], log: Log) -> None:
             log.warning(what, container=container, interface=interface)
             continue
         try:
-            _free(request, data_dir, container, interface, log)
+            program = delegate.find(hostlocal.NAME, request.directories())
+            environ = {**request.environ, "CNI_CONTAINERID": container, "CNI_IFNAME": interface, "CNI_NETNS": ""}
+            release.run(program, "DEL", environ, hostlocal.release_config(request, data_dir), log)
             records.forget(request.environ, container, interface, request.name)
             log.info("stale lease released", container=container, interface=interface)
         except (CniError, delegate.Refused) as error:
@@ -103,9 +105,3 @@ def _alive(leases: Sequence[Lease], valid: set[tuple[str, str]], environ: Mappin
 
     evidence = verdict.gather(environ)
     return {each.container: why for each in unlisted if (why := evidence.liveness(each) or evidence.hidden)}
-
-
-def _free(request: Request, data_dir: str, container: str, interface: str, log: Log) -> None:
-    program = delegate.find(hostlocal.NAME, request.directories())
-    environ = {**request.environ, "CNI_CONTAINERID": container, "CNI_IFNAME": interface, "CNI_NETNS": ""}
-    release.run(program, "DEL", environ, hostlocal.release_config(request, data_dir), log)

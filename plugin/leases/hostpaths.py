@@ -27,16 +27,12 @@ def check(config: dict[str, Any]) -> list[tuple[str, str]]:
         if not isinstance(value, str) or not value:
             continue
         if key.casefold() == "datadir":
-            _check_data_dir(value, hostlocal.store(value, config["name"]))
+            if fault := directories.fault(value) or directories.fault(hostlocal.store(value, config["name"])):
+                raise CniError(INVALID_CONFIG, f"dataDir {value} is {fault}", _ADVICE)
         elif key.casefold() == "resolvconf":
             files.append((value, signature(value)))
             _check_resolv_conf(value)
     return files
-
-
-def _check_data_dir(data_dir: str, store: str) -> None:
-    if fault := directories.fault(data_dir) or directories.fault(store):
-        raise CniError(INVALID_CONFIG, f"dataDir {data_dir} is {fault}", _ADVICE)
 
 
 def _check_resolv_conf(path: str) -> None:

@@ -107,7 +107,7 @@ def everything(environ: Mapping[str, str]) -> Iterator[Record]:
         if found:
             _, found.container, found.interface, *_network = [*name.split(":"), ""]
             made, _, found.netns = rest.partition(" ")
-            found.made = _number(made)
+            found.made = float(made) if made.isdecimal() else 0.0
             yield found
 
 
@@ -129,14 +129,6 @@ def generation(environ: Mapping[str, str]) -> tuple[str, str]:
     """Return a file, with its cache.signature(), that changes with each new store; "" if it cannot be written."""
     path = os.path.join(location(environ), _GENERATION)
     return path, signature(path)
-
-
-def _number(text: str) -> float:
-    """Return the number in this text; 0 if it is none."""
-    try:
-        return float(text)
-    except ValueError:
-        return 0.0
 
 
 def _cache(environ: Mapping[str, str]) -> Cache:
@@ -190,6 +182,6 @@ def _remove_unused(cache: Cache) -> None:
     for name, age in list(cache.names()):
         if name.startswith(_CONTENT) and name not in linked and age > _FRESH_SECONDS:
             content = _content(cache, name, "")
-            store = content.store if content else ""
+            store = content and content.store
             if not store or (age > _UNUSED_SECONDS and not any(hostlocal.leases(store))):
                 cache.remove(name)

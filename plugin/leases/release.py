@@ -60,8 +60,15 @@ def run(program: str, command: str, environ: Mapping[str, str], config: dict[str
     """Run a DEL or CHECK. Raises Refused or CniError, also for a lease that is still there: host-local says 0 then."""
     config, _ = hostlocal.translate(program, config)
     if hostlocal.is_host_local(program):
-        if not os.path.isdir(hostlocal.store_of(config)) and not _may_be_made(command, config):
-            return
+        if not os.path.isdir(hostlocal.store_of(config)):
+            from plugin.leases import hostpaths
+
+            try:
+                hostpaths.check(config)
+            except CniError:
+                if command == "DEL":  # no ADD has made this store, as host-local would now
+                    return
+                raise
         environ = {**environ, "CNI_ARGS": "IgnoreUnknown=1"}  # so that bad ones of the caller cannot keep a lease
     log.trace("configuration for the next plugin", program=program, config=config)
     delegate.run_silent(program, command, environ, cni.encode(config))
@@ -71,19 +78,6 @@ def run(program: str, command: str, environ: Mapping[str, str], config: dict[str
     if not os.access(store, os.W_OK) and hostlocal.leases_of(store, environ):
         details = "is the file system read-only? Make it writable: the runtime repeats the DEL, or see node-ipam.pyz gc"
         raise CniError(IO_FAILURE, f"the lease of this pod is still in {store}, which cannot be written", details)
-
-
-def _may_be_made(command: str, config: dict[str, Any]) -> bool:
-    """Return whether an ADD may have made this store, as host-local would now. Raises CniError, but not for a DEL."""
-    from plugin.leases import hostpaths
-
-    try:
-        hostpaths.check(config)
-    except CniError:
-        if command != "DEL":
-            raise
-        return False
-    return True
 
 
 def _moved(plugin: Type, request: Request, chosen: Settings, record: Record) -> str:

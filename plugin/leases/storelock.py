@@ -26,9 +26,8 @@ class Locked:
         try:
             self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o640)
         except OSError as error:
-            details = f"see what it is: ls -ld {self._path}; host-local needs a file there, or nothing"
-            if isinstance(error, PermissionError):
-                details = "run this as root"
+            what = f"see what it is: ls -ld {self._path}; host-local needs a file there, or nothing"
+            details = "run this as root" if isinstance(error, PermissionError) else what
             raise CniError(PLUGIN_FAILURE, f"{self._path} cannot be opened: {error.strerror}", details) from None
         try:
             with deadline.within(self._seconds):

@@ -140,7 +140,7 @@ def test_records(tmp_path: Path, proc: FakeProc) -> None:
     cache.write("used-1", b'{"program": "/bin/host-local", "network": "net", "ipam": {}}')
     for number, (container, netns) in enumerate({"live": proc.namespace("a"), "dead": proc.gone("b")}.items(), 2):
         node.lease(f"10.9.0.{number}", f"{container}\r\neth0")
-        cache.link(f"at:{container}:eth0:net", f"used-1 5.0 {netns}")
+        cache.link(f"at:{container}:eth0:net", f"used-1 5 {netns}")
     node.collect({KEY: None})
 
     assert node.freed() == [("dead", "eth0")]
