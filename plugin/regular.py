@@ -6,6 +6,8 @@ import errno
 import os
 import stat
 
+from plugin.errors import TRY_AGAIN_LATER, CniError
+
 
 def read_file(path: str, limit: int, flags: int = 0) -> bytes:
     """Return at most limit bytes of a file. flags: more for open(2). Raises OSError, also for another kind of file."""
@@ -22,3 +24,10 @@ def read_open(file: int, limit: int) -> bytes:
     if not stat.S_ISREG(mode):
         raise OSError(errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL, "not a regular file")
     return os.read(file, limit)
+
+
+def refuse_shortage(path: str, error: OSError) -> None:
+    """Raise CniError if this process or machine is out of open files or memory: then nothing shows what is there."""
+    if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+        details = "no lease is judged; raise the limits, or free some; see ulimit -a and free -m"
+        raise CniError(TRY_AGAIN_LATER, f"{path} cannot be read: {error.strerror}", details) from None

@@ -96,7 +96,7 @@ def _undo(attempt: Attempt, printed: bytes, is_clean_error: bool = False) -> Non
             return
         environ = {**attempt.environ, "CNI_COMMAND": "DEL"}
         process.run(attempt.program, [attempt.program], environ, attempt.config)
-    except (OSError, deadline.DeadlineExceeded):
+    except (OSError, CniError, deadline.DeadlineExceeded):
         pass
     finally:
         deadline.stop()

@@ -23,6 +23,13 @@ _SHARE = 0.5  # of a range, from which on it is looked at
 def warn(config: dict[str, Any], chosen: Settings) -> None:
     """Log how many leases a full range would reclaim; once per period, as a warning if the number has changed."""
     store = hostlocal.store_of(config)
+    try:
+        _count_dead(config, chosen, store)
+    except CniError as error:  # out of open files or memory: an ADD may work all the same
+        chosen.log.warning(f"leases in {store} cannot be judged: {error.msg}")
+
+
+def _count_dead(config: dict[str, Any], chosen: Settings, store: str) -> None:
     leased = hostlocal.addresses(store)
     if not leased:
         return
@@ -35,11 +42,7 @@ def warn(config: dict[str, Any], chosen: Settings) -> None:
     from plugin.leases import reclaim
     from plugin.leases.evidence import verdict
 
-    try:
-        found = len(reclaim.dead(store, verdict.gather(chosen.environ)))
-    except CniError as error:  # out of open files or memory: an ADD may work all the same
-        chosen.log.warning(f"leases in {store} cannot be judged: {error.msg}")
-        return
+    found = len(reclaim.dead(store, verdict.gather(chosen.environ)))
     chosen.cache.write(marker, b"%f %d" % (time.time(), found))
     if found:
         record = chosen.log.debug if found == count else chosen.log.warning

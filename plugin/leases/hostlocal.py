@@ -9,7 +9,7 @@ import os
 import stat
 
 from plugin.cni import is_interface
-from plugin.regular import read_file
+from plugin.regular import read_file, refuse_shortage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,10 +80,16 @@ def is_exhausted(answer: bytes) -> bool:
 
 
 def addresses(directory: str) -> list[str]:
-    """Return the addresses that have a file in a store, besides lock, last_reserved_ip.N and foreign files."""
+    """Return the addresses that have a file in a store, besides lock, last_reserved_ip.N and foreign files.
+
+    Raises CniError as refuse_shortage().
+    """
     try:
         return sorted(filter(_is_address, os.listdir(directory)))
-    except (OSError, ValueError):  # ValueError: no directory can have this name
+    except ValueError:  # no directory can have this name
+        return []
+    except OSError as error:
+        refuse_shortage(directory, error)
         return []
 
 
@@ -100,18 +106,21 @@ def leases_of(directory: str, environ: Mapping[str, str]) -> list[Lease]:
 
 
 def lease(directory: str, address: str) -> Lease | None:
-    """Return the lease of this address in a store; None if there is none."""
+    """Return the lease of this address in a store; None if there is none. Raises CniError as refuse_shortage()."""
     path, reserved = os.path.join(directory, address), 0.0
     try:
         status = os.lstat(path)
         reserved = status.st_mtime
         if stat.S_ISLNK(status.st_mode):  # to host-local the address is taken
             return Lease(address, "", "", reserved, f"{path} is a symbolic link, which is not followed")
+        if not stat.S_ISREG(status.st_mode):
+            return None
         text = read_file(path, 4096, os.O_NOFOLLOW).decode(errors="replace")
-    except PermissionError as error:
-        return Lease(address, "", "", reserved, f"{path} cannot be read: {error.strerror}")
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        refuse_shortage(path, error)
+        return Lease(address, "", "", reserved, f"{path} cannot be read: {error.strerror}")
     return Lease(address, *_holder(text), reserved)
 
 

@@ -106,6 +106,26 @@ def test_unknown_outcome_where_there_was_a_lease(tmp_path: Path, name: str, comm
     assert next_plugin.commands() == commands
 
 
+def test_store_that_cannot_be_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a shortage hides which lease was there before, nothing is undone: a DEL could free that of a living pod."""
+    (tmp_path / "net").mkdir()
+    config = json.dumps({"name": "net", "ipam": {"dataDir": str(tmp_path)}}).encode()
+    next_plugin = Recorder(tmp_path)
+    next_plugin.answers("ADD", "", "exit 1")
+    listed = os.listdir
+
+    def refuse(path: str) -> list[str]:
+        if path == str(tmp_path / "net"):
+            raise OSError(errno.ENFILE, os.strerror(errno.ENFILE), path)
+        return listed(path)
+
+    monkeypatch.setattr(os, "listdir", refuse)
+    with pytest.raises(CniError, match="printed nothing"):
+        allocation.add(Attempt(next_plugin.path, ENVIRON, config))
+    monkeypatch.undo()
+    assert next_plugin.commands() == ["ADD"]
+
+
 def test_result_and_then_an_error(next_plugin: Recorder) -> None:
     """host-local in the host's own network namespace keeps the lease and prints both: undone, its error goes back."""
     next_plugin.answers("ADD", RESULT + '{"code": 8, "msg": "plugin\'s netns and netns from CNI_NETNS"}\n', "exit 1")

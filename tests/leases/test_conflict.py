@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from plugin.cache import Cache
-from plugin.errors import CniError
+from plugin.errors import TRY_AGAIN_LATER, CniError
 from plugin.leases import conflict
 from tests.leases.conftest import ENVIRON
 
@@ -50,3 +52,37 @@ def test_result(tmp_path: Path, environ: dict[str, str], result: dict[str, Any],
             conflict.refuse(answer, store, environ)
     else:
         conflict.refuse(answer, store, environ)
+
+
+@pytest.mark.parametrize(
+    ("code", "what"),
+    [
+        (errno.ENFILE, f"{TAKEN} cannot be read: Too many open files in system"),
+        (errno.EMFILE, f"{TAKEN} cannot be read: Too many open files"),
+        (errno.ENOMEM, f"{TAKEN} cannot be read: Cannot allocate memory"),
+        (errno.EIO, f"{TAKEN} is in use: .*{TAKEN} cannot be read: Input/output error"),
+        (errno.EACCES, f"{TAKEN} is in use: .*{TAKEN} cannot be read: Permission denied"),
+    ],
+)
+def test_lease_that_cannot_be_read(
+    tmp_path: Path, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, code: int, what: str
+) -> None:
+    """A lease that cannot be read is not an absent one: the address may be a living pod's."""
+    opened = os.open
+
+    def refuse(path: str, flags: int, *more: int, **options: int) -> int:
+        if str(path).endswith(f"/other/net/{TAKEN}"):
+            raise OSError(code, os.strerror(code), path)
+        return opened(path, flags, *more, **options)
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(CniError, match=what) as caught:
+        conflict.refuse(json.dumps({"ips": [{"address": f"{TAKEN}/24"}]}).encode(), str(tmp_path / "own/net"), environ)
+    assert caught.value.code == TRY_AGAIN_LATER
+
+
+def test_link_named_like_the_address(tmp_path: Path, environ: dict[str, str]) -> None:
+    """To host-local the address is taken in that store, whatever the link leads to."""
+    (tmp_path / "other/net/10.9.0.3").symlink_to("nothing")
+    with pytest.raises(CniError, match="10.9.0.3 is in use: .* is a symbolic link"):
+        conflict.refuse(b'{"ips": [{"address": "10.9.0.3/24"}]}', str(tmp_path / "own/net"), environ)

@@ -12,7 +12,7 @@ import pytest
 from plugin.cache import Cache
 from plugin.config.settings import Settings
 from plugin.errors import TRY_AGAIN_LATER, CniError
-from plugin.leases import fullness
+from plugin.leases import fullness, hostlocal
 from plugin.leases.evidence import results, verdict
 from plugin.log import Log
 from tests.support.fakeproc import FakeProc
@@ -75,6 +75,15 @@ def test_machine_out_of_open_files(
     monkeypatch.setattr(verdict, "gather", refuse)
     fullness.warn(node.config, node.chosen)
     assert f"leases in {node.store} cannot be judged: /proc/1/cgroup cannot be read" in capfd.readouterr().err
+
+
+def test_store_that_cannot_be_listed(
+    node: Node, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Nor can the store."""
+    monkeypatch.setattr(hostlocal, "addresses", refuse)
+    fullness.warn(node.config, node.chosen)
+    assert f"leases in {node.store} cannot be judged: " in capfd.readouterr().err
 
 
 def test_unusable_cache(node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

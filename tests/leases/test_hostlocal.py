@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from plugin.cni import VERSIONS, Request
+from plugin.errors import TRY_AGAIN_LATER, CniError
 from plugin.leases import hostlocal
 from tests.support.privileges import modes_count
 
@@ -111,8 +113,9 @@ def test_other_files_are_no_leases(tmp_path: Path, name: str) -> None:
 
 
 def test_directory_is_passed_over(tmp_path: Path) -> None:
-    """A directory that has the name of an address hides no lease."""
+    """A directory or a pipe that has the name of an address hides no lease."""
     (tmp_path / "10.0.0.1").mkdir()
+    os.mkfifo(tmp_path / "10.0.0.2")
     (tmp_path / "10.0.0.3").write_bytes(b"c1\r\neth0")
     assert found(tmp_path) == [("10.0.0.3", "c1", "eth0")]
 
@@ -160,3 +163,30 @@ def test_foreign_files(tmp_path: Path) -> None:
     for name in ("fd00::2", "fd00::2%eth0", "10.0.0.02", "10.0.0"):
         (tmp_path / name).touch()
     assert hostlocal.addresses(str(tmp_path)) == ["fd00::2"]
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+@pytest.mark.parametrize("call", ["listdir", "open", "lstat"])
+def test_shortage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, code: int) -> None:
+    """A machine out of open files or memory does not show what is in a store: that is not an empty store."""
+    (tmp_path / "10.0.0.2").write_bytes(b"c1\r\neth0")
+
+    def refuse(path: str, *_more: object) -> None:
+        raise OSError(code, os.strerror(code), path)
+
+    monkeypatch.setattr(os, call, refuse)
+    with pytest.raises(CniError, match=f"cannot be read: {os.strerror(code)}") as caught:
+        found(tmp_path)
+    assert caught.value.code == TRY_AGAIN_LATER
+
+
+def test_disk_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lease of which the holder cannot be read is one."""
+    (tmp_path / "10.0.0.2").write_bytes(b"c1\r\neth0")
+
+    def refuse(path: str, *_more: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+
+    monkeypatch.setattr(os, "open", refuse)
+    (lease,) = hostlocal.leases(str(tmp_path))
+    assert lease.trouble == f"{tmp_path}/10.0.0.2 cannot be read: Input/output error"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from plugin import entries
 from plugin.cache import Cache
 from plugin.cni import Request
+from plugin.errors import CniError
 from plugin.leases import records
 from plugin.log import Log
 from plugin.plan import Plan
@@ -125,3 +127,27 @@ def test_store_of_no_attachment(adds: Adds, tmp_path: Path, days: float, leased:
 
     adds.record("/run/new")
     assert (old in records.data_dirs(adds.environ)) == kept
+
+
+@pytest.mark.parametrize("old", ["used by this attachment", "used by none for days"])
+def test_store_hidden_by_a_shortage(adds: Adds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str) -> None:
+    """A store that cannot be listed now is not an empty one: the ADD fails, and the store stays known."""
+    store = tmp_path / "old" / "net"
+    store.mkdir(parents=True)
+    (store / "10.9.0.2").write_text("c1\r\neth0")
+    adds.record(str(tmp_path / "old"))
+    if old == "used by none for days":
+        records.forget(adds.environ, "c1", "eth0", "net")
+        for path in Path(adds.environ["NODE_IPAM_CACHE"]).glob("used-*"):
+            os.utime(path, (1, 1))
+    listed = os.listdir
+
+    def refuse(path: str | int) -> list[str]:
+        if path == str(store):
+            raise OSError(errno.ENFILE, os.strerror(errno.ENFILE), path)
+        return listed(path)
+
+    monkeypatch.setattr(os, "listdir", refuse)
+    with pytest.raises(CniError, match="Too many open files"):
+        adds.record("/run/new")
+    assert str(tmp_path / "old") in records.data_dirs(adds.environ)

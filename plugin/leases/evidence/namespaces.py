@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import os
 
-from plugin.errors import TRY_AGAIN_LATER, CniError
+from plugin.regular import refuse_shortage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,13 +65,6 @@ class Namespaces:
         return status.st_ino if status.st_dev == self._device else GONE
 
 
-def refuse_shortage(path: str, error: OSError) -> None:
-    """Raise CniError if this process or machine is out of open files or memory: then nothing shows who is alive."""
-    if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
-        details = "no lease is judged; raise the limits, or free some; see ulimit -a and free -m"
-        raise CniError(TRY_AGAIN_LATER, f"{path} cannot be read: {error.strerror}", details) from None
-
-
 def _roots(pids: Sequence[int]) -> list[str]:
     """Return the root directories of those processes that have mounts of their own."""
     found: dict[int, str] = {}
@@ -85,8 +77,10 @@ def _roots(pids: Sequence[int]) -> list[str]:
 
 
 def examine(name: str) -> os.stat_result | None:
-    """Return the status of a file in /proc; None if it cannot be examined."""
+    """Return the status of a file in /proc; None if it cannot be examined. Raises CniError as refuse_shortage()."""
+    path = f"{PROC}/{name}"
     try:
-        return os.stat(f"{PROC}/{name}")
-    except OSError:
+        return os.stat(path)
+    except OSError as error:
+        refuse_shortage(path, error)
         return None

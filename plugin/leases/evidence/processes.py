@@ -10,6 +10,7 @@ import os
 import re
 
 from plugin.leases.evidence import namespaces
+from plugin.regular import refuse_shortage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def _process(pid: int) -> Process:
     except PermissionError:
         namespace = 0
     except OSError as error:
-        namespaces.refuse_shortage(path, error)
+        refuse_shortage(path, error)
         raise
     return Process(pid, _read(pid, "comm").strip(), b"\0".join(texts), namespace)
 
@@ -171,7 +172,7 @@ def _lines(pid: int, name: str) -> list[bytes]:
 
 
 def _read(pid: int, name: str) -> bytes:
-    """Return a file of this process. Raises OSError; CniError as namespaces.refuse_shortage()."""
+    """Return a file of this process. Raises OSError; CniError as refuse_shortage()."""
     path = f"{namespaces.PROC}/{pid}/{name}"
     found = b""
     try:
@@ -182,6 +183,6 @@ def _read(pid: int, name: str) -> bytes:
         finally:
             os.close(file)
     except OSError as error:
-        namespaces.refuse_shortage(path, error)
+        refuse_shortage(path, error)
         raise
     return found

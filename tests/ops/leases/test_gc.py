@@ -221,7 +221,7 @@ def test_records(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None
     names = ("live:eth0", "live:net1", "legacy:eth0", "gone:eth0")
     for name in names:
         netns = node.proc.gone("gone") if name.startswith("gone") else str(node.proc.netns / name.partition(":")[0])
-        cache.link(f"at:{name}:k8snet", f"used-1 5.0 {netns}")
+        cache.link(f"at:{name}:k8snet", f"used-1 5 {netns}")
 
     status, document = collect(node, capsys, "--yes")
 
@@ -235,8 +235,8 @@ def test_the_age_that_decides(node: OperatorNode, capsys: pytest.CaptureFixture[
     """AGE is by the clock that the state is judged by: a file's time can be set back."""
     cache = Cache(os.environ["NODE_IPAM_CACHE"])
     cache.write("used-1", b'{"program": "/bin/host-local", "network": "k8snet", "ipam": {}}')
-    made = time.clock_gettime(time.CLOCK_BOOTTIME) - 90
-    cache.link("at:gone:eth0:k8snet", f"used-1 {made} {node.proc.gone('gone')}")
+    cache.link("at:gone:eth0:k8snet", f"used-1 1000 {node.proc.gone('gone')}")
+    node.monkeypatch.setattr(time, "clock_gettime", lambda _clock: 1090.0)
 
     assert node.run("leases", "--all") == 0
     (line,) = [line for line in capsys.readouterr().out.splitlines() if "10.244.1.7" in line]
