@@ -34,7 +34,9 @@ def main(argv: list[str], request: Request | None = None) -> None:
         deadline.stop()
     except BaseException as error:
         deadline.stop()
-        status, answer = 1, _failure(error)
+        from plugin.start import failure
+
+        status, answer = 1, failure.explain(error, request.environ["CNI_COMMAND"])
     status = stdout.finish(status, answer)
     _keep_byte_code(request)
     os._exit(status)
@@ -55,12 +57,6 @@ def _answer(request: Request) -> tuple[int, bytes]:
     return verbs.answer(request.argv[0], request.environ["CNI_COMMAND"], request.environ, request.raw)
 
 
-def _failure(error: BaseException) -> bytes:
-    from plugin.start import failure
-
-    return failure.explain(error)
-
-
 def _keep_byte_code(request: Request) -> None:
     """Store what had to be compiled; for VERSION, which leaves no files, if install has asked for that."""
     loader: Any = sys.modules[__name__].__loader__
@@ -69,7 +65,8 @@ def _keep_byte_code(request: Request) -> None:
         return
     try:
         deadline.start(_KEEPING)
-        from plugin.cache import Cache, location
+        from plugin.cache import Cache
+        from plugin.entries import location
         from plugin.start import bytecode
 
         bytecode.keep(loader, Cache(location(request.environ)), everything=prepare)
@@ -85,5 +82,5 @@ def _operate(argv: list[str]) -> int | str:
     except ImportError as error:
         from plugin.start import failure
 
-        return f"error: {sys.executable} lacks the module {failure.missing(error)}\n{failure.advice()}"
+        return f"error: {sys.executable} lacks the module {failure.missing(error)}\n{failure.ADVICE}"
     return operator.run(argv)

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from plugin import __main__ as start
 from plugin import deadline
 from plugin.errors import CniError
+from plugin.start import failure
 from plugin.start.warm import Request, is_plain
 from tests.support import recorder
 from tests.support.recorder import Node
@@ -243,6 +243,22 @@ sys.meta_path.insert(0, Replaced())
 
 
 @pytest.mark.parametrize(
+    ("before", "words"),
+    [
+        (hanging("time.sleep(60)"), "no answer within"),
+        ("from plugin import verbs\ndef answer(*_): raise MemoryError\nverbs.answer = answer", "is short of memory"),
+        ("from plugin import verbs\ndef answer(*_): raise KeyError\nverbs.answer = answer", "unforeseen KeyError"),
+        (_unimportable("plugin.kube_node", "SyntaxError"), "was replaced"),
+    ],
+)
+def test_status_that_fails(node: Node, before: str, words: str) -> None:
+    """Whatever keeps STATUS from an answer would fail an ADD: code 50."""
+    document = error(node.runtime(before).run("STATUS", node.config("1.1.0")))
+    assert document["code"] == 50
+    assert words in document["msg"]
+
+
+@pytest.mark.parametrize(
     ("stdin", "code"),
     [
         (os.devnull, 6),
@@ -265,7 +281,7 @@ def test_stdin_that_cannot_be_read(node: Node, stdin: str, code: int, command: s
 
 def test_failure_without_a_trace() -> None:
     """Even an exception that was never raised is told."""
-    assert json.loads(start._failure(ValueError(SECRET)))["msg"] == "unforeseen ValueError at ?:0"
+    assert json.loads(failure.explain(ValueError(SECRET), "ADD"))["msg"] == "unforeseen ValueError at ?:0"
 
 
 def test_failure_in_the_standard_library(node: Node) -> None:
@@ -277,7 +293,7 @@ def test_failure_in_the_standard_library(node: Node) -> None:
 
 def test_failure_of_a_cni_error() -> None:
     """A CniError is told in its own words."""
-    assert json.loads(start._failure(CniError(7, "msg")))["msg"] == "msg"
+    assert json.loads(failure.explain(CniError(7, "msg"), "STATUS"))["msg"] == "msg"
 
 
 def test_time_for_undoing() -> None:

@@ -73,7 +73,7 @@ def _guarded(argv: Sequence[str]) -> int:
         output.error(CniError(PLUGIN_FAILURE, f"{name}{error.strerror or type(error).__name__}"))
     except ImportError as error:
         module = failure.missing(error)
-        lacking = CniError(PLUGIN_FAILURE, f"{sys.executable} lacks the module {module}", failure.advice())
+        lacking = CniError(PLUGIN_FAILURE, f"{sys.executable} lacks the module {module}", failure.ADVICE)
         output.error(lacking if module else _unforeseen(error))
     except Exception as error:  # its type and place, not its text, which may hold a secret
         output.error(_unforeseen(error))

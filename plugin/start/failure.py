@@ -14,34 +14,42 @@ OWN = ("plugin", "requests", "urllib3", "idna", "yaml", "certifi")
 _SHORT = {11: "processes", 12: "memory", 23: "open files", 24: "open files"}  # EAGAIN, ENOMEM, ENFILE, EMFILE
 # What the dynamic loader says when it is memory or a descriptor that is missing, and not the file.
 _LOADER = ("cannot allocate memory", "failed to map segment", "too many open files", "cannot apply additional memory")
-_WHOLE = (
+# What to do about a module that is missing.
+ADVICE = (
     "install the whole of its standard library (Debian, Ubuntu: apt-get install python3; Fedora, RHEL: dnf install "
     "python3-libs), or name another interpreter: python3.X node-ipam.pyz install --python /usr/bin/python3.X"
 )
 
 
-def explain(error: BaseException) -> bytes:
-    """Return the error object for this exception."""
+def explain(error: BaseException, command: str = "") -> bytes:
+    """Return the error object for this exception; of a STATUS with the code that says that an ADD would fail."""
     errors = sys.modules.get("plugin.errors")
     if errors and isinstance(error, errors.CniError):
         from plugin import cni
 
         return cni.error_answer(error)
+    code, msg, details = _described(error)
+    text = '{{"cniVersion": "1.0.0", "code": {}, "msg": "{}", "details": "{}"}}\n'
+    return text.format(50 if command == "STATUS" else code, _plain(msg), _plain(details)).encode()
+
+
+def _described(error: BaseException) -> tuple[int, str, str]:
+    """Return code, what is wrong, and what to do."""
     kind, place = type(error).__name__, _place(error)
     if isinstance(error, deadline.DeadlineExceeded):
         details = f"interrupted at {place}; see whether the API server or a disk hangs"
-        return _answer(11, f"no answer within {deadline.REQUEST:.0f} seconds", details)
+        return 11, f"no answer within {deadline.REQUEST:.0f} seconds", details
     short = shortage(error)
     if short:
         details = "raise the limits of the container runtime's service, or free some; see ulimit -a and free -m"
-        return _answer(11, f"this machine or process is short of {short} ({kind} at {place})", details)
+        return 11, f"this machine or process is short of {short} ({kind} at {place})", details
     lacking = missing(error)
     if lacking:
-        return _answer(100, f"{sys.executable} lacks the module {lacking}", _WHOLE)
+        return 100, f"{sys.executable} lacks the module {lacking}", ADVICE
     if _is_import(error):
         msg = f"the plugin file was replaced or is damaged ({kind})"
-        return _answer(11, msg, "if this stays, install it again: node-ipam.pyz install")
-    return _answer(100, f"unforeseen {kind} at {place}", "please report this")
+        return 11, msg, "if this stays, install it again: node-ipam.pyz install"
+    return 100, f"unforeseen {kind} at {place}", "please report this"
 
 
 def missing(error: BaseException) -> str:
@@ -58,11 +66,6 @@ def shortage(error: BaseException) -> str:
     if isinstance(error, MemoryError) or any(words in text for words in _LOADER):
         return "open files" if "files" in text else "memory"
     return "processes" if "start new thread" in text else ""
-
-
-def advice() -> str:
-    """Return what to do about a module that is missing."""
-    return _WHOLE
 
 
 def _is_import(error: BaseException) -> bool:
@@ -82,11 +85,6 @@ def _place(error: BaseException) -> str:
             place = f"{code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}"
         trace = trace.tb_next
     return place
-
-
-def _answer(code: int, msg: str, details: str) -> bytes:
-    text = '{{"cniVersion": "1.0.0", "code": {}, "msg": "{}", "details": "{}"}}\n'
-    return text.format(code, _plain(msg), _plain(details)).encode()
 
 
 def _plain(text: str) -> str:

@@ -14,7 +14,7 @@ import pytest
 from plugin import __main__ as start
 from plugin import deadline, process
 from plugin.node import identity
-from plugin.start import warm
+from plugin.start import failure, warm
 
 CODES = {1, 4, 5, 6, 7, 11, 50, 100}
 DONE_WORDS = ("not found", "no such file or directory")
@@ -108,4 +108,4 @@ class Inside:
                 return Answer(0, request.answer)
             return Answer(*start._answer(request))
         except (Exception, deadline.DeadlineExceeded) as error:
-            return Answer(1, start._failure(error))
+            return Answer(1, failure.explain(error, environ.get("CNI_COMMAND", "")))

@@ -7,7 +7,6 @@ import os
 import pty
 import re
 import select
-import signal
 import subprocess
 import sys
 import types
@@ -179,25 +178,6 @@ def test_standard_input_that_stays_silent(command: str) -> None:
             process.stdin.close()  # which ends it
         process.stdin = None
         assert "standard input is not JSON" in "".join(process.communicate())
-
-
-def test_interrupted_while_it_imports() -> None:
-    """SIGINT ends the process as it ends others: without a traceback."""
-    code = """
-import os, signal, sys
-from plugin.__main__ import main
-
-class Interrupt:
-    def find_spec(self, name, path=None, target=None):
-        if name == "plugin.ops.output":
-            os.kill(os.getpid(), signal.SIGINT)
-
-sys.meta_path.insert(0, Interrupt())
-main(["/opt/cni/bin/node-ipam.pyz", "leases"])
-"""
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
-
-    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
 
 
 def test_command(command: Command) -> None:
