@@ -169,13 +169,13 @@ def finite(text: str) -> float:
     return value
 
 
-def refuse_other_case(config: dict[str, Any], names: Iterable[str], prefix: str = "") -> None:
+def refuse_other_case(config: dict[str, Any], names: Iterable[str]) -> None:
     """Raise CniError for a key such as 'IPAM': Go takes it for the real one, and may then prefer it."""
     known = {name.casefold(): name for name in names}
     for key in config:
         name = known.get(key.casefold())
         if name and key != name:
-            raise CniError(INVALID_CONFIG, f"'{prefix}{key}' is not a key of this configuration", f"write '{name}'")
+            raise CniError(INVALID_CONFIG, f"'{key}' is not a key of this configuration", f"write '{name}'")
 
 
 def version_answer() -> bytes:
@@ -223,15 +223,8 @@ def _describe(value: object) -> str:
 
 
 def _deeper_than(value: object, levels: int) -> bool:
-    level = [value]
-    for _ in range(levels):
-        level = [item for parent in level for item in _items(parent)]
-        if not level:
-            return False
-    return True
-
-
-def _items(value: object) -> list[Any]:
-    if isinstance(value, dict):
-        return [item for item in value.values() if isinstance(item, (dict, list))]
-    return [item for item in value if isinstance(item, (dict, list))] if isinstance(value, list) else []
+    level: list[Any] = [[value]]
+    while level and levels >= 0:
+        inside = [item for each in level for item in (each.values() if isinstance(each, dict) else each)]
+        level, levels = [item for item in inside if isinstance(item, (dict, list))], levels - 1
+    return bool(level)

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 STARTED = time.time() - 0.01  # epoch seconds; a file's time may be so much behind
 STDIN_LIMIT = 1 << 20  # bytes of a request
 _ANSWER_LIMIT = 8 << 20  # bytes on stdout, after which a program is killed
-_PIPE_CAPACITY = 4096  # bytes that any pipe takes without a reader: less than the usual 64 KiB past a limit, pipe(7)
 _CHUNK = 65536  # bytes of one read
 _RELAYED = 16384  # bytes of a program's stderr that are passed on
 _SIGPIPE = 13
@@ -125,18 +124,10 @@ def _relay(messages: int) -> None:
 
 def _readable(data: bytes) -> int:
     """Return a descriptor from which a child reads the data. Nothing has to write meanwhile."""
-    if len(data) > _PIPE_CAPACITY:
-        source = os.memfd_create("stdin")
-        while data:
-            data = data[os.write(source, data) :]
-        os.lseek(source, 0, 0)
-        return source
-    source, sink = os.pipe()
-    try:
-        if data:
-            os.write(sink, data)
-    finally:
-        os.close(sink)
+    source = os.memfd_create("stdin")
+    while data:
+        data = data[os.write(source, data) :]
+    os.lseek(source, 0, 0)
     return source
 
 
