@@ -17,7 +17,8 @@ import importlib.util
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from plugin import __version__
 from plugin.ops.install import archive
@@ -75,18 +76,12 @@ def build(dist: str) -> None:
 
 def _own_files() -> dict[str, bytes]:
     """Return our own files of the archive: plugin/ without what only builds, and the licence."""
-    found = {}
-    for path in _sources(os.path.join(ROOT, "plugin")):
-        name = os.path.relpath(path, ROOT)
+    found = {"licenses/node-ipam/LICENSE": Path(ROOT, "LICENSE").read_bytes()}
+    for path in Path(ROOT, "plugin").rglob("[!.]*.py"):
+        name = path.relative_to(ROOT).as_posix()
         if not name.startswith("plugin/vendor/") or name == "plugin/vendor/__init__.py":
-            found[name] = _read(path)
-    found["licenses/node-ipam/LICENSE"] = _read(os.path.join(ROOT, "LICENSE"))
+            found[name] = path.read_bytes()
     return found
-
-
-def _sources(folder: str) -> Iterator[str]:
-    for parent, _, names in os.walk(folder):
-        yield from (os.path.join(parent, name) for name in names if name.endswith(".py") and name[0] != ".")
 
 
 def _lock(tree: str) -> str:
@@ -120,15 +115,15 @@ def tools() -> str:
     """Return the Python of build/venv, which has the packages of tests/requirements.txt; remade when that changes."""
     if sys.version_info < (3, 10):
         raise BuildError("the tests need Python 3.10 or later (build, demo and the plugin run on 3.9)")
-    stamp = os.path.join(VENV, "made-from")  # written last: without it, the environment is incomplete
-    wanted = hashlib.sha256(_read(TOOLS) + sys.version.encode()).hexdigest().encode()
-    if not os.path.exists(stamp) or _read(stamp) != wanted:
+    stamp = Path(VENV, "made-from")  # written last: without it, the environment is incomplete
+    wanted = hashlib.sha256(Path(TOOLS).read_bytes() + sys.version.encode()).hexdigest().encode()
+    if not stamp.exists() or stamp.read_bytes() != wanted:
         print("making build/venv from tests/requirements.txt", flush=True)
         _make_venv()
         command = [VENV_PYTHON, "-m", "pip", "install", "--quiet", "--require-hashes", wheels.ONLY_WHEELS, "-r", TOOLS]
         if subprocess.call(command):
             raise BuildError("pip could not install tests/requirements.txt: is the package index reachable?")
-        archive.place(stamp, wanted, 0o644)
+        archive.place(str(stamp), wanted, 0o644)
     return VENV_PYTHON
 
 
@@ -178,11 +173,6 @@ def run(python: str, module: str, arguments: Sequence[str]) -> None:
 def _environ(dist: str) -> dict[str, str]:
     """Return an environment in which tests/ uses the archive in this directory; see tests/support/dist.py."""
     return {**os.environ, "NODE_IPAM_DIST": dist}
-
-
-def _read(path: str) -> bytes:
-    with open(path, "rb") as file:
-        return file.read()
 
 
 _TEST = """\

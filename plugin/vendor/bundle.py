@@ -72,8 +72,7 @@ class Package:
 def read(tree: str, python: str, pin: Pin, wheel: str) -> Package:
     """Return the bundled part of a wheel."""
     files, licenses, metadata = {}, {}, ""
-    with open(wheel, "rb") as file:
-        content = file.read()
+    content = Path(wheel).read_bytes()
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         for name in archive.namelist():
             if name.endswith(".dist-info/METADATA"):

@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import subprocess
+from pathlib import Path
 
 from plugin.ops.install import archive
 
@@ -26,16 +27,15 @@ def check(root: str, version: str) -> None:
     changed = done.stdout.splitlines()
     if changed:
         raise ReleaseError(f"uncommitted changes, commit them first: {', '.join(line[3:] for line in changed[:5])}")
-    with open(os.path.join(root, "README.md"), encoding="utf-8") as file:
-        if not _describes(file.read(), version):
-            raise ReleaseError(f"README.md has no entry for {version} under '## Versions': write one")
+    if not _describes(Path(root, "README.md").read_text(encoding="utf-8"), version):
+        raise ReleaseError(f"README.md has no entry for {version} under '## Versions': write one")
 
 
 def write_extras(dist: str) -> list[str]:
     """Write the bill of materials and SHA256SUMS beside the archive and return their names."""
-    path = os.path.join(dist, archive.FILE)
-    archive.place(os.path.join(dist, BOM), archive.unpack(path)[BOM], 0o644)
-    lines = [f"{_digest(os.path.join(dist, name))}  {name}\n" for name in (archive.FILE, BOM)]
+    archive.place(os.path.join(dist, BOM), archive.unpack(os.path.join(dist, archive.FILE))[BOM], 0o644)
+    sums = {name: hashlib.sha256(Path(dist, name).read_bytes()).hexdigest() for name in (archive.FILE, BOM)}
+    lines = [f"{digest}  {name}\n" for name, digest in sums.items()]
     archive.place(os.path.join(dist, SUMS), "".join(lines).encode(), 0o644)
     return [BOM, SUMS]
 
@@ -45,8 +45,3 @@ def _describes(readme: str, version: str) -> bool:
     section = re.search(r"^## Versions$(.*?)(?=^## |\Z)", readme, re.MULTILINE | re.DOTALL)
     entry = rf"^[#*|`\s-]*{re.escape(version)}(?![\w.]*\w)"
     return bool(section and re.search(entry, section[1], re.MULTILINE))
-
-
-def _digest(path: str) -> str:
-    with open(path, "rb") as file:
-        return hashlib.sha256(file.read()).hexdigest()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import os
 import subprocess
 import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,10 +46,8 @@ class Target:
 
 def pins(lock: str) -> list[Pin]:
     """Return the pins of a lock file (https://pip.pypa.io/en/stable/topics/secure-installs/)."""
-    with open(lock, encoding="utf-8") as file:
-        lines = file.read().replace("\\\n", " ").splitlines()
     found = []
-    for line in lines:
+    for line in Path(lock).read_text(encoding="utf-8").replace("\\\n", " ").splitlines():
         requirement, *hashes = line.partition("#")[0].split() or [""]
         if requirement:
             project, _, version = requirement.partition("==")
@@ -74,8 +72,7 @@ def fetch(lock: str, target: Target, folder: str, pip: Callable[[], Sequence[str
 
 def relock(lock: str, targets: Iterable[Target], pip: Sequence[str]) -> None:
     """Write the hashes of all wheels that the targets need into a lock file. Raises FetchError."""
-    with open(lock, encoding="utf-8") as file:
-        text = [line for line in file if line.startswith("#")]
+    text = [line for line in Path(lock).read_text(encoding="utf-8").splitlines(True) if line.startswith("#")]
     wanted = pins(lock)
     requirements = [f"{pin.project}=={pin.version}" for pin in wanted]
     held: dict[str, list[str]] = {}
@@ -87,8 +84,7 @@ def relock(lock: str, targets: Iterable[Target], pip: Sequence[str]) -> None:
     for pin, requirement in zip(wanted, requirements):
         hashes = sorted(held[pin.project.lower().replace("-", "_")])
         text.append(" \\\n    ".join([requirement, *(_HASH + digest for digest in hashes)]) + "\n")
-    with open(lock, "w", encoding="utf-8") as file:
-        file.writelines(text)
+    Path(lock).write_text("".join(text), encoding="utf-8")
 
 
 def _download(what: Sequence[str], target: Target, folder: str, pip: Sequence[str]) -> None:
@@ -99,8 +95,4 @@ def _download(what: Sequence[str], target: Target, folder: str, pip: Sequence[st
 
 def _hashes(folder: str) -> dict[str, str]:
     """Return the wheels in a folder: SHA-256 to path."""
-    found = {}
-    for path in glob.glob(os.path.join(glob.escape(folder), "*.whl")):
-        with open(path, "rb") as file:
-            found[hashlib.sha256(file.read()).hexdigest()] = path
-    return found
+    return {hashlib.sha256(path.read_bytes()).hexdigest(): str(path) for path in Path(folder).glob("*.whl")}
