@@ -5,14 +5,7 @@ from __future__ import annotations
 import posix as os  # os itself would add 0.7 ms to each start
 import time
 
-from plugin.entries import DIRECTORY as DIRECTORY
-from plugin.entries import DIRECTORY_VARIABLE as DIRECTORY_VARIABLE
-from plugin.entries import attachment as attachment
 from plugin.entries import check, own_directory, read
-from plugin.entries import digest as digest
-from plugin.entries import location as location
-from plugin.entries import name_of as name_of
-from plugin.entries import signature as signature
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,21 +18,6 @@ PREFIXES = ("warm-", "node-", "away-", "dead-", "used-", "lock-", "code-", "at:"
 NAMES = ("stores", "kubelet", "code.lock")
 _LEFT_SECONDS = 60.0
 _STICKY = 0o1000
-
-
-def pack(*fields: bytes) -> bytes:
-    """Join fields so that unpack() returns them. json would cost 8 ms to import."""
-    return b"%s\n%s" % (b" ".join(b"%d" % len(field) for field in fields), b"".join(fields))
-
-
-def unpack(data: bytes) -> list[bytes]:
-    """Return the fields that were given to pack()."""
-    lengths, _, rest = data.partition(b"\n")
-    fields = []
-    for length in map(int, lengths.split()):
-        fields.append(rest[:length])
-        rest = rest[length:]
-    return fields
 
 
 def is_entry(name: str) -> bool:

@@ -21,7 +21,7 @@ class Facts:
 
     identified_by: how the Node was found to be this machine's. asked: when the server was queried (epoch seconds).
     wanted_field: the field that the query was for. files: the kubeconfig and the files that it names, each with its
-    cache.signature() from before it was read. host_name: of this machine.
+    entries.signature() from before it was read. host_name: of this machine.
     """
 
     def __init__(

@@ -6,8 +6,8 @@ import os
 import time
 
 from plugin import process
-from plugin.cache import signature
 from plugin.config import keys, settings, values
+from plugin.entries import signature
 from plugin.errors import INVALID_CONFIG, PLUGIN_FAILURE, CniError
 from plugin.leases import delegate, hostlocal
 from plugin.plan import Plan
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 NAME = "kube-node"
 NEEDS_RECORD = False
-PINNED = "kube-node.json"
+PINNED = keys.PINNED
 _WHERE = "ipam."
 # Keys of host-local, each of which would add a range that is not this node's.
 _RANGE_KEYS = ("ranges", *keys.RANGE)

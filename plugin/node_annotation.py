@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 from plugin.addresses import annotation
-from plugin.cache import signature
 from plugin.config import keys, settings, trust, values
+from plugin.entries import signature
 from plugin.errors import INVALID_CONFIG, CniError
 from plugin.leases import delegate, hostlocal
 from plugin.node import freshness

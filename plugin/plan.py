@@ -48,4 +48,4 @@ class Plan:
         self.program = program
         self.config = config
         self.until = until  # epoch seconds
-        self.files = files  # (path, cache.signature()) of each file that the answer depends on
+        self.files = files  # (path, entries.signature()) of each file that the answer depends on

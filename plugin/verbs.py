@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 from plugin import TYPES, cni, deadline, process
-from plugin.cache import name_of
 from plugin.config import values
+from plugin.entries import name_of
 from plugin.errors import INVALID_CONFIG, NOT_AVAILABLE, CniError
 from plugin.leases import delegate, hostlocal, records, release
 from plugin.log import Log

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plugin import cache, deadline
+from plugin import deadline, entries
 from plugin.cache import Cache, is_entry
 from plugin.node import memory
 from plugin.start import bytecode, launch, warm
@@ -61,34 +61,27 @@ def file_size_limit(size: int) -> Iterator[None]:
 
 def test_location() -> None:
     """The environment may name the directory; the usual one is in memory and gone after a reboot."""
-    assert cache.location({}) == "/run/node-ipam"
-    assert cache.location({"NODE_IPAM_CACHE": ""}) == "/run/node-ipam"
-    assert cache.location({"NODE_IPAM_CACHE": "/x"}) == "/x"
+    assert entries.location({}) == "/run/node-ipam"
+    assert entries.location({"NODE_IPAM_CACHE": ""}) == "/run/node-ipam"
+    assert entries.location({"NODE_IPAM_CACHE": "/x"}) == "/x"
 
 
 def test_relative_location() -> None:
     """A relative path names no directory: it would be another one for each caller."""
-    assert cache.location({"NODE_IPAM_CACHE": "cache"}) == "/run/node-ipam"
-
-
-@examples(100)
-@given(st.lists(st.binary(max_size=50)))
-def test_pack(fields: list[bytes]) -> None:
-    """unpack() gives back any fields, whatever bytes are in them."""
-    assert cache.unpack(cache.pack(*fields)) == fields
+    assert entries.location({"NODE_IPAM_CACHE": "cache"}) == "/run/node-ipam"
 
 
 @examples(100)
 @given(st.binary(), st.binary())
 def test_digest(one: bytes, other: bytes) -> None:
     """A digest is a short file name, the same for the same bytes and, but for bad luck, for no others."""
-    assert (cache.digest(one) == cache.digest(other)) == (one == other)
-    assert cache.digest(one).isalnum() and len(cache.digest(one)) < 40
+    assert (entries.digest(one) == entries.digest(other)) == (one == other)
+    assert entries.digest(one).isalnum() and len(entries.digest(one)) < 40
 
 
 def test_digest_of_zero_bytes() -> None:
     """Bytes that add nothing to a number tell two digests apart all the same."""
-    assert len({cache.digest(b"\0" * length) for length in range(20)}) == 20
+    assert len({entries.digest(b"\0" * length) for length in range(20)}) == 20
 
 
 def test_no_descriptor_is_left(path: Path) -> None:
@@ -413,9 +406,9 @@ def _in_fips_mode(*_: object, **__: object) -> None:
 @pytest.mark.parametrize("blake2", [{"blake2b": _in_fips_mode}, {}], ids=["FIPS mode", "missing"])
 def test_name_of_without_blake2(monkeypatch: pytest.MonkeyPatch, blake2: dict[str, object]) -> None:
     """Where the usual hash is refused, names are as short, and each text has its own."""
-    usual = cache.name_of(b"a")
+    usual = entries.name_of(b"a")
     monkeypatch.setitem(sys.modules, "_blake2", types.SimpleNamespace(**blake2))
-    names = [cache.name_of(data) for data in (b"a", b"b", b"a")]
+    names = [entries.name_of(data) for data in (b"a", b"b", b"a")]
 
     assert names[0] == names[2] != names[1]
     assert usual not in names and [len(name) for name in names] == [len(usual)] * 3

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 
-from plugin.cache import Cache, location
+from plugin.cache import Cache
 from plugin.cni import decode
 from plugin.config.values import CACHE_SECONDS, path
+from plugin.entries import location
 from plugin.errors import INVALID_CONFIG, CniError
 from plugin.log import Log, level
 
@@ -28,7 +29,7 @@ class Settings:
         self.log = log
         self.label = label  # the key that names the kubeconfig, for messages
         self.keys: Mapping[str, Any] = {}  # all keys of the configuration
-        self.files: list[tuple[str, str]] = []  # that they were read from, each with its cache.signature() before that
+        self.files: list[tuple[str, str]] = []  # that they were read from, each with its entries.signature() of before
         self.kubeconfig = ""
         self.node_name = ""
         self.cache_seconds = CACHE_SECONDS

@@ -105,7 +105,7 @@ class Client(Access):
 
     @property
     def files(self) -> dict[str, str]:
-        """Return the files that the credentials come from, each with its cache.signature() from before it was read."""
+        """Return the files that the credentials come from, each with its entries.signature() before it was read."""
         return dict(files.signatures)
 
     def _fetch(self, path: str, kind: str, name: str = "", body: bytes = b"") -> dict[str, Any]:

@@ -6,8 +6,8 @@ import os
 import time
 
 from plugin import deadline
-from plugin.cache import signature
 from plugin.config import trust
+from plugin.entries import signature
 from plugin.errors import INVALID_CONFIG, IO_FAILURE, CniError
 
 TYPE_CHECKING = False
@@ -24,7 +24,7 @@ _SECRET = ("client-key", "tokenFile")
 _LONGEST_NAME = 64  # characters
 _LIMIT = 1 << 20  # bytes; a kubeconfig is some 6 KB
 
-# Path -> cache.signature() from before the file was read last: what the credentials of this process rest on.
+# Path -> entries.signature() from before the file was read last: what the credentials of this process rest on.
 signatures: dict[str, str] = {}
 
 

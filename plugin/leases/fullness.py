@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from plugin.cache import name_of
+from plugin.entries import name_of
 from plugin.errors import CniError
 from plugin.leases import hostlocal
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import stat
 
-from plugin.cache import signature
 from plugin.config import directories, trust
+from plugin.entries import signature
 from plugin.errors import INVALID_CONFIG, CniError
 from plugin.leases import hostlocal
 
@@ -20,7 +20,7 @@ _ADVICE = "write a directory for leases alone, such as /run/container-ipam-state
 def check(config: dict[str, Any]) -> list[tuple[str, str]]:
     """Raise CniError if this configuration for host-local has a dataDir or resolvConf that must not be used.
 
-    Returns the files that were looked at, each with its cache.signature().
+    Returns the files that were looked at, each with its entries.signature().
     """
     files = []
     for key, value in config["ipam"].items():

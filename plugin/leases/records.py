@@ -15,8 +15,8 @@ from __future__ import annotations
 import json
 import os
 
-from plugin.cache import Cache, attachment, location, name_of, signature
-from plugin.entries import record_text
+from plugin.cache import Cache
+from plugin.entries import attachment, location, name_of, record_text, signature
 from plugin.errors import IO_FAILURE, PLUGIN_FAILURE, CniError
 from plugin.leases import hostlocal
 
@@ -126,7 +126,7 @@ def other_stores(environ: Mapping[str, str], store: str, network: str) -> list[s
 
 
 def generation(environ: Mapping[str, str]) -> tuple[str, str]:
-    """Return a file, with its cache.signature(), that changes with each new store; "" if it cannot be written."""
+    """Return a file, with its entries.signature(), that changes with each new store; "" if it cannot be written."""
     path = os.path.join(location(environ), _GENERATION)
     return path, signature(path)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 from plugin import deadline
-from plugin.cache import signature
 from plugin.config.values import CACHE_SECONDS
+from plugin.entries import signature
 from plugin.errors import PLUGIN_FAILURE, TRY_AGAIN_LATER, CniError, Refusal, Unreachable
 from plugin.facts import POD_CIDRS, from_node
 from plugin.node import identity
@@ -110,7 +110,7 @@ def _check_field(known: Facts, field: str, assign: str) -> None:
 
 
 def rests_on(settings: Settings, known: Facts) -> list[tuple[str, str]]:
-    """Return the files, each with its cache.signature(), that stay unchanged as long as these facts hold."""
+    """Return the files, each with its entries.signature(), that stay unchanged as long as these facts hold."""
     machine = [(path, signature(path)) for path in identity.MACHINE_ID_FILES]
     memory = Memory(settings)
     seen = signature(memory.path)

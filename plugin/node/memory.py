@@ -6,7 +6,7 @@ import json
 import os
 import time
 
-from plugin.cache import name_of, pack, unpack
+from plugin.entries import name_of
 from plugin.errors import Refusal, Unreachable
 from plugin.facts import Facts
 from plugin.node.identity import machine_id
@@ -58,11 +58,11 @@ class Memory:
     """What is kept for one way of finding the Node on one machine. Damaged entries count as missing."""
 
     def __init__(self, settings: Settings) -> None:
-        values = [settings.kubeconfig, settings.node_name]
-        values += [settings.environ.get(name, "") for name in _VARIABLES]
+        variables = (settings.environ.get(name, "") for name in _VARIABLES)
+        values = (settings.kubeconfig, settings.node_name, *variables, machine_id())
+        self._key = dict(zip(_DECISIVE, values))
         self._cache = settings.cache
-        self._key = pack(*map(os.fsencode, (*values, machine_id())))
-        self._id = name_of(self._key)
+        self._id = name_of(json.dumps(self._key).encode())
 
     @property
     def path(self) -> str:
@@ -108,12 +108,11 @@ class Memory:
         self._cache.prune(_FAILURE, _FAILURE_SECONDS)
 
     def _read(self, prefix: str) -> dict[str, Any]:
-        body = self._cache.read(prefix + self._id)
-        key, entry = _decode(body) if body else (b"", {})
-        return entry if key == self._key else {}
+        stored = json.loads(self._cache.read(prefix + self._id) or b"{}")
+        return stored["entry"] if stored.get("key") == self._key else {}
 
     def _write(self, prefix: str, value: Facts | Failure) -> None:
-        stored = {"key": self._key.hex(), "entry": vars(value)}
+        stored = {"key": self._key, "entry": vars(value)}
         self._cache.write(prefix + self._id, json.dumps(stored).encode())
 
 
@@ -126,18 +125,10 @@ def decode(body: bytes) -> tuple[Facts, dict[str, str]]:
     """Return the facts in a file of a cache, and the values that they were found with: kubeconfig, nodeName,
     KUBECONFIG, HOME, NODE_NAME and machineID. Raises ValueError, TypeError or KeyError for anything else.
     """
-    key, entry = _decode(body)
-    values = unpack(key)
-    if len(values) != len(_DECISIVE):
-        raise ValueError("another layout")
-    return Facts(**entry), dict(zip(_DECISIVE, map(os.fsdecode, values)))
+    stored = json.loads(body)
+    return Facts(**stored["entry"]), {name: stored["key"][name] for name in _DECISIVE}
 
 
 def variables(way: dict[str, str]) -> dict[str, str]:
     """Return those of the values that came from the environment."""
     return {name: way[name] for name in _VARIABLES}
-
-
-def _decode(body: bytes) -> tuple[bytes, dict[str, Any]]:
-    stored = json.loads(body)
-    return bytes.fromhex(stored["key"]), stored["entry"]

@@ -6,7 +6,7 @@ import marshal
 import time
 
 from plugin import cni
-from plugin.cache import digest, location
+from plugin.entries import digest, location
 from plugin.errors import CniError
 from plugin.leases import records
 from plugin.leases.allocation import Attempt

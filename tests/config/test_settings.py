@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from plugin.cache import DIRECTORY, DIRECTORY_VARIABLE
 from plugin.config import keys, settings
+from plugin.entries import DIRECTORY, DIRECTORY_VARIABLE
 from plugin.errors import CniError
 
 

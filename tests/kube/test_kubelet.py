@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from plugin.cache import Cache, location
+from plugin.cache import Cache
+from plugin.entries import location
 from plugin.kube import kubelet
 
 CONFIG = "/etc/kubernetes/kubelet.conf"

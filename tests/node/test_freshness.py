@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from plugin import deadline
-from plugin.cache import Cache, signature
+from plugin.cache import Cache
 from plugin.config.settings import Settings
+from plugin.entries import signature
 from plugin.errors import PLUGIN_FAILURE, CniError, NodeMissing, Refusal, Unreachable
 from plugin.facts import POD_CIDRS
 from plugin.log import Log

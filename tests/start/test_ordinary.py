@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from plugin import cache, process, verbs
-from plugin.cache import Cache, digest
+from plugin import entries, process, verbs
+from plugin.cache import Cache
 from plugin.config.settings import Settings
+from plugin.entries import digest
 from plugin.facts import Facts
 from plugin.log import Log
 from plugin.node.memory import Memory, host_name
@@ -143,7 +144,7 @@ def test_same_bytes_for_node_annotation(stage: Stage) -> None:
     assert short is not None
     assert (short.answer, short.calls[0].stdin) == (ordinary.answer, ordinary.calls[0].stdin)
     store = Cache(stage.node.cache)
-    texts = [store.target(cache.attachment(call.environ, "net")).split() for call in (first, other)]
+    texts = [store.target(entries.attachment(call.environ, "net")).split() for call in (first, other)]
     assert [text[2] for text in texts] == [call.environ["CNI_NETNS"] for call in (first, other)]
     used = [text[0] for text in texts]
     assert used[0] == used[1]
@@ -396,7 +397,7 @@ def test_attachment_that_cannot_be_remembered(stage: Stage) -> None:
     config = {"cniVersion": "1.0.0", "name": "net", "ipam": {"type": "node-annotation", "annotation": ANNOTATION}}
     call = stage.call(config, POD, **environ)
     stage.ordinary(call)
-    name = Path(stage.node.cache, cache.attachment(call.environ, "net"))
+    name = Path(stage.node.cache, entries.attachment(call.environ, "net"))
     name.unlink()
     name.mkdir()
     assert stage.short(call) is None
@@ -410,7 +411,7 @@ def test_attachment_that_is_elsewhere(stage: Stage) -> None:
     stage.ordinary(stage.call(here, POD))
     stage.ordinary(stage.call(there, OTHER_POD))
     call = stage.call(there, POD)
-    name = cache.attachment(call.environ, "net")
+    name = entries.attachment(call.environ, "net")
     before = Cache(stage.node.cache).target(name)
 
     assert stage.short(call) is None
@@ -459,26 +460,26 @@ def test_argument(arguments: str, expected: str) -> None:
 def test_attachment_names() -> None:
     """Each attachment has a name of its own that is a file name, however long its container's id is."""
     pairs = [("c1", "eth0"), ("c1", "net1"), ("c2", "eth0"), ("c" * 250, "eth0"), ("c" * 251, "eth0")]
-    names = [cache.attachment({"CNI_CONTAINERID": one, "CNI_IFNAME": other}, "net") for one, other in pairs]
+    names = [entries.attachment({"CNI_CONTAINERID": one, "CNI_IFNAME": other}, "net") for one, other in pairs]
     assert len(set(names)) == len(pairs)
     assert all(len(name) <= 240 and "/" not in name and name.startswith("at:") for name in names)
 
 
 def test_attachment_name_of_an_odd_interface() -> None:
     """An interface whose name is no UTF-8 has a name in the cache, too."""
-    assert cache.attachment({"CNI_CONTAINERID": "c" * 250, "CNI_IFNAME": "\udcff"}, "net")
+    assert entries.attachment({"CNI_CONTAINERID": "c" * 250, "CNI_IFNAME": "\udcff"}, "net")
 
 
 def test_signature(tmp_path: Path) -> None:
     """A file's signature changes with it, and is empty when it is not there."""
     path = tmp_path / "file"
-    signatures = [cache.signature(str(path))]
+    signatures = [entries.signature(str(path))]
     for text in ("a", "bb"):
         path.write_text(text)
-        signatures.append(cache.signature(str(path)))
+        signatures.append(entries.signature(str(path)))
     path.rename(tmp_path / "old")
     path.write_text("bb")
-    signatures.append(cache.signature(str(path)))
+    signatures.append(entries.signature(str(path)))
     assert signatures[0] == ""
     assert len(set(signatures)) == 4
 

@@ -7,8 +7,8 @@ import os
 from dataclasses import dataclass
 
 from plugin import kube_node, node_annotation
-from plugin.cache import location
 from plugin.config import values
+from plugin.entries import location
 from plugin.errors import CniError
 from plugin.leases import hostlocal, records
 from plugin.ops.networks import networks
