@@ -5,15 +5,12 @@ https://kubernetes.io/docs/reference/kubernetes-api/
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from plugin.ops.deploy import manifests
+from plugin.ops.deploy.manifests import Manifest
 from plugin.ops.install import archive
 from plugin.ops.ranges import rbac
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from plugin.ops.deploy.manifests import Manifest
 
 _USER = 65534  # nobody
 _ARCHIVE = "/archive"

@@ -18,6 +18,7 @@ import hashlib
 import io
 import re
 import zipfile
+from collections.abc import Callable
 
 from plugin.config.values import is_node_name
 from plugin.errors import PLUGIN_FAILURE, CniError
@@ -25,10 +26,6 @@ from plugin.ops import output
 from plugin.ops.deploy import assigning, manifests, yamltext
 from plugin.ops.install import archive, bindir, install
 from plugin.ops.ranges import options, selector
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 EXAMPLE = """
 node-ipam.pyz deploy | kubectl apply --server-side -f -

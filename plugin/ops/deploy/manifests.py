@@ -7,17 +7,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from argparse import Namespace
+from typing import Any
 
 from plugin import __version__
 from plugin.ops.deploy import scripts
 from plugin.ops.install import archive, interpreter
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from argparse import Namespace
-    from typing import Any
-
-    Manifest = dict[str, Any]
+Manifest = dict[str, Any]
 
 NAME = "node-ipam"
 # Where the node keeps the credentials of the ServiceAccount.

@@ -10,13 +10,12 @@ from plugin import deadline
 from plugin.errors import CniError, Forbidden, NodeMissing, Unreachable
 from plugin.node import freshness as nodes
 from plugin.ops import output
-from plugin.ops.doctor.finding import fail, ok, skip, warn
+from plugin.ops.doctor.context import Context
+from plugin.ops.doctor.finding import Finding, fail, ok, skip, warn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from plugin.kube.kubeconfig import Kubeconfig
-    from plugin.ops.doctor.context import Context
-    from plugin.ops.doctor.finding import Finding
 
 _SOON = 7 * 86400  # seconds before the end of a credential that nothing renews
 _OTHER_MACHINE = "check that the name is this machine's: with another node's ranges, pods get addresses of other pods"

@@ -8,14 +8,10 @@ from plugin.leases import hostlocal
 from plugin.leases.evidence.verdict import EMPTY, STALE
 from plugin.node import freshness
 from plugin.ops import output
-from plugin.ops.doctor.finding import fail, ok, skip, warn
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from plugin.ops.doctor.context import Context
-    from plugin.ops.doctor.finding import Finding
-    from plugin.ops.leases.usage import Usage
-    from plugin.ops.networks.configurations import Network
+from plugin.ops.doctor.context import Context
+from plugin.ops.doctor.finding import Finding, fail, ok, skip, warn
+from plugin.ops.leases.usage import Usage
+from plugin.ops.networks.configurations import Network
 
 _NEARLY = 0.9  # of a range
 

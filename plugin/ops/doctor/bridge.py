@@ -5,13 +5,9 @@ from __future__ import annotations
 import ipaddress
 
 from plugin.ops.doctor import links
-from plugin.ops.doctor.finding import fail, ok, warn
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from plugin.ops.doctor.context import Context
-    from plugin.ops.doctor.finding import Finding
-    from plugin.ops.doctor.links import Interface
+from plugin.ops.doctor.context import Context
+from plugin.ops.doctor.finding import Finding, fail, ok, warn
+from plugin.ops.doctor.links import Interface
 
 _DEFAULT = "cni0"  # plugins/main/bridge/bridge.go
 

@@ -7,6 +7,8 @@ it into the table below, with the checks that it needs. The name of a check and 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from plugin.ops.doctor import (
     access,
     addresses,
@@ -18,13 +20,8 @@ from plugin.ops.doctor import (
     plugins,
     state,
 )
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from plugin.ops.doctor.context import Context, Machine
-    from plugin.ops.doctor.finding import Finding
+from plugin.ops.doctor.context import Context, Machine
+from plugin.ops.doctor.finding import Finding
 
 # Name, function, names of the checks that must have succeeded; in this order.
 MACHINE: tuple[tuple[str, Callable[[Machine], Finding | None], tuple[str, ...]], ...] = (

@@ -6,13 +6,9 @@ import os
 
 from plugin import kube_node, node_annotation
 from plugin.config import keys
-from plugin.ops.doctor.finding import fail, ok, skip, warn
+from plugin.ops.doctor.context import Context, Machine
+from plugin.ops.doctor.finding import Finding, fail, ok, skip, warn
 from plugin.ops.install import archive
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from plugin.ops.doctor.context import Context, Machine
-    from plugin.ops.doctor.finding import Finding
 
 _NONE = """\
 write one, see "Three networks" in README; for a network defined only in a NetworkAttachmentDefinition:

@@ -3,34 +3,34 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from plugin import TYPES, node_annotation, verbs
+from plugin.addresses.spans import Span
+from plugin.cni import Request
+from plugin.config.settings import Settings
+from plugin.errors import CniError, Unreachable
+from plugin.facts import Facts
 from plugin.leases import hostlocal
+from plugin.leases.evidence.verdict import Evidence
 from plugin.log import Log
 from plugin.ops.install import archive
 from plugin.ops.leases import stores
 from plugin.ops.leases.stores import Store
 from plugin.ops.leases.usage import Usage
 from plugin.ops.networks import known_ranges
+from plugin.ops.networks.configurations import Network
+from plugin.ops.networks.known_ranges import Known
 from plugin.ops.networks.overlay import Overlay
+from plugin.plan import Plan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from plugin.addresses.spans import Span
-    from plugin.cni import Request
-    from plugin.config.settings import Settings
-    from plugin.errors import CniError, Unreachable
-    from plugin.facts import Facts
     from plugin.kube.client import Client
     from plugin.kube.kubeconfig import Kubeconfig
-    from plugin.leases.evidence.verdict import Evidence
-    from plugin.ops.networks.configurations import Network
-    from plugin.ops.networks.known_ranges import Known
-    from plugin.plan import Plan, Type
+    from plugin.plan import Type
 
 
 @dataclass

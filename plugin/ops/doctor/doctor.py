@@ -6,9 +6,12 @@ Without CONF, doctor checks every network that uses kube-node or node-annotation
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from plugin import deadline
 from plugin.deadline import DeadlineExceeded
@@ -23,13 +26,7 @@ from plugin.ops.networks import environment, networks
 from plugin.ops.networks.configurations import STDIN
 from plugin.start import failure
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Callable, Sequence
-    from typing import TypeVar
-
-    Subject = TypeVar("Subject")
+Subject = TypeVar("Subject")
 
 EXAMPLE = """\
 node-ipam.pyz doctor

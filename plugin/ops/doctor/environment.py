@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import os
 
-from plugin.ops.doctor.finding import fail, ok
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from plugin.ops.doctor.context import Machine
-    from plugin.ops.doctor.finding import Finding
+from plugin.ops.doctor.context import Machine
+from plugin.ops.doctor.finding import Finding, fail, ok
 
 
 def user(machine: Machine) -> Finding | None:

@@ -8,15 +8,11 @@ import zipfile
 
 from plugin import __version__
 from plugin.errors import CniError
-from plugin.ops.doctor.finding import fail, ok, warn
+from plugin.ops.doctor.context import Machine
+from plugin.ops.doctor.finding import Finding, fail, ok, warn
 from plugin.ops.install import archive, bindir
 from plugin.ops.install import interpreter as pythons
 from plugin.ops.install.root import Root
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from plugin.ops.doctor.context import Machine
-    from plugin.ops.doctor.finding import Finding
 
 _INSTALL = "install it: node-ipam.pyz install --bin-dir {}"
 _SECONDS = 20.0  # for a program to say its version

@@ -5,13 +5,10 @@ from __future__ import annotations
 import ipaddress
 import socket
 import struct
+from collections.abc import Iterator
+from typing import Union
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from typing import Union
-
-    Interface = Union[ipaddress.IPv4Interface, ipaddress.IPv6Interface]
+Interface = Union[ipaddress.IPv4Interface, ipaddress.IPv6Interface]
 
 # linux/netlink.h, linux/rtnetlink.h
 _DONE, _ERROR = 3, 2

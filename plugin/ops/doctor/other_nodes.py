@@ -5,14 +5,10 @@ from __future__ import annotations
 from plugin import deadline
 from plugin.errors import Forbidden, Unreachable
 from plugin.facts import name_of
-from plugin.ops.doctor.finding import fail, ok, skip
+from plugin.ops.doctor.context import Context
+from plugin.ops.doctor.finding import Finding, fail, ok, skip
 from plugin.ops.ranges import survey, values
 from plugin.ops.ranges.cluster import Reader
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from plugin.ops.doctor.context import Context
-    from plugin.ops.doctor.finding import Finding
 
 _SECONDS = 10.0  # for the list of all Nodes
 _ADVICE = "node-ipam.pyz ranges, with a credential that may list nodes, compares all of them"

@@ -5,22 +5,17 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from collections.abc import Mapping, Sequence
 
 from plugin import cni, node_annotation
 from plugin.errors import CniError
 from plugin.leases import delegate, hostlocal
-from plugin.ops.doctor.finding import fail, ok, skip, warn
+from plugin.ops.doctor.context import Context, Machine
+from plugin.ops.doctor.finding import Finding, fail, ok, skip, warn
 from plugin.ops.install.root import Root
 from plugin.ops.networks import networks
+from plugin.ops.networks.configurations import Network
 from plugin.regular import read_file
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from plugin.ops.doctor.context import Context, Machine
-    from plugin.ops.doctor.finding import Finding
-    from plugin.ops.networks.configurations import Network
 
 _SECONDS = 10.0  # for a plugin to print its version
 _NO_VERSION = "0.1.0"  # what a configuration without cniVersion means

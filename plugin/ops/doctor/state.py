@@ -11,15 +11,11 @@ from plugin.cache import Cache
 from plugin.leases.evidence.verdict import EMPTY, STALE
 from plugin.node import memory
 from plugin.ops import output
-from plugin.ops.doctor.finding import fail, ok, skip, warn
+from plugin.ops.doctor.context import Context
+from plugin.ops.doctor.finding import Finding, fail, ok, skip, warn
+from plugin.ops.leases.usage import Usage
 from plugin.ops.networks import known_ranges, networks
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from plugin.ops.doctor.context import Context
-    from plugin.ops.doctor.finding import Finding
-    from plugin.ops.leases.usage import Usage
-    from plugin.ops.networks.configurations import Network
+from plugin.ops.networks.configurations import Network
 
 MOUNTS = "/proc/self/mountinfo"
 _IN_MEMORY = ("tmpfs", "ramfs")

@@ -7,13 +7,10 @@ import hashlib
 import io
 import os
 import zipfile
+from collections.abc import Iterator, Mapping
 
 from plugin import TYPES
 from plugin.start.launch import BOOTSTRAP as BOOTSTRAP
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 FILE = "node-ipam.pyz"
 LINKS = TYPES

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import errno
 import fcntl
@@ -10,18 +11,13 @@ import itertools
 import os
 import shutil
 import stat
+from collections.abc import Iterator
 
 from plugin.errors import IO_FAILURE, CniError
 from plugin.ops import output
 from plugin.ops.install import archive
+from plugin.ops.install.root import Root
 from plugin.regular import read_file
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Iterator
-
-    from plugin.ops.install.root import Root
 
 DEFAULT = "/opt/cni/bin"
 _BACKUP = ".bak"

@@ -8,6 +8,7 @@ further one as NAME.bak.2 and so on. uninstall restores the first one.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import shutil
@@ -21,10 +22,6 @@ from plugin.ops.install import archive, bindir, interpreter
 from plugin.ops.install.root import Root
 from plugin.regular import read_file
 from plugin.start.importer import Importer
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    import argparse
 
 EXAMPLE = """
 node-ipam.pyz install

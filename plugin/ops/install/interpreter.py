@@ -8,10 +8,7 @@ from dataclasses import dataclass
 
 from plugin.errors import PLUGIN_FAILURE, CniError
 from plugin.ops.install import archive
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from plugin.ops.install.root import Root
+from plugin.ops.install.root import Root
 
 OLDEST = (3, 9)
 # Where distributions put it, in the order of preference. /usr/bin/python3 comes before the file that it is a link to:

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from plugin import kube_node, node_annotation
 from plugin.config import values
 from plugin.entries import location
 from plugin.errors import CniError
 from plugin.leases import hostlocal, records
+from plugin.leases.hostlocal import Lease
+from plugin.ops.install.root import Root
 from plugin.ops.networks import networks
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from typing import Any
-
-    from plugin.leases.hostlocal import Lease
-    from plugin.ops.install.root import Root
-    from plugin.ops.networks.configurations import Network
+from plugin.ops.networks.configurations import Network
 
 _SHOWN = 5  # leases of a network in a message
 

@@ -7,14 +7,11 @@ import functools
 import json
 import os
 import subprocess
+from collections.abc import Mapping, Sequence
 
 from plugin.entries import DIRECTORY_VARIABLE
 from plugin.errors import IO_FAILURE, PLUGIN_FAILURE, CniError
 from plugin.start.warm import PREPARE
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 _PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 _HOPS = 40  # symbolic links in one path, path_resolution(7)

@@ -6,25 +6,21 @@ Drain the node first; README, "Upgrade, roll back, remove", has the steps.
 
 from __future__ import annotations
 
+import argparse
 import os
 import shlex
 import shutil
 import stat
+from collections.abc import Sequence
 
 from plugin import cache
 from plugin.errors import PLUGIN_FAILURE, CniError
 from plugin.ops import output
 from plugin.ops.install import archive, bindir, inuse
+from plugin.ops.install.inuse import Held
 from plugin.ops.install.root import Root
 from plugin.ops.networks import networks
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Sequence
-
-    from plugin.ops.install.inuse import Held
-    from plugin.ops.networks.configurations import Network
+from plugin.ops.networks.configurations import Network
 
 EXAMPLE = "node-ipam.pyz uninstall --bin-dir /opt/cni/bin"
 _SHOWN = 5  # names in a message
