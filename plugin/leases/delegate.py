@@ -12,7 +12,14 @@ import re
 import stat
 
 from plugin import cni, process
-from plugin.errors import INCOMPATIBLE_VERSION, INVALID_ENVIRONMENT, PLUGIN_FAILURE, TRY_AGAIN_LATER, CniError
+from plugin.errors import (
+    INCOMPATIBLE_VERSION,
+    INVALID_CONFIG,
+    INVALID_ENVIRONMENT,
+    PLUGIN_FAILURE,
+    TRY_AGAIN_LATER,
+    CniError,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,6 +45,9 @@ class Refused(Exception):
 
 def find(name: str, directories: Sequence[str]) -> str:
     """Return the path of a plugin, as libcni finds it: the first regular file of that name. Raises CniError."""
+    if "/" in name:  # a configuration must not name a program outside of the directories
+        details = "write the name of a file in the runtime's directory of plugins, without a slash"
+        raise CniError(INVALID_CONFIG, f"{name} is not the name of a plugin", details)
     for directory in directories:
         path = os.path.join(directory, name)
         try:

@@ -60,6 +60,23 @@ def test_find_nothing(tmp_path: Path, kind: str) -> None:
     assert not any(word in f"{error.msg} {error.details}" for word in DONE_WORDS)
 
 
+@pytest.mark.parametrize(
+    "name", ["/{}/b/evil", "../b/evil", "a/../../b/evil", "sub/evil", "./evil", "evil/", "..", ".", ""]
+)
+def test_find_takes_names_only(tmp_path: Path, name: str) -> None:
+    """A path leads out of the directories of plugins, which alone root has chosen; libcni refuses it, too."""
+    for place in ("a/sub", "b"):
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "evil").touch()
+    (tmp_path / "a" / "evil").touch()
+
+    with pytest.raises(CniError) as caught:
+        delegate.find(name.format(str(tmp_path)[1:]), [str(tmp_path / "a"), str(tmp_path / "b")])
+    if "/" in name:
+        assert "is not the name of a plugin" in caught.value.msg
+        assert caught.value.details == "write the name of a file in the runtime's directory of plugins, without a slash"
+
+
 @pytest.mark.parametrize("command", ["DEL", "CHECK"])
 def test_release(next_plugin: Recorder, command: str, capfd: pytest.CaptureFixture[str]) -> None:
     """DEL and CHECK are passed on, and what is printed after success does not matter."""

@@ -137,7 +137,7 @@ def _version(about: str) -> str:
 
 def _missing(name: str, machine: Machine, error: CniError) -> Finding:
     """Return the finding for a plugin that is not where the runtime looks; it may be in another usual directory."""
-    found = [place for place in networks.BIN_DIRS if os.path.isfile(os.path.join(place, name))]
+    found = [place for place in networks.BIN_DIRS if "/" not in name and os.path.isfile(os.path.join(place, name))]
     if not found:
         return fail("missing", error.msg, error.details)
     link = f"ln -s {os.path.join(found[0], name)} {machine.folder()}/"
