@@ -161,7 +161,7 @@ def _read_pinned(path: str) -> dict[str, Any] | None:
     """Return the configuration that an operator wrote for this network, None if there is none. Raises CniError."""
     try:
         value = settings.read_json(path)
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):  # the store of a network of that name
         return None
     pinned: dict[str, Any] = value if isinstance(value, dict) else {}
     extra = [key for key in pinned if key.casefold() in _LEGACY_KEYS]

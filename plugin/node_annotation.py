@@ -149,6 +149,8 @@ def read_config(environ: Mapping[str, str]) -> dict[str, Any]:
             return {}
         details = f"write {{}} into it, or unset {CONFIG_VARIABLE}"
         raise CniError(INVALID_CONFIG, f"there is no file {path}, which ${CONFIG_VARIABLE} names", details) from None
+    except IsADirectoryError:
+        raise CniError(INVALID_CONFIG, f"{path} is a directory, not a file", "write a file, or remove it") from None
     if not isinstance(config, dict):
         details = 'such as {"kubeconfig": "/etc/kubernetes/kubeconfig"}'
         raise CniError(INVALID_CONFIG, f"{path} is not a JSON object", details)

@@ -101,13 +101,13 @@ def lenient(environ: Mapping[str, str], config: Mapping[str, Any], label: str) -
 def read_json(path: str) -> Any:
     """Return the value in a JSON file that root alone can have written.
 
-    Raises FileNotFoundError or NotADirectoryError if there is none; CniError for anything else.
+    Raises FileNotFoundError or NotADirectoryError if there is none, IsADirectoryError; CniError for anything else.
     """
     from plugin.config import trust
 
     try:
         return decode(trust.read(path, _JSON_LIMIT), path)
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         raise
     except OSError as error:
         raise CniError(INVALID_CONFIG, f"{path} cannot be read (errno {error.errno})", "correct or remove it") from None

@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.dist import ARCHIVE
 from tests.support.parts import host_local
+from tests.support.runtime import Pod, run
 from tests.support.world import World
 
 
@@ -50,3 +51,33 @@ def test_doctor_runs_plugins_only(world: World, tmp_path: Path, name: str) -> No
     (found,) = [each for each in checks if each["check"] == "plugins"]
     assert (found["finding"], found["what"]) == ("plugins-missing", f"{named} is not the name of a plugin")
     assert "ln -s" not in found["remedy"]
+
+
+@pytest.mark.parametrize("kind", ["kube-node", "host-local"])
+def test_store_in_place_of_a_pinned_file(world: World, kind: str) -> None:
+    """A network named kube-node.json whose dataDir is that of another network does not stop that one."""
+    if kind == "kube-node":
+        world.annotate("example.com/a", "10.2.0.0/24")
+        assert world.add(world.config("kube-node.json", annotation="example.com/a"), "other").status == 0
+    else:
+        ipam = {"type": kind, "dataDir": world.path("data"), "ranges": [[{"subnet": "10.2.0.0/24"}]]}
+        other = {"cniVersion": "1.0.0", "name": "kube-node.json", "ipam": ipam}
+        assert run(world.runtime.call("ADD", other, Pod("other"))).status == 0
+    assert Path(world.path("data/kube-node.json/last_reserved_ip.0")).exists()
+
+    config = world.config(version="1.1.0")
+    for command in ("ADD", "CHECK", "STATUS", "DEL"):
+        answer = world.runtime.run(command, config, None if command == "STATUS" else Pod("web-0"))
+        assert answer.status == 0, (command, answer)
+    (found,) = operate(world, "explain", {**config, "type": "bridge"})["networks"]
+    assert found["from"]["ipam.ranges"].startswith("spec.podCIDRs of node")
+    pinned = [each for each in operate(world, "doctor", config)["checks"] if each["check"] == "pinned"]
+    assert [each["status"] for each in pinned] in ([], ["ok"])
+
+
+def test_directory_in_place_of_the_configuration(world: World) -> None:
+    """node-annotation.conf names what runs: a directory in its place is an error, not a missing file."""
+    config = world.annotated("n", "example.com/a")
+    world.runtime.environ["NODE_ANNOTATION_CFG"] = world.directory
+    answer = world.add(config)
+    assert (answer.status, answer.document()["msg"]) == (1, f"{world.directory} is a directory, not a file")

@@ -111,7 +111,7 @@ def of_network(network: Network, environ: Mapping[str, str], fresh: Overlay | No
 def pinned_file(network: Network) -> str:
     """Return the file whose ranges replace those of the Node; empty if there is none."""
     path = kube_node.pinned_file(str(network.ipam.get("dataDir") or ""), network.name)
-    return path if network.type == kube_node.NAME and os.path.exists(path) else ""
+    return path if network.type == kube_node.NAME and os.path.isfile(path) else ""
 
 
 def runtime_request(network: Network, command: str, environ: Mapping[str, str]) -> tuple[Request, Settings]:
