@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from plugin.config.keys import Key
 
 _COMMENTS = ("_", "//", "#", "$")  # how people write a comment, or disable a key, in JSON
-_SHORTEST = 5  # letters of a name, abbreviated
+_SHORTEST = 5  # letters of an abbreviation, as 'annot'
 
 
 def check(unknown: Iterable[str], ours: Sequence[Key], host_locals: Iterable[str], where: str) -> None:
@@ -38,8 +38,9 @@ def meant(key: str, names: Iterable[str], parts: Iterable[str] = ()) -> str:
         return ""
     letters = _letters(key)
     found = [(edits, name) for name in names if (edits := _distance(letters, _letters(name))) is not None]
+    is_long = len(letters) >= _SHORTEST
     found = found or [
-        (0, name) for name in parts if _letters(name) in letters or _is_beginning(letters, _letters(name))
+        (0, name) for name in parts if _letters(name) in letters or is_long and _letters(name).startswith(letters)
     ]
     return min(found)[1] if found else ""
 
@@ -47,11 +48,6 @@ def meant(key: str, names: Iterable[str], parts: Iterable[str] = ()) -> str:
 def is_comment(key: str) -> bool:
     """Return whether a key is a comment by its first character."""
     return key.startswith(_COMMENTS)
-
-
-def _is_beginning(key: str, name: str) -> bool:
-    """Return whether a key abbreviates a name, as 'annot' does."""
-    return len(key) >= _SHORTEST and name.startswith(key)
 
 
 def _letters(key: str) -> str:

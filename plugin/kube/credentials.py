@@ -63,12 +63,12 @@ def load(config: Kubeconfig, environ: Mapping[str, str], *, refresh: bool = Fals
 def _from_plugin(config: Kubeconfig, environ: Mapping[str, str], refresh: bool) -> Credentials:
     from plugin.kube import exec_plugin
 
-    answer = exec_plugin.credential(config, environ, refresh)
+    token, certificate, key, expires = exec_plugin.credential(config, environ, refresh)
     name = config.user["exec"]["command"].rpartition("/")[2]
-    found = Credentials(f"exec plugin {name}", config.path, {}, answer.certificate, answer.key)
-    if answer.token:
-        _authorize(found, f"Bearer {answer.token}")
-    found.expires = answer.expires
+    found = Credentials(f"exec plugin {name}", config.path, {}, certificate, key)
+    found.expires = expires
+    if token:
+        _authorize(found, f"Bearer {token}")
     return found
 
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from plugin.kube.kubeconfig import Kubeconfig
 
+    Printed = tuple[str, bytes, bytes, float | None]
+
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # if the runtime has none
 _SECONDS = 10.0  # for one run; the deadline over everything may leave less
 _SHARE = 0.9  # of the time left: the rest is for the error message
@@ -32,22 +34,13 @@ _WORD = re.compile(r"[\w.~+/=-]{16,}")
 _LONGEST_STDERR = 16384  # bytes
 _FRACTION = re.compile(r"\.\d+")
 
-_answers: dict[str, Answer] = {}
+_printed: dict[str, Printed] = {}
 
 
-class Answer:
-    """What a plugin printed: token, certificate and key (PEM), or all. expires: epoch seconds or None."""
+def credential(config: Kubeconfig, environ: Mapping[str, str], refresh: bool = False) -> Printed:
+    """Return what the plugin of the user entry prints: token, certificate and key in PEM, and when these expire.
 
-    def __init__(self, token: str, certificate: bytes, key: bytes, expires: float | None) -> None:
-        self.token = token
-        self.certificate = certificate
-        self.key = key
-        self.expires = expires
-
-
-def credential(config: Kubeconfig, environ: Mapping[str, str], refresh: bool = False) -> Answer:
-    """Return what the plugin of the user entry prints, once in this process until it expires. refresh: run it again.
-
+    It runs once in this process until they expire. refresh: run it again.
     Raises Unreachable if it fails or takes too long, CniError if it is missing or its answer is wrong. No message shows
     what it printed.
     """
@@ -56,11 +49,11 @@ def credential(config: Kubeconfig, environ: Mapping[str, str], refresh: bool = F
         raise _refused("exec plugin cannot support interactive mode: standard input is not a terminal", config)
     info = _info(config)
     key = json.dumps([plugin, info])
-    known = _answers.get(key)
-    if refresh or known is None or (known.expires is not None and known.expires <= time.time()):
+    known = _printed.get(key)
+    if refresh or not known or (known[3] is not None and known[3] <= time.time()):
         messages: list[bytes] = []
         try:
-            _answers[key] = known = _answer(config, _run(config, environ, info, messages))
+            _printed[key] = known = _decoded(config, _run(config, environ, info, messages))
         finally:
             stdout.tell(redaction.redact(b"".join(messages).decode(errors="replace")).encode())
     return known
@@ -132,7 +125,7 @@ def _found(command: str, path: str) -> str:
     return ""
 
 
-def _answer(config: Kubeconfig, out: bytes) -> Answer:
+def _decoded(config: Kubeconfig, out: bytes) -> Printed:
     try:
         answer = document.decode(out)
     except document.Undecodable as error:
@@ -159,7 +152,7 @@ def _answer(config: Kubeconfig, out: bytes) -> Answer:
     pair = certificate.encode(), key.encode()
     if certificate and not (pem.body(pair[0], "CERTIFICATE") and pem.body(pair[1], "PRIVATE KEY")):
         raise _refused("failed parsing client key/certificate: failed to find any PEM data", config)
-    return Answer(token, *pair, _epoch(status.get("expirationTimestamp")))
+    return token, *pair, _epoch(status.get("expirationTimestamp"))
 
 
 def _register_words(out: bytes) -> None:

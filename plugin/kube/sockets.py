@@ -19,18 +19,16 @@ def connect(host: str, port: int, seconds: float) -> socket.socket:
     """
     failure = OSError(f"{host} has no address")
     for family, kind, protocol, _, address in _addresses(host, port, seconds):
+        plain = None
         try:
             plain = socket.socket(family, kind, protocol)
-        except OSError as error:  # this kernel may have no IPv6, though a name has such an address
-            failure = error
-            continue
-        try:
             plain.settimeout(min(_ADDRESS_SECONDS, seconds))
             plain.connect(address)
             return plain
-        except OSError as error:
-            plain.close()
+        except OSError as error:  # of socket(), if a name has an IPv6 address and this kernel has none
             failure = error
+            if plain:
+                plain.close()
     raise failure
 
 

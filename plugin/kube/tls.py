@@ -95,14 +95,12 @@ def _trusting(config: Kubeconfig) -> ssl.SSLContext:
 
 def _trust(made: ssl.SSLContext, config: Kubeconfig) -> None:
     """Trust each certificate that can be parsed, and skip the others, as Go does."""
-    loaded = False
     for block in pem.blocks(config.ca, "CERTIFICATE"):
         try:
             made.load_verify_locations(cadata=binascii.a2b_base64(block.split(b"-----")[2]))
-            loaded = True
         except (ssl.SSLError, ValueError):
             continue
-    if not loaded:
+    if not made.cert_store_stats()["x509"]:
         raise CniError(
             INVALID_CONFIG,
             f"the certificate authority of cluster {config.cluster_name!r} in {config.path} holds no certificate",

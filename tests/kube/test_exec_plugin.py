@@ -62,14 +62,15 @@ class Plugin:
 @pytest.fixture
 def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plugin:
     """A plugin that hands out the token t, never run before in this process."""
-    monkeypatch.setattr(exec_plugin, "_answers", {})
+    monkeypatch.setattr(exec_plugin, "_printed", {})
     made = Plugin(tmp_path)
     made.prints(_ANSWER)
     return made
 
 
-def _ask(config: Kubeconfig, environ: Mapping[str, str] | None = None) -> exec_plugin.Answer:
-    return exec_plugin.credential(config, {"PATH": os.environ["PATH"]} if environ is None else environ)
+def _ask(config: Kubeconfig, environ: Mapping[str, str] | None = None) -> str:
+    """The token."""
+    return exec_plugin.credential(config, {"PATH": os.environ["PATH"]} if environ is None else environ)[0]
 
 
 def _failure(config: Kubeconfig, environ: Mapping[str, str] | None = None) -> CniError:
@@ -80,14 +81,13 @@ def _failure(config: Kubeconfig, environ: Mapping[str, str] | None = None) -> Cn
 
 def test_token(program: Plugin) -> None:
     """The token it prints is the one to show."""
-    answer = _ask(program.config())
-    assert (answer.token, answer.certificate, answer.key, answer.expires) == ("t", b"", b"", None)
+    assert exec_plugin.credential(program.config(), {}) == ("t", b"", b"", None)
 
 
 def test_yaml(program: Plugin) -> None:
     """client-go reads YAML as well."""
     program.prints(f"apiVersion: {_VERSION}\nkind: ExecCredential\nstatus:\n  token: t\n")
-    assert _ask(program.config()).token == "t"
+    assert _ask(program.config()) == "t"
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_yaml(program: Plugin) -> None:
 def test_expiration(text: object, expected: float | None, program: Plugin) -> None:
     """The time is RFC 3339, with any offset; what is none is as if it were not there."""
     program.prints({**_ANSWER, "status": {"token": "t", "expirationTimestamp": text}})
-    assert _ask(program.config()).expires == expected
+    assert exec_plugin.credential(program.config(), {})[3] == expected
 
 
 def test_stdin_is_empty(program: Plugin) -> None:
@@ -197,7 +197,7 @@ def test_found_on_path(program: Plugin) -> None:
     (program.directory / "not-executable").mkdir()
     (program.directory / "not-executable" / "hand-out").write_text("")
     path = f"{program.directory}/not-executable:{program.directory}:/usr/bin:/bin"
-    assert _ask(program.config(command="hand-out"), {"PATH": path}).token == "t"
+    assert _ask(program.config(command="hand-out"), {"PATH": path}) == "t"
 
 
 @pytest.mark.parametrize("path", ["", ":/usr/bin", ".:/usr/bin", "/usr/bin"])
@@ -212,7 +212,7 @@ def test_current_directory_is_not_searched(path: str, program: Plugin, monkeypat
 def test_without_path(program: Plugin) -> None:
     """containerd may have been started without PATH; the usual directories do then, for the plugin as well."""
     program.script("cat $D/answer")
-    assert _ask(program.config(), {}).token == "t"
+    assert _ask(program.config(), {}) == "t"
     program.prints(_ANSWER)
     failure = _failure(program.config(command="hand-out"), {})
     assert "executable hand-out not found" in failure.msg
@@ -324,11 +324,11 @@ def test_wrong_answer(answer: object, expected: str, program: Plugin) -> None:
 def test_run_once_per_process(program: Plugin) -> None:
     """The answer is used until a 401 or until it expires, as in client-go."""
     config = program.config()
-    assert [_ask(config).token, _ask(program.config()).token] == ["t", "t"]
+    assert [_ask(config), _ask(program.config())] == ["t", "t"]
     assert program.read("ran") == "\n"
     program.prints({**_ANSWER, "status": {"token": "new", "expirationTimestamp": "2020-01-01T00:00:00Z"}})
-    assert exec_plugin.credential(config, {}, refresh=True).token == "new"
-    assert _ask(config).token == "new"
+    assert exec_plugin.credential(config, {}, refresh=True)[0] == "new"
+    assert _ask(config) == "new"
     assert program.read("ran") == "\n\n\n"
 
 
@@ -337,5 +337,5 @@ def test_token_on_stderr(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> N
     plugin = Plugin(tmp_path)
     plugin.prints({**_ANSWER, "status": {"token": "sekrit-token-of-a-kubelet"}})
     plugin.script("echo got sekrit-token-of-a-kubelet from the cache >&2; cat $D/answer")
-    assert exec_plugin.credential(plugin.config(), {}).token == "sekrit-token-of-a-kubelet"
+    assert exec_plugin.credential(plugin.config(), {})[0] == "sekrit-token-of-a-kubelet"
     assert capfd.readouterr().err == "got [redacted] from the cache\n"
