@@ -8,7 +8,7 @@ import time
 
 from plugin.errors import CniError
 from plugin.facts import CERTIFICATE_NAME, TOKEN_CLAIM
-from plugin.kube import der, files, pem, places, redaction, rules
+from plugin.kube import files, pem, places, redaction, rules
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -193,7 +193,7 @@ def node_of_user(name: object, groups: object) -> str:
 def _kubelet(certificate: bytes) -> tuple[str, float]:
     """Return the node whose kubelet's certificate this is, "" for any other, and when it expires (epoch seconds)."""
     try:
-        return node_of_user(*der.subject(certificate)), der.not_after(certificate)
+        return node_of_user(*pem.subject(certificate)), pem.not_after(certificate)
     except ValueError:
         return "", 0.0
 
@@ -208,7 +208,7 @@ def expiry(credentials: Credentials) -> float | None:
     """Return when the credential expires, in seconds since the epoch; None if it does not say. Never raises."""
     ends = [credentials.expires, _claim(credentials, "exp")]
     try:
-        ends.append(der.not_after(credentials.certificate))
+        ends.append(pem.not_after(credentials.certificate))
     except ValueError:
         pass
     known = [float(end) for end in ends if isinstance(end, (int, float)) and 0 < end < _YEAR_10000]

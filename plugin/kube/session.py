@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import http.client
 import json
+import ssl
 import time
 import warnings
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from requests.adapters import HTTPAdapter
 from requests.exceptions import RequestException
-from requests.models import PreparedRequest
+from requests.models import PreparedRequest, Response
 from urllib3 import HTTPHeaderDict
 from urllib3.exceptions import HTTPError
 
@@ -22,19 +25,10 @@ from plugin.errors import PLUGIN_FAILURE, CniError
 from plugin.kube import answers, failures, kubeconfig, proxy, tls, wire
 from plugin.kube.access import Access
 from plugin.kube.answers import Answer, Transient
+from plugin.kube.kubeconfig import Kubeconfig
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    import ssl
-    from collections.abc import Callable, Iterator, Mapping
-    from typing import Any
-
-    from requests.models import Response
-
-    from plugin.kube.kubeconfig import Kubeconfig
-
-    Object = dict[str, Any]
-    Hook = Callable[[Object], Object]
+Object = dict[str, Any]
+Hook = Callable[[Object], Object]
 
 # https://kubernetes.io/docs/reference/using-api/api-concepts/#receiving-resources-as-tables-or-metadata
 METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1, application/json"  # object or watch

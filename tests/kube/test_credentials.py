@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from plugin.errors import CniError
-from plugin.kube import credentials, der, files, kubeconfig, places
+from plugin.kube import credentials, files, kubeconfig, pem, places
 from plugin.kube.credentials import Credentials
 from tests.support.kubeconfig_cases import FILE_TOKEN, INLINE_TOKEN, USER, Material, config
 from tests.support.pki import Authority, Pair
@@ -185,13 +185,13 @@ def test_expiry_of_plugin_answer(material: Material) -> None:
     """What the plugin says, or its certificate, whichever ends first."""
     found = _load(material, config(_EXEC.format("certificate")))
     assert found.expires == datetime.datetime(2099, 1, 2, 3, 4, 5, tzinfo=datetime.timezone.utc).timestamp()
-    assert credentials.expiry(found) == der.not_after(found.certificate)
+    assert credentials.expiry(found) == pem.not_after(found.certificate)
 
 
 def test_plugin_gives_certificate(material: Material) -> None:
     """A certificate from a plugin is PEM, not base64 of it."""
     found = _load(material, config(_EXEC.format("certificate")))
-    assert der.subject(found.certificate) == (USER, ["dev"])
+    assert pem.subject(found.certificate) == (USER, ["dev"])
     assert found.key == (Path(material.directory) / "client.key").read_bytes()
 
 
