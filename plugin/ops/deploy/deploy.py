@@ -36,7 +36,6 @@ IMAGE = "busybox:1.36.1"
 PYTHON_IMAGE = "python:3.13-slim"
 # All of a ConfigMap's data, https://kubernetes.io/docs/concepts/configuration/configmap/#motivation.
 _LIMIT = 1 << 20
-_DATE = (1980, 1, 1, 0, 0, 0)
 # Starts the archive inside the archive: that has to be a file that can be read at any place.
 _MAIN = f"""\
 import os
@@ -116,9 +115,9 @@ def run(arguments: argparse.Namespace) -> int:
 def compressed(data: bytes) -> bytes:
     """Return an archive that holds this one compressed, and that any Python can run."""
     stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as packed:
+    with zipfile.ZipFile(stream, "w") as packed:
         for name, content in (("__main__.py", _MAIN), (archive.FILE, data)):
-            packed.writestr(zipfile.ZipInfo(name, _DATE), content, zipfile.ZIP_DEFLATED, 9)
+            packed.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED, 9)
     return stream.getvalue()
 
 

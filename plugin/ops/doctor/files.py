@@ -92,7 +92,7 @@ def _wrong_with(path: str) -> str:
         return f"there is no {path}"
     if not os.path.exists(path):
         return f"{path} is a broken link to {os.readlink(path)}"
-    if bindir.is_our_link(Root("/"), path) or bindir.is_ours(Root("/"), os.path.realpath(path)):
+    if bindir.is_ours(Root("/"), os.path.realpath(path)):
         return ""
     return f"{path} is another program"
 

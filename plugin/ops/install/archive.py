@@ -36,8 +36,6 @@ _SHEBANG_LIMIT = 127  # bytes without the newline, Linux before 5.1: BINPRM_BUF_
 # Read one after the other where there is no byte code.
 _FIRST = ("plugin/start/launch.py", "plugin/start/importer.py")
 _LOCAL = 30  # bytes of a ZIP's local header, without the name
-_DATE = (1980, 1, 1, 0, 0, 0)
-_UNIX = 3
 _MODE = 0o100644
 
 
@@ -65,8 +63,7 @@ def pack(entries: Mapping[str, bytes], interpreter: str = INTERPRETER) -> bytes:
     stream.write(_bootstrap(shebang(interpreter), entries))
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(entries, key=_position):
-            info = zipfile.ZipInfo(name, _DATE)
-            info.create_system = _UNIX
+            info = zipfile.ZipInfo(name)  # of 1980, and of Unix
             info.external_attr = _MODE << 16
             archive.writestr(info, entries[name])
     return stream.getvalue()

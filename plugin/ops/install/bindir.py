@@ -20,7 +20,6 @@ from plugin.ops.install.root import Root
 from plugin.regular import read_file
 
 DEFAULT = "/opt/cni/bin"
-_BACKUP = ".bak"
 _BEGIN = 4096  # bytes of an archive in which its first file has its name: that, or the one of 0.1.0
 _FIRST = (b"plugin/start/launch.py", b"plugin/__init__.py")
 _STAGE = ".node-ipam.new"
@@ -92,20 +91,17 @@ def is_ours(root: Root, path: str) -> bool:
 
 def kept(path: str) -> list[str]:
     """Return the backups of other programs' files of this name, oldest first."""
-    return list(itertools.takewhile(os.path.lexists, _backups(path)))
+    return list(itertools.takewhile(os.path.lexists, (_backup(path, number) for number in itertools.count(1))))
 
 
 def free_backup(path: str) -> str:
     """Return the path for a backup of this file of another program; empty if there is one already."""
     there = kept(path)
-    if any(_is_same(path, backup) for backup in there):
-        return ""
-    return next(itertools.islice(_backups(path), len(there), None))
+    return "" if any(_is_same(path, each) for each in there) else _backup(path, len(there) + 1)
 
 
-def _backups(path: str) -> Iterator[str]:
-    yield path + _BACKUP
-    yield from (f"{path}{_BACKUP}.{number}" for number in itertools.count(2))
+def _backup(path: str, number: int) -> str:
+    return f"{path}.bak" if number == 1 else f"{path}.bak.{number}"
 
 
 def _is_same(one: str, other: str) -> bool:

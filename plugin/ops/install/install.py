@@ -45,7 +45,9 @@ def run(arguments: argparse.Namespace) -> int:
     python = interpreter.choose(root, arguments.python)
     data = archive.with_interpreter(own_archive(), python.path)
     with bindir.changing(folder) as stage:
-        _prepare(stage, data)
+        archive.place(os.path.join(stage, archive.FILE), data, _MODE)
+        for name in archive.LINKS:
+            os.symlink(archive.FILE, os.path.join(stage, name))
         _prove(root, stage)
         changed = [name for name in _NAMES if not _is_same(root, os.path.join(stage, name), os.path.join(folder, name))]
         kept = _put(root, stage, folder, changed)
@@ -59,12 +61,6 @@ def own_archive() -> bytes:
     if not isinstance(loader, Importer):
         raise CniError(PLUGIN_FAILURE, "this runs from its sources", f"run the {archive.FILE} that build.py makes")
     return loader.content()
-
-
-def _prepare(stage: str, data: bytes) -> None:
-    archive.place(os.path.join(stage, archive.FILE), data, _MODE)
-    for name in archive.LINKS:
-        os.symlink(archive.FILE, os.path.join(stage, name))
 
 
 def _prove(root: Root, folder: str) -> None:

@@ -93,7 +93,8 @@ class Root:
 
         prepare: let it leave byte code in the cache for later requests.
         """
-        environ = {"CNI_COMMAND": "VERSION", **({PREPARE: "1", **self._cache()} if prepare else {})}
+        cache = os.environ.get(DIRECTORY_VARIABLE, "") if self.is_own() else ""  # it is of this machine only
+        environ = {"CNI_COMMAND": "VERSION", **({PREPARE: "1", DIRECTORY_VARIABLE: cache} if prepare else {})}
         try:
             done = self.run([path], environ, b'{"cniVersion": "1.0.0"}', seconds)
         except OSError as error:
@@ -106,11 +107,6 @@ class Root:
             msg = f"{path} does not answer CNI_COMMAND=VERSION: exit status {done.returncode} {said}".strip()
             raise CniError(PLUGIN_FAILURE, msg)
         return versions
-
-    def _cache(self) -> dict[str, str]:
-        """Return the variable that names the cache directory, if it is set; it is of this machine only."""
-        place = os.environ.get(DIRECTORY_VARIABLE, "") if self.is_own() else ""
-        return {DIRECTORY_VARIABLE: place} if place else {}
 
 
 def _versions(answer: bytes) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from plugin.ops.doctor import bridge, checks, environment, links, state
+from plugin.ops.doctor import checks, environment, links, state
 from tests.ops.doctor.test_doctor import Report, examine, words
 from tests.support.operator_node import VERSIONS, OperatorNode
 
@@ -350,12 +350,6 @@ def test_unknown_level(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -
     line = examine(node, capsys)[1]["keys"]
     assert (line["finding"], line["remedy"]) == ("keys-unknown", "write info, debug or trace")
     assert line["what"].endswith(": 'loglevel' 'verbose' is unknown, info is used")
-
-
-def test_gateway_helpers() -> None:
-    """Of two addresses of one family, the same one never clashes."""
-    same = ipaddress.ip_interface("10.0.0.1/24")
-    assert not bridge._clashes(same, [same])
 
 
 def test_reports_are_complete(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
