@@ -109,15 +109,10 @@ class Cache:
 
     def names(self) -> Iterator[tuple[str, float]]:
         """Return every name with its age in seconds, half-written files included."""
-        try:
-            directory = self._open(create=False)
-            found = os.listdir(directory)
-        except OSError:
-            return
         now = time.time()
-        for name in found:
+        for name in self.starting_with(""):
             try:
-                yield name, now - os.lstat(name, dir_fd=directory).st_mtime
+                yield name, now - os.lstat(name, dir_fd=self._directory).st_mtime
             except OSError:
                 continue
 
@@ -144,6 +139,7 @@ class Cache:
             os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
         except (OSError, ValueError) as error:  # ValueError: a text that no link can have
             self.trouble = self.trouble or f"cache {self.path}: {getattr(error, 'strerror', error)}"
+            self.remove(temporary)
             return False
         return True
 
@@ -204,8 +200,5 @@ def _write_file(name: str, data: bytes, directory: int) -> None:
     try:
         while data:
             data = data[os.write(file, data) :]
-    except OSError:
-        os.unlink(name, dir_fd=directory)
-        raise
     finally:
         os.close(file)

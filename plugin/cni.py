@@ -34,7 +34,6 @@ COMMANDS = ("ADD", "DEL", "CHECK", "STATUS", "GC", "VERSION")
 _IDENTIFIER = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.\-]*")
 _IDENTIFIER_WORDS = "letters, digits, '_', '.' and '-', the first a letter or digit"
 _INTERFACE_BYTES = 15  # IFNAMSIZ less the final NUL
-_KINDS = {list: "a list", str: "a string", bool: "true or false", int: "a number", float: "a number"}
 _NESTING = 512  # levels; what host-local's reader takes is far more, what Python's writes is not
 
 
@@ -130,7 +129,8 @@ def parse(program: str, command: str, environ: Mapping[str, str], raw: bytes) ->
         raise CniError(IO_FAILURE, msg, "a network configuration is a few hundred bytes long")
     config = decode(raw)
     if config is not None and not isinstance(config, dict):
-        raise CniError(DECODE_FAILURE, "the network configuration is not a JSON object", _describe(config))
+        details = 'write {"cniVersion": "1.0.0", "name": …, "type": …, "ipam": {"type": "kube-node"}}'
+        raise CniError(DECODE_FAILURE, "the network configuration is not a JSON object", details)
     config = config or {}
     refuse_other_case(config, ("cniVersion", "name", "ipam", "args", "runtimeConfig"))
     _check_name(config.get("name"))
@@ -198,7 +198,7 @@ def encode(value: object) -> bytes:
 
 def _check_name(name: object) -> None:
     if name is not None and not isinstance(name, str):
-        raise CniError(DECODE_FAILURE, "the network's 'name' is not a string", _describe(name))
+        raise CniError(DECODE_FAILURE, "the network's 'name' is not a string", 'write "name": "k8snet"')
     if not name:
         raise CniError(INVALID_CONFIG, "missing network name", 'give the configuration a "name"')
     if not is_identifier(name):
@@ -216,10 +216,6 @@ def _check_version(version: object, command: str) -> None:
     if VERSIONS.index(version) < VERSIONS.index(since):
         details = f"{command} came with version {since}, the configuration says {version}"
         raise CniError(INCOMPATIBLE_VERSION, f"config version does not allow {command}", details)
-
-
-def _describe(value: object) -> str:
-    return f"it is {_KINDS.get(type(value), 'null')}"
 
 
 def _deeper_than(value: object, levels: int) -> bool:
