@@ -99,15 +99,6 @@ def release(request: Request, chosen: settings.Settings) -> list[Plan]:
     return [Plan(program, hostlocal.release_config(request, each)) for each in data_dirs(request, chosen)]
 
 
-def collector(_request: Request, _chosen: settings.Settings) -> None:
-    """Return None: the next plugin is always host-local."""
-
-
-def data_dir(request: Request) -> str:
-    """Return the dataDir that the configuration names. Raises CniError."""
-    return values.path(request.ipam(), "dataDir", _WHERE)
-
-
 def data_dirs(request: Request, _chosen: settings.Settings) -> list[str]:
     """Return the dataDir of today, and the one before kube-node.json named another. Raises CniError."""
     configured = values.path(request.ipam(), "dataDir", _WHERE)

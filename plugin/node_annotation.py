@@ -85,19 +85,6 @@ def release(request: Request, chosen: settings.Settings) -> list[Plan]:
     return [Plan(program, {**request.config, "ipam": ipam})]
 
 
-def collector(request: Request, chosen: settings.Settings) -> Plan | None:
-    """Return the next plugin with the annotation as last known, None if it is host-local. Raises CniError."""
-    if not chosen.keys.get("nextipam"):
-        return None
-    plan = release(request, chosen)[0]
-    return None if hostlocal.is_host_local(plan.program) else plan
-
-
-def data_dir(_request: Request) -> str:
-    """Return host-local's default: the annotation may name another one, a request never does."""
-    return ""
-
-
 def data_dirs(request: Request, chosen: settings.Settings) -> list[str]:
     """Return the dataDir in the annotation as last known, and host-local's default."""
     return sorted({str(_last_known(request, chosen).get("dataDir", "")), ""})

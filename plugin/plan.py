@@ -23,13 +23,7 @@ if TYPE_CHECKING:
             """Return the plan of an ADD or STATUS, with the ranges of this node."""
 
         def release(self, request: Request, settings: Settings) -> list[Plan]:
-            """Return plans for a DEL or CHECK without a record, one for each store. Never contacts a server."""
-
-        def data_dir(self, request: Request) -> str:
-            """Return the dataDir that the request itself names."""
-
-        def collector(self, request: Request, settings: Settings) -> Plan | None:
-            """Return the plan of a GC by the next plugin; None for host-local, which does not implement GC."""
+            """Return plans for a DEL, CHECK or GC without a record, one for each store. Never contacts a server."""
 
         def data_dirs(self, request: Request, settings: Settings) -> list[str]:
             """Return every dataDir that may hold leases of this network, for a GC by host-local's DEL."""

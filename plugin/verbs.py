@@ -72,7 +72,7 @@ def _add(plugin: Type, request: Request, chosen: Settings) -> tuple[int, bytes]:
     plan = plugin.plan(request, chosen)
     config, translated = hostlocal.translate(plan.program, plan.config)
     chosen.log.trace("configuration for the next plugin", program=plan.program, config=config)
-    recorded = records.record(request, plan, plugin.data_dir(request), chosen.log)
+    recorded = records.record(request, plan, chosen.keys.get("dataDir", ""), chosen.log)
     attempt = allocation.Attempt(plan.program, request.environ, cni.encode(config), translated)
     status, answer = allocation.add(attempt)
     if status and chosen.reclaim and hostlocal.is_host_local(plan.program) and hostlocal.is_exhausted(answer):
@@ -117,14 +117,14 @@ def _status(plugin: Type, request: Request, chosen: Settings) -> tuple[int, byte
 
 
 def _collect(plugin: Type, request: Request, chosen: Settings) -> tuple[int, bytes]:
-    plan = plugin.collector(request, chosen)
-    if plan:
-        delegate.run_if_known(plan.program, "GC", request.environ, cni.encode(plan.config))
-    else:
+    plan = plugin.release(request, chosen)[0]
+    if hostlocal.is_host_local(plan.program):  # which does not implement GC
         from plugin.leases import garbage
 
         data_dirs = {*plugin.data_dirs(request, chosen), *release.recorded_data_dirs(request)}
         garbage.collect(request, sorted(data_dirs), chosen.log)
+    else:
+        delegate.run_if_known(plan.program, "GC", request.environ, cni.encode(plan.config))
     return 0, b""
 
 
