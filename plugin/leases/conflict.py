@@ -25,11 +25,9 @@ def refuse(answer: bytes, store: str, environ: Mapping[str, str]) -> None:
         for address in _addresses(answer):
             holder = hostlocal.lease(other, address)
             is_own = _is_same_file(os.path.join(store, address), os.path.join(other, address))
-            who = holder and (
-                holder.trouble or (holder.container and f"container {holder.container} {holder.interface}")
-            )
-            if holder and who and not is_own and not _is_dead(other, holder, environ):
-                msg = f"{address} is in use: {who} holds it in {other}"
+            if holder and (holder.container or holder.trouble) and not is_own and not _is_dead(other, holder, environ):
+                why = holder.trouble or f"container {holder.container} {holder.interface} holds it in {other}"
+                msg = f"{address} is in use: {why}"
                 details = (
                     f"the new lease in {store} was released. Give the networks ranges that do not overlap, and a "
                     f"network one dataDir; or first delete the pods that have their addresses from {other}"

@@ -367,6 +367,15 @@ def test_shortage(machine: Machine, monkeypatch: pytest.MonkeyPatch, call: str, 
         machine.state("other")
 
 
+def test_shortage_and_a_runtime(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then it is not known whether a runtime has mounts of its own, in which a namespace may exist."""
+    machine.result(ID, netns=machine.proc.gone("cni-1"))
+    machine.proc.process(4711, "containerd")
+    refuse(monkeypatch, "stat", "ns/mnt", errno.ENOMEM)
+    with pytest.raises(CniError, match="4711/ns/mnt cannot be read"):
+        machine.state()
+
+
 @pytest.mark.parametrize(
     ("call", "file", "code"),
     [
