@@ -67,6 +67,11 @@ def from_node(node: dict[str, Any], identified_by: str, asked: float) -> Facts:
     return Facts(name_of(node), str(metadata.get("uid")), identified_by, cidrs, annotations, asked)
 
 
+def place(field: str, node: str) -> str:
+    """Return how messages name a field of a Node: POD_CIDRS, or an annotation."""
+    return f"{field} of node {node}" if field == POD_CIDRS else f"annotation {field} of node {node}"
+
+
 def name_of(node: dict[str, Any]) -> str:
     """Return the name of a Node object."""
     return str(member(node, "metadata").get("name"))

@@ -8,6 +8,7 @@ from plugin.addresses import annotation
 from plugin.config import keys, settings, trust, values
 from plugin.entries import signature
 from plugin.errors import INVALID_CONFIG, CniError
+from plugin.facts import place
 from plugin.leases import delegate, hostlocal
 from plugin.node import freshness
 from plugin.plan import Plan
@@ -69,7 +70,7 @@ def _content(request: Request, program: str, name: str, known: Facts) -> dict[st
         return annotation.parse(text, name)
     from plugin.addresses import annotated
 
-    where = f"annotation {name} of node {known.name}"
+    where = place(name, known.name)
     annotated.refuse_cidrs(text, where)
     given = annotation.parse(text, name)
     annotated.check(given, request.config, where)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from plugin.addresses import exclusion, ranges
-from plugin.facts import POD_CIDRS
+from plugin.facts import POD_CIDRS, place
 from plugin.node import freshness
 
 TYPE_CHECKING = False
@@ -33,9 +33,7 @@ def find(found: Mapping[str, Any], chosen: Settings) -> tuple[Facts, Ranges]:
 
 def origin(ipam: Mapping[str, Any], facts: Facts) -> str:
     """Return the field of the Node that the ranges are from, for messages."""
-    name = ipam.get("annotation")
-    if not name:
-        return f"spec.podCIDRs of node {facts.name}"
-    if ipam.get("fallback") and name not in facts.annotations:
-        return f"spec.podCIDRs of node {facts.name}, which has no annotation {name}"
-    return f"annotation {name} of node {facts.name}"
+    name = ipam.get("annotation") or POD_CIDRS
+    if ipam.get("fallback") and not facts.has(name):
+        return f"{place(POD_CIDRS, facts.name)}, which has no annotation {name}"
+    return place(name, facts.name)

@@ -36,11 +36,12 @@ class Settings:
         self.cache = Cache(location(environ))
         self.reclaim = True  # release stale leases if a range is full
         self.rate_limited = False  # query the server once per period, for a second at most
+        self.is_offline = False  # never query it, and write nothing: an operator's command reads what is known
 
     def warn_once(self, subject: str, text: str) -> None:
         """Log a warning about this subject, unless its last one was the same."""
         name, stored = f"told:{subject}", text[:1000]
-        if not self.rate_limited and self.cache.target(name) != stored:
+        if not (self.rate_limited or self.is_offline) and self.cache.target(name) != stored:
             self.cache.link(name, stored)
             self.log.warning(text)
 

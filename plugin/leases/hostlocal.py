@@ -36,11 +36,6 @@ class Lease:
         self.reserved = reserved  # epoch seconds
         self.trouble = trouble  # why the holder is not known; empty if it is
 
-    @property
-    def is_readable(self) -> bool:
-        """Whether the file could be read."""
-        return not self.trouble
-
 
 def is_host_local(program: str) -> bool:
     """Return whether this program is host-local."""

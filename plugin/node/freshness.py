@@ -48,7 +48,7 @@ def facts(settings: Settings, field: str = "", max_age: float = float("inf")) ->
     """
     question = _Question(settings, field, max_age)
     known = question.memory.facts()
-    if known and question.is_fresh(known) and (known.has(field) or settings.rate_limited):
+    if known and (settings.is_offline or (question.is_fresh(known) and (known.has(field) or settings.rate_limited))):
         settings.log.debug("the Node is known", node=known.name, seconds=round(known.age(), 3))
         return known
     patience = question.patience(known)
@@ -89,7 +89,7 @@ def parsed(
             _check_field(known, field if known.has(field) or not fallback else fallback, assign)
             return known, parse(known)
         except CniError as error:
-            if max_age == retry or known.age() < retry or settings.cache_seconds == float("inf"):
+            if max_age == retry or known.age() < retry or settings.is_offline:
                 error.details = f"{error.details}; the Node was read {_ago(known)}".lstrip("; ")
                 raise
         max_age = retry
@@ -140,11 +140,8 @@ class _Question:
         self.started = time.time()
 
     def is_fresh(self, known: Facts) -> bool:
-        """Whether no query is needed: known not long ago, and by files that are unchanged.
-
-        An operator's command has an infinite period, and queries nothing.
-        """
-        unchanged = self.period == float("inf") or all(signature(path) == seen for path, seen in known.files.items())
+        """Whether no query is needed: known not long ago, and by files that are unchanged."""
+        unchanged = all(signature(path) == seen for path, seen in known.files.items())
         return unchanged and known.age() < self.period
 
     def patience(self, known: Facts | None) -> float:

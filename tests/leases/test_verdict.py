@@ -317,7 +317,7 @@ def test_namespace_left_behind(
     (found,) = machine.judge(lease())
 
     assert (found.state, found.is_proof, found.leftover) == (expected, expected == STALE, path * (expected == STALE))
-    assert Evidence(Results([str(machine.results)])).liveness(lease()) == f"network namespace {path} exists"
+    assert Evidence(Results([str(machine.results)]), []).liveness(lease()) == f"network namespace {path} exists"
 
 
 @pytest.mark.parametrize("how", ["absent", "other", "hidden", "container"])

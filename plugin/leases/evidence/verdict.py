@@ -57,8 +57,8 @@ class Evidence:
     trouble: why libcni's results prove nothing; empty if they do. hidden: why processes or namespaces are not visible.
     """
 
-    def __init__(self, found: Results | None = None, known: Sequence[Record] = ()) -> None:
-        self.results = Results(results.DIRECTORIES) if found is None else found
+    def __init__(self, found: Results, known: Sequence[Record]) -> None:
+        self.results = found
         self.trouble = self.results.trouble
         self._processes = Processes()
         self._namespaces = Namespaces(self._processes.own, self._processes.runtimes)
@@ -97,7 +97,7 @@ class Evidence:
 
         leftovers: whether abandoned namespaces count.
         """
-        if not lease.is_readable:
+        if lease.trouble:
             return ""
         if lease.container:
             naming = self._processes.naming(lease.container)
@@ -111,7 +111,7 @@ class Evidence:
 
     def _without_liveness(self, network: str, lease: Lease, doubt: str) -> Verdict:
         """Return the verdict on a lease without a sign of life."""
-        if not lease.is_readable:
+        if lease.trouble:
             return Verdict(UNKNOWN, lease.trouble)
         if self.age(lease) <= GRACE:
             return Verdict(NEW, f"its ADD may be running: {GRACE / 60:.0f} minutes have not passed")
@@ -181,7 +181,7 @@ class Evidence:
 
 def gather(environ: Mapping[str, str], found: Results | None = None) -> Evidence:
     """Return the evidence on this machine, with the records in this environment's cache."""
-    return Evidence(found, list(records.everything(environ)))
+    return Evidence(found or Results(results.DIRECTORIES), list(records.everything(environ)))
 
 
 def _boot_time() -> float:

@@ -31,7 +31,7 @@ def ranges(context: Context) -> Finding:
     if not context.pinned_file and context.facts is None and not (context.is_away and freshness.last_known(settings)):
         return skip("needs node")
     # From what the checks before have read, or else from the cache: no query is needed.
-    settings.cache_seconds, settings.rate_limited = float("inf"), True
+    settings.is_offline = True
     context.heard.warnings.clear()
     plan = context.plan = context.plugin.plan(context.request, settings)
     if not hostlocal.is_host_local(plan.program):

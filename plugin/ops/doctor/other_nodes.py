@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from plugin import deadline
 from plugin.errors import Forbidden, Unreachable
-from plugin.facts import name_of
+from plugin.facts import name_of, place
 from plugin.ops.doctor.context import Context
 from plugin.ops.doctor.finding import Finding, fail, ok, skip
 from plugin.ops.ranges import survey, values
@@ -31,7 +31,7 @@ def overlap(context: Context) -> Finding:
                 for network, held in survey.held(reader.node(value)):
                     for ours, theirs in ((ours, theirs) for ours in own for theirs in held.ranges):
                         if ours.overlaps(theirs):
-                            where = survey.where(name_of(value), network)
+                            where = place(network, name_of(value))
                             what = f"{ours.text} overlaps {theirs.text}, {where}: two pods can get one address"
                             return fail("overlap", what, "see node-ipam.pyz ranges, and give each node its own range")
     except Forbidden:

@@ -102,7 +102,7 @@ def leases(context: Context) -> Finding:
         if reclaimable and context.settings.reclaim:
             what += f"; a full range reclaims {reclaimable} of them"
         return warn("stale", what, "list them: node-ipam.pyz gc; release them: node-ipam.pyz gc --yes")
-    unread = sum(not entry.lease.is_readable for usage in usages for entry in usage.entries)
+    unread = sum(bool(entry.lease.trouble) for usage in usages for entry in usage.entries)
     if unread:
         return warn("unreadable", f"{total} in all, {unread} cannot be read", "run this as root")
     doubt = next((usage.doubt for usage in usages if usage.doubt), "")

@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _doubt(one: Usage, evidence: Evidence) -> CniError:
     """Return an error about the leases that are kept in doubt."""
-    count = sum(each.lease.is_readable for each in one.in_state(verdict.UNKNOWN))
+    count = sum(not each.lease.trouble for each in one.in_state(verdict.UNKNOWN))
     details = "they are kept"
     if one.doubt != evidence.hidden:
         details += "; if the runtime keeps its results in another directory, name it: --results-dir"

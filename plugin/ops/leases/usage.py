@@ -78,7 +78,7 @@ class Usage:
         leases = store.leases()
         judged = zip(leases, evidence.judge(store.network, leases, is_named))
         self.entries = [Entry(store, lease, verdict) for lease, verdict in judged]
-        doubts = [each.verdict.evidence for each in self.in_state(verdict.UNKNOWN) if each.lease.is_readable]
+        doubts = [each.verdict.evidence for each in self.in_state(verdict.UNKNOWN) if not each.lease.trouble]
         self.doubt = doubts[0] if doubts else ""
         self._addresses = [ipaddress.ip_address(lease.address) for lease in leases]
 
@@ -177,7 +177,7 @@ def _shown(usages: Sequence[Usage], is_named: bool) -> list[Usage]:
 
 
 def _unreadable(one: Usage) -> Iterator[CniError]:
-    unreadable = [each.lease for each in one.entries if not each.lease.is_readable]
+    unreadable = [each.lease for each in one.entries if each.lease.trouble]
     links = [lease for lease in unreadable if os.path.islink(os.path.join(one.store.path, lease.address))]
     for lease in links:
         details = "host-local makes no links there: see who made it, and remove it"

@@ -154,8 +154,7 @@ def _adopt(last: Learnt, asked: Request, settings: Settings) -> None:
     """Take the variables of the runtime's ADD, which may differ from this shell's, and answer from the cache."""
     asked.environ = settings.environ = {**asked.environ, **memory.variables(last.way)}
     settings.cache = Overlay(settings.cache)
-    settings.cache_seconds = float("inf")
-    settings.rate_limited = True
+    settings.is_offline = True
 
 
 def _learnt(cache: Cache) -> Iterator[Learnt]:

@@ -7,6 +7,7 @@ rules that it needs.
 
 from __future__ import annotations
 
+from plugin.facts import place
 from plugin.kube import session as sessions
 from plugin.ops import output
 from plugin.ops.ranges import connection, options, progress, survey
@@ -84,7 +85,7 @@ class Show:
             status = output.FAIL if row.problems else output.OK
             head: tuple[object, ...] = (status, row.node, row.network, row.text or "-")
             for problem in row.problems:
-                rows.append((*head, problem.msg.replace(f"{survey.where(row.node, row.network)}: ", "", 1)))
+                rows.append((*head, problem.msg.replace(f"{place(row.network, row.node)}: ", "", 1)))
                 if row.text is not None:  # the remedy for missing ranges is printed once, below
                     rows += [("", "", "", "", line) for line in output.advice(problem.details)]
                 head = ("", "", "", "")

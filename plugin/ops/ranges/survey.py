@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from plugin.errors import PLUGIN_FAILURE, CniError
-from plugin.facts import POD_CIDRS
+from plugin.facts import POD_CIDRS, place
 from plugin.ops.ranges import values
 
 TYPE_CHECKING = False
@@ -64,14 +64,9 @@ def held(node: Node) -> Iterator[tuple[str, Value]]:
         yield name, values.of_annotation(text, name, node.name)
 
 
-def where(node: str, network: str) -> str:
-    """Return how messages name the ranges of a node for a network."""
-    return f"{network} of node {node}" if network == POD_CIDRS else f"annotation {network} of node {node}"
-
-
 def missing(node: str, network: str, remedy: str = _ASSIGN) -> CniError:
     """Return the error for a node without ranges for this network."""
-    return CniError(PLUGIN_FAILURE, f"{where(node, network)}: missing", remedy.format(network))
+    return CniError(PLUGIN_FAILURE, f"{place(network, node)}: missing", remedy.format(network))
 
 
 def _remedy(nodes: Mapping[str, Node], network: str) -> str:
@@ -116,12 +111,12 @@ def _mark_overlaps(found: Sequence[Row], services: Sequence[Range]) -> None:
 
 
 def _overlap(row: Row, ours: Range, theirs: Range, other: Row | None) -> CniError:
-    place = where(row.node, row.network)
+    whose = place(row.network, row.node)
     if other is None:
-        what = f"{place}: {ours.text} overlaps the service range {theirs.text}"
+        what = f"{whose}: {ours.text} overlaps the service range {theirs.text}"
         return CniError(PLUGIN_FAILURE, what, "give the node a range outside of it")
     network = "" if other.network == row.network else f" ({other.network})"
-    what = f"{place}: {ours.text} overlaps {theirs.text} of node {other.node}{network}: two pods can get one address"
+    what = f"{whose}: {ours.text} overlaps {theirs.text} of node {other.node}{network}: two pods can get one address"
     return CniError(PLUGIN_FAILURE, what, "give one of them another range, and restart its pods")
 
 
