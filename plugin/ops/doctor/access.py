@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 import time
 
 from plugin import deadline
+from plugin.config.values import is_node_name
 from plugin.errors import CniError, Forbidden, NodeMissing, Unreachable
 from plugin.node import freshness as nodes
 from plugin.ops import output
@@ -44,7 +46,7 @@ def kubeconfig(context: Context) -> Finding:
     readable = [path for path in _secret_files(config) if os.path.exists(path) and os.stat(path).st_mode & stat.S_IROTH]
     if readable:
         what = f"{readable[0]} holds a secret, and every user of this machine can read it"
-        return warn("readable-by-all", what, f"chmod 600 {readable[0]}")
+        return warn("readable-by-all", what, f"chmod 600 {shlex.quote(readable[0])}")
     return ok(what)
 
 
@@ -123,7 +125,8 @@ def node(context: Context) -> Finding:
 def _candidate(context: Context) -> str:
     """Return a name to query; another check finds out whether that Node is this machine's."""
     named = context.settings.node_name or context.environ.get("NODE_NAME")
-    return named or (context.client.node_name() or ("", os.uname().nodename.lower()))[1]
+    name = named or (context.client.node_name() or ("", os.uname().nodename.lower()))[1]
+    return name if is_node_name(name) else "node"  # the server's answer to any name shows what it allows
 
 
 def _advice(context: Context, error: CniError) -> str:
