@@ -121,7 +121,7 @@ def _walk(path: str) -> tuple[int, str]:
                     raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
                 link = os.path.join(place, name)
                 if _is_shared(directory) and status.st_uid:  # in any other directory only root can have made it
-                    faults.append(Untrusted(path, f"user {status.st_uid} made the link {link}", f"rm {_quoted(link)}"))
+                    faults.append(Untrusted(path, f"user {status.st_uid} made the link {link}", f"rm {quoted(link)}"))
                 if f"{place}/".startswith("/proc/"):  # what is there may lead into another root directory
                     raise Untrusted(path, f"the link {link} may lead into a container", _ELSEWHERE)
                 target = os.readlink(name, dir_fd=here)
@@ -153,16 +153,16 @@ def _faults(path: str, place: str, status: os.stat_result) -> list[Untrusted]:
     """Return an error if a user other than root can change what is at this place, which path leads through."""
     mode = status.st_mode
     if status.st_uid and status.st_uid != _account(place, _USERS):
-        return [Untrusted(path, f"user {status.st_uid} owns {place}", f"chown root {_quoted(place)}")]
+        return [Untrusted(path, f"user {status.st_uid} owns {place}", f"chown root {quoted(place)}")]
     if _is_shared(status):
         return []
     if mode & stat.S_IWOTH:
-        return [Untrusted(path, f"every user can write {place}", f"chmod go-w {_quoted(place)}")]
+        return [Untrusted(path, f"every user can write {place}", f"chmod go-w {quoted(place)}")]
     if mode & stat.S_IWGRP and status.st_gid and status.st_gid != _account(place, _GROUPS):
-        return [Untrusted(path, f"group {status.st_gid} can write {place}", f"chmod g-w {_quoted(place)}")]
+        return [Untrusted(path, f"group {status.st_gid} can write {place}", f"chmod g-w {quoted(place)}")]
     if mode & stat.S_IWGRP and _has_access_list(place):  # these bits limit its entries
         what = f"an access control list lets others write {place}"
-        return [Untrusted(path, what, f"setfacl -b {_quoted(place)}")]
+        return [Untrusted(path, what, f"setfacl -b {quoted(place)}")]
     return []
 
 
@@ -203,10 +203,10 @@ def _other_names(file: int, place: str) -> Iterator[str]:
         device, root, point = mounts.pop(mount)
     except (OSError, LookupError, ValueError):  # without /proc
         return
-    inside = _joined(_plain(root), os.path.relpath(place, _plain(point)))
+    inside = _joined(unescaped(root), os.path.relpath(place, unescaped(point)))
     for other, root, point in mounts.values():
-        if other == device and f"{inside}/".startswith(_joined(_plain(root), "")):
-            yield _joined(_plain(point), os.path.relpath(inside, _plain(root)))
+        if other == device and f"{inside}/".startswith(_joined(unescaped(root), "")):
+            yield _joined(unescaped(point), os.path.relpath(inside, unescaped(root)))
 
 
 def _root_mount() -> str:
@@ -223,7 +223,7 @@ def _mount(file: int) -> str:
         return next((line.split()[1].decode() for line in lines if line.startswith(b"mnt_id:")), "")
 
 
-def _plain(text: str) -> str:
+def unescaped(text: str) -> str:
     """Return a field of mountinfo without its escapes for blanks and backslashes."""
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)
 
@@ -232,7 +232,8 @@ def _joined(directory: str, name: str) -> str:
     return os.path.join(directory, "" if name == "." else name)
 
 
-def _quoted(path: str) -> str:
+def quoted(path: str) -> str:
+    """Return a path as a shell needs it."""
     import shlex
 
     return shlex.quote(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from plugin import deadline
+from plugin.config.trust import quoted
 from plugin.deadline import DeadlineExceeded
 from plugin.errors import PLUGIN_FAILURE, CniError
 
@@ -26,7 +27,7 @@ class Locked:
         try:
             self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o640)
         except OSError as error:
-            what = f"see what it is: ls -ld {self._path}; host-local needs a file there, or nothing"
+            what = f"see what it is: ls -ld {quoted(self._path)}; host-local needs a file there, or nothing"
             details = "run this as root" if isinstance(error, PermissionError) else what
             raise CniError(PLUGIN_FAILURE, f"{self._path} cannot be opened: {error.strerror}", details) from None
         try:
@@ -35,7 +36,8 @@ class Locked:
         except DeadlineExceeded:
             os.close(self._file)
             msg = f"{self._path} has been held by another process for {self._seconds:.0f} seconds"
-            raise CniError(PLUGIN_FAILURE, msg, f"fuser {self._path}; a host-local that hangs can be killed") from None
+            advice = f"fuser {quoted(self._path)}; a host-local that hangs can be killed"
+            raise CniError(PLUGIN_FAILURE, msg, advice) from None
 
     def __exit__(self, *_exc: object) -> None:
         os.close(self._file)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from plugin import kube_node
 from plugin.addresses import node_ranges, spans
 from plugin.leases import hostlocal
@@ -21,7 +23,7 @@ def pinned(context: Context) -> Finding | None:
     path = context.pinned_file
     if not path:
         return None
-    remedy = f"unless that is wanted: rm {path} (the Go kube-node leaves such a file behind)"
+    remedy = f"unless that is wanted: rm {shlex.quote(path)} (the Go kube-node leaves such a file behind)"
     return warn("file", f"the ranges in {path} are used, not those of the Node", remedy)
 
 

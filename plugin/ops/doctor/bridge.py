@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import shlex
 
 from plugin.ops.doctor import links
 from plugin.ops.doctor.context import Context
@@ -33,7 +34,7 @@ def gateway(context: Context) -> Finding | None:
     what = f"{name} has {clashes[0]}, of an earlier range; the gateway is now {now}: every ADD fails"
     ports = links.ports(name)
     used = f"pods use it ({', '.join(ports[:5])}): drain the node, then" if ports else "no pod uses it:"
-    return fail("address", what, f"{used} ip link del {name}")
+    return fail("address", what, f"{used} ip link del {shlex.quote(name)}")
 
 
 def _clashes(present: Interface, wanted: list[Interface]) -> bool:

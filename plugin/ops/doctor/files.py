@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import zipfile
 
 from plugin import __version__
@@ -14,7 +15,6 @@ from plugin.ops.install import archive, bindir
 from plugin.ops.install import interpreter as pythons
 from plugin.ops.install.root import Root
 
-_INSTALL = "install it: node-ipam.pyz install --bin-dir {}"
 _SECONDS = 20.0  # for a program to say its version
 _LINE = 4096  # bytes of a first line at most
 
@@ -22,10 +22,11 @@ _LINE = 4096  # bytes of a first line at most
 def archive_file(machine: Machine) -> Finding:
     """The archive is undamaged, and of this version."""
     folder = machine.folder()
-    path, remedy = os.path.join(folder, archive.FILE), _INSTALL.format(folder)
+    path, remedy = os.path.join(folder, archive.FILE), _install(folder)
     if not os.path.isdir(folder):
         elsewhere = "if the runtime uses another directory, name it with --bin-dir DIR"
-        return fail("no-directory", f"there is no directory {folder}", f"mkdir -p {folder}, then {remedy}\n{elsewhere}")
+        remedy = f"mkdir -p {shlex.quote(folder)}, then {remedy}\n{elsewhere}"
+        return fail("no-directory", f"there is no directory {folder}", remedy)
     if not os.path.exists(path):
         return fail("not-installed", f"there is no {path}", remedy)
     if not os.path.isfile(path):
@@ -42,7 +43,7 @@ def archive_file(machine: Machine) -> Finding:
         return fail("damaged", f"{path} is damaged: its first line names no interpreter", remedy)
     machine.interpreter = os.fsdecode(first[2:].split()[0])
     if not os.access(path, os.X_OK):
-        return fail("not-executable", f"{path} is not executable", f"chmod 755 {path}")
+        return fail("not-executable", f"{path} is not executable", f"chmod 755 {shlex.quote(path)}")
     version = _version(entries["plugin/__init__.py"])
     if version != __version__:
         return warn("other-version", f"{path} is version {version}, this is {__version__}", remedy)
@@ -52,7 +53,7 @@ def archive_file(machine: Machine) -> Finding:
 def interpreter(machine: Machine) -> Finding:
     """The interpreter that the first line names exists and is suitable."""
     path, folder = machine.interpreter, machine.folder()
-    remedy = f"install again with one that exists: python3 node-ipam.pyz install --bin-dir {folder} --python PATH"
+    remedy = f"{_install(folder)} --python PATH, with one that exists"
     if not os.path.exists(path):
         return fail("missing", f"{path}, which the first line of {archive.FILE} names, does not exist", remedy)
     try:
@@ -70,7 +71,7 @@ def links(machine: Machine) -> Finding:
     troubles = {name: trouble for name in archive.LINKS if (trouble := _wrong_with(os.path.join(folder, name)))}
     if not troubles:
         return ok(f"{' and '.join(archive.LINKS)} in {folder}")
-    what, remedy = "; ".join(troubles.values()), _INSTALL.format(folder)
+    what, remedy = "; ".join(troubles.values()), _install(folder)
     is_needed = needed & troubles.keys() or not needed
     return fail("broken", what, remedy) if is_needed else warn("unused", what, remedy)
 
@@ -83,8 +84,12 @@ def answer(machine: Machine) -> Finding:
         for path in filter(os.path.exists, paths):
             Root("/").supported_versions(path, _SECONDS)
     except CniError as error:
-        return fail("none", error.msg, _INSTALL.format(folder))
+        return fail("none", error.msg, _install(folder))
     return ok("CNI_COMMAND=VERSION is answered")
+
+
+def _install(folder: str) -> str:
+    return f"install it: node-ipam.pyz install --bin-dir {shlex.quote(folder)}"
 
 
 def _wrong_with(path: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 
 from plugin import cni, node_annotation
@@ -140,5 +141,5 @@ def _missing(name: str, machine: Machine, error: CniError) -> Finding:
     found = [place for place in networks.BIN_DIRS if "/" not in name and os.path.isfile(os.path.join(place, name))]
     if not found:
         return fail("missing", error.msg, error.details)
-    link = f"ln -s {os.path.join(found[0], name)} {machine.folder()}/"
+    link = f"ln -s {shlex.quote(os.path.join(found[0], name))} {shlex.quote(machine.folder())}/"
     return fail("missing", error.msg, f"it is in {found[0]}: {link}, or name {found[0]} in the runtime's configuration")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import stat
 
 from plugin import node_annotation
 from plugin.cache import Cache
+from plugin.config.trust import unescaped
 from plugin.leases.evidence.verdict import EMPTY, STALE
 from plugin.node import memory
 from plugin.ops import output
@@ -115,11 +117,11 @@ def filesystem(path: str) -> str:
     """Return the type of the file system that this path is on, or will be; empty if it is unknown."""
     path = os.path.realpath(path)
     best, kind = "", ""
-    with contextlib.suppress(OSError), open(MOUNTS, encoding="utf-8", errors="replace") as file:
+    with contextlib.suppress(OSError), open(MOUNTS, encoding="utf-8", errors="surrogateescape") as file:
         for line in file:
             # https://docs.kernel.org/filesystems/proc.html, mountinfo: (5) mount point … - type
             fields, _, rest = line.partition(" - ")
-            point = fields.split()[4].encode().decode("unicode_escape")
+            point = unescaped(fields.split()[4])
             if len(point) >= len(best) and (path + "/").startswith(point.rstrip("/") + "/"):
                 best, kind = point, rest.split()[0]
     return kind
@@ -132,11 +134,12 @@ def _unusable(path: str) -> tuple[str, str]:
     except FileNotFoundError:
         parent = os.path.dirname(path)
         there = os.access(parent, os.W_OK)
-        return ("", "") if there else ("cannot be created", f"run this as root; mkdir -p {parent}")
+        return ("", "") if there else ("cannot be created", f"run this as root; mkdir -p {shlex.quote(parent)}")
     except OSError as error:
         return f"cannot be examined ({error.strerror})", "run this as root"
     if not stat.S_ISDIR(status.st_mode):
-        return "is not a directory", f"rm {path}"
+        return "is not a directory", f"rm {shlex.quote(path)}"
+    name = shlex.quote(path)
     if status.st_uid != os.geteuid() or status.st_mode & 0o077:
-        return "can be read or changed by others", f"chown root: {path}; chmod 700 {path}"
+        return "can be read or changed by others", f"chown root: {name}; chmod 700 {name}"
     return "", ""

@@ -9,6 +9,7 @@ import fcntl
 import filecmp
 import itertools
 import os
+import shlex
 import shutil
 import stat
 from collections.abc import Iterator
@@ -114,7 +115,7 @@ def _make(stage: str) -> None:
     try:
         os.mkdir(stage, 0o700)
     except FileExistsError:
-        raise CniError(IO_FAILURE, f"{stage} is in the way", f"remove it: rm -r {stage}") from None
+        raise CniError(IO_FAILURE, f"{stage} is in the way", f"remove it: rm -r {shlex.quote(stage)}") from None
 
 
 def _lock(descriptor: int, folder: str) -> None:

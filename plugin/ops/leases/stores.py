@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import os
+import shlex
 from dataclasses import dataclass
 
 from plugin.errors import IO_FAILURE, CniError
@@ -101,5 +102,6 @@ def _names(directory: str) -> list[str]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
-        details = "run this as root" if isinstance(error, PermissionError) else f"see what it is: ls -ld {directory}"
+        what = f"see what it is: ls -ld {shlex.quote(directory)}"
+        details = "run this as root" if isinstance(error, PermissionError) else what
         raise CniError(IO_FAILURE, f"{directory} cannot be read: {error.strerror}", details) from None

@@ -10,11 +10,12 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from plugin import deadline
+from plugin import deadline, kube_node
 from plugin.errors import Unreachable
 from plugin.kube.client import Client
 from plugin.ops.doctor import access, checks, state
@@ -250,6 +251,26 @@ def test_broken(
     assert "unforeseen" not in printed
 
 
+@pytest.mark.parametrize(
+    ("place", "check"),
+    [("parent;reboot;/cache", "cache"), ("file;reboot;", "cache"), ("data;reboot;", "pinned")],
+)
+def test_remedies_are_quoted(node: OperatorNode, capsys: pytest.CaptureFixture[str], place: str, check: str) -> None:
+    """A command to paste does nothing else, whatever the author of a configuration has called a directory."""
+    path = str(node.directory / place)
+    if check == "pinned":
+        node.write(f"{place}/{kube_node.PINNED}", '{"ranges": [[{"subnet": "10.9.0.0/24"}]]}')
+        node.network(dataDir=path)
+    else:
+        node.write("file;reboot;", "")
+        node.network(cacheDir=path)
+
+    remedy = examine(node, capsys)[1][check]["remedy"]
+
+    assert ";reboot;" in remedy
+    assert not any(";reboot;" in part and "'" not in part for part in remedy.split(" "))
+
+
 def test_what_needs_a_failed_check_is_skipped(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
     """One cause is one fail: what follows from it says what it waits for."""
     broken.wrong_kubeconfig(node)
@@ -357,6 +378,19 @@ def test_machine_id_is_slow(node: OperatorNode, capsys: pytest.CaptureFixture[st
 
     assert report["node"]["status"] == "warn"
     assert "nodeName" in report["node"]["remedy"]
+
+
+def test_host_name_that_no_node_can_have(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """An ADD passes it over and finds the Node by its machine-id: the server is asked for another name."""
+    node.server.rule = authenticated
+    node.network(kubeconfig=node.server.write_kubeconfig(node.directory / "token.conf"))
+    node.monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(nodename="my_host"))
+
+    status, report = examine(node, capsys)
+
+    assert (status, words(report, "fail")) == (0, [])
+    assert report["permission"]["status"] == "ok"
+    assert report["node"]["what"].startswith(NODE)
 
 
 @pytest.mark.parametrize("kind", ["token", "token-file", "certificate", "kubelet"])
@@ -743,14 +777,16 @@ def test_needs_name_earlier_checks() -> None:
         ("/running", "ext4"),
         ("/run/a b/c", "xfs"),
         ("/run/over", "overlay"),
+        ("/run/ü/x", "btrfs"),
     ],
 )
 def test_filesystem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, kind: str) -> None:
     """The mount with the longest path counts, of several on one place the last; blanks are written as \\040."""
     mounts = [("/", "ext4"), ("/run", "ext2"), ("/run", "tmpfs"), (r"/run/a\040b", "xfs"), ("/run/over", "overlay")]
+    mounts.append(("/run/ü", "btrfs"))
     text = "".join(f"1 1 0:1 / {point} rw shared:1 - {each} dev rw\n" for point, each in mounts)
     monkeypatch.setattr(state, "MOUNTS", str(tmp_path / "mountinfo"))
-    (tmp_path / "mountinfo").write_text(text, encoding="ascii")
+    (tmp_path / "mountinfo").write_text(text, encoding="utf-8")
     monkeypatch.setattr(os.path, "realpath", lambda path: path)
 
     assert state.filesystem(path) == kind
