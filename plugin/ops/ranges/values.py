@@ -7,7 +7,7 @@ import ipaddress
 import re
 from typing import NamedTuple
 
-from plugin.addresses import annotation, ranges, spans
+from plugin.addresses import annotated, annotation, ranges, spans
 from plugin.errors import CniError
 
 TYPE_CHECKING = False
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _KEPT = 100_000  # values that are kept, so that a change of one node does not parse those of all
 # What looks like an address, with or without a prefix length or mask, in a text that is not a list of CIDRs.
 _ADDRESS = re.compile(r"(?<![\w.:])[0-9A-Fa-f:.]*[.:][0-9A-Fa-f:.]*(?:\s*/\s*[\d.]+)?")
+_MEMBER = re.compile(r'\{|:\s*"')  # what only a text of host-local's form has
 
 
 class Range(NamedTuple):
@@ -63,7 +64,7 @@ def of_pod_cidrs(cidrs: tuple[str, ...], node: str) -> Value:
 
 def is_configuration(text: str) -> bool:
     """Return whether an annotation holds a host-local configuration, for node-annotation, rather than CIDRs."""
-    return "{" in text
+    return bool(_MEMBER.search(text))
 
 
 def of_network(network: Network) -> Range:
@@ -100,7 +101,7 @@ def _parse(text: str, where: str, name: str) -> list[Range]:
     if not is_configuration(text):
         return _of_sets(ranges.from_text(text, where))
     ipam: dict[str, Any] = annotation.parse(text, name)
-    spans.check(spans.sets(ipam), where)
+    annotated.check(ipam, {}, where)
     return list(map(of_span, spans.of_ipam(ipam)))
 
 

@@ -42,6 +42,8 @@ def test_nothing_is_wrong() -> None:
         ("", "'' is not an IP network"),
         ("ranges: [[{}]]", "NoneType in place of a CIDR"),
         ("ranges: [[{]]", "expected a key"),
+        ('ranges: [[{"subnet": "172.16.5.0/24"}]], dataDirr: "/run/x"', "'dataDirr' is not a key of host-local"),
+        ('ranges: [{"subnet": "172.16.5.0/24"}]', "ranges has too few brackets"),
     ],
 )
 def test_unreadable(text: str, words: str) -> None:
@@ -67,6 +69,10 @@ def test_missing() -> None:
         ("172.20.0.0/24", f"node-ipam.pyz ranges assign --annotation {NET1} --cluster-cidr CIDR"),
         (
             'dataDir: "/run/x", ranges: [[{"subnet": "172.16.5.0/24"}]]',
+            f"kubectl annotate node NODE {NET1}=…, with a host-local configuration, as other nodes have",
+        ),
+        (
+            'subnet: "172.16.5.0/24", dataDir: "/run/x"',
             f"kubectl annotate node NODE {NET1}=…, with a host-local configuration, as other nodes have",
         ),
     ],
@@ -112,7 +118,8 @@ def test_services() -> None:
 
 
 def test_configuration_for_node_annotation() -> None:
-    """host-local's own form: nodes may share a subnet, if their parts of it differ."""
+    """host-local's own form: nodes may share a subnet, if their parts of it differ. One range needs no brace."""
+    assert problems(node("a", net1='subnet: "172.16.5.0/24", dataDir: "/run/x"')) == []
     text = '"ranges": [[{"subnet": "16.0.0.0/24", "rangeStart": "16.0.0.%d", "rangeEnd": "16.0.0.%d"}]]'
     assert problems(node("a", net1=text % (2, 7)), node("b", net1=text % (8, 15))) == []
     assert len(problems(node("a", net1=text % (2, 8)), node("b", net1=text % (8, 15)))) == 2
