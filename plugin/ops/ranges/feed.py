@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import random
 import threading
@@ -52,8 +53,11 @@ class Feed:
         return item
 
     def stop(self) -> None:
-        """Let the thread end with the next event or bookmark."""
+        """Let the thread end with the next event or bookmark. It may be waiting for room in the queue."""
         self._is_wanted = False
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._items.get_nowait()
 
     def _run(self) -> None:
         while self._is_wanted:
