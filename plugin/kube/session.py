@@ -5,6 +5,7 @@ HTTPAdapter without requests.Session: no ~/.netrc, no REQUESTS_CA_BUNDLE, no coo
 
 from __future__ import annotations
 
+import copy
 import http.client
 import json
 import ssl
@@ -63,8 +64,10 @@ class Session(Access):
         self._connect()
 
     def another(self) -> Session:
-        """Return a session with connections of its own, for another thread."""
-        return Session(self._load, self._environ)
+        """Return a session with the same credentials and connections of its own, for another thread."""
+        made = copy.copy(self)
+        made._connect()
+        return made
 
     def close(self) -> None:
         """Close the idle connections; the next request opens new ones."""
@@ -97,8 +100,11 @@ class Session(Access):
         return self._change("PUT", path, JSON, value)
 
     def watch(self, path: str, accept: str, silence: float) -> Iterator[Object]:
-        """Yield the events of a watch until the server ends it. silence: seconds without a byte. Raises CniError."""
-        response = self.authorized(lambda: self._open("GET", path, accept, None, silence))
+        """Yield the events of a watch until the server ends it. silence: seconds without a byte. Raises CniError.
+
+        After a 401 the credentials are not read again: only the main thread can run a credential plugin.
+        """
+        response = self._open("GET", path, accept, None, silence)
         buffer = bytearray()
         with self._explained(), response:
             while part := response.raw.read1(_CHUNK):

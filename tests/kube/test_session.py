@@ -203,13 +203,16 @@ def test_watch(server: ApiServer, session: Session) -> None:
 
 
 def test_watch_with_a_token_that_was_replaced(server: ApiServer, session: Session, tmp_path: Path) -> None:
-    """A watch that begins with a 401 reads the credentials again, as any request does."""
+    """A watch fails with a 401. The session reads the credentials again for its next request, another() has them."""
     version = session.get("/api/v1/nodes?limit=500")["metadata"]["resourceVersion"]
     server.users.clear()
     (tmp_path / "token").write_text(server.token())
     server.add(make_node("b"))
     path = f"/api/v1/nodes?watch=1&resourceVersion={version}&timeoutSeconds=1"
-    assert [each["type"] for each in session.watch(path, sessions.JSON, 10)] == ["ADDED"]
+    with pytest.raises(Unauthorized):
+        list(session.watch(path, sessions.JSON, 10))
+    session.get("/api/v1/nodes/b")
+    assert [each["type"] for each in session.another().watch(path, sessions.JSON, 10)] == ["ADDED"]
 
 
 def test_watch_that_breaks(server: ApiServer, session: Session) -> None:

@@ -7,7 +7,7 @@ import time
 from plugin.errors import Unreachable
 from plugin.kube import access
 from plugin.kube import session as sessions
-from plugin.kube.answers import Expired
+from plugin.kube.answers import Expired, Unauthorized
 from plugin.ops.ranges.feed import Feed
 from plugin.ops.ranges.lease import RETRY_PERIOD, Overtaken
 from plugin.ops.ranges.writer import Writer
@@ -84,8 +84,8 @@ class Watch:
             feed = self._begin()
             try:
                 self._follow(feed)
-            except Expired:
-                self._events.write("relist", "the watch has expired: all nodes are listed again")
+            except (Expired, Unauthorized) as error:  # a list also reads the credentials again
+                self._events.write("relist", f"{error.msg}: all nodes are listed again", what=error.msg)
             finally:
                 feed.stop()
 

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from tests.ops.ranges.conftest import NET1, Cluster
+from tests.support import makeconfig
 from tests.support.apiserver import Handler
 from tests.support.dist import with_lease
 
@@ -139,14 +140,8 @@ def test_one_watch(cluster: Cluster, start: Callable[..., Process]) -> None:
 
 def test_resumes(cluster: Cluster, start: Callable[..., Process]) -> None:
     """After a broken connection, from the last bookmark on; nothing is listed again."""
-    watches: list[Handler] = []
-
-    def note(handler: Handler) -> bool:
-        if "watch=1" in handler.path:
-            watches.append(handler)
-        return False
-
-    cluster.server.fault, cluster.server.bookmark = note, 0.05
+    watches = record_watches(cluster)
+    cluster.server.bookmark = 0.05
     process = start()
     process.wait("leading")
     cluster.add("a")
@@ -154,13 +149,41 @@ def test_resumes(cluster: Cluster, start: Callable[..., Process]) -> None:
     reached = cluster.server.next_version()  # which no Node has
     while not watches or int(resumed_from(watches[-1])) < reached:
         threading.Event().wait(0.2)
-        for watch in watches:
-            with contextlib.suppress(OSError):
-                socket.socket.shutdown(watch.connection, socket.SHUT_RDWR)
+        break_off(watches)
 
     cluster.add("b")
     assert process.wait("assigned")["node"] == "b"
     assert sum("limit=500" in asked.path for asked in cluster.server.requests) == 1
+
+
+def test_credential_plugin(cluster: Cluster, start: Callable[..., Process], tmp_path: Path) -> None:
+    """When its token expires, the watch's thread cannot run it: the main thread does, and lists the Nodes again."""
+    token = tmp_path / "token"
+    program = tmp_path / "credentials"
+    credential = (
+        '{"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": {"token": "%s"}}'
+    )
+    program.write_text(f"#!/bin/sh\nprintf '{credential}' \"$(cat {token})\"\n")
+    program.chmod(0o700)
+    config = cluster.server.kubeconfig()
+    user = {"apiVersion": "client.authentication.k8s.io/v1", "command": str(program), "interactiveMode": "Never"}
+    config["users"][0]["user"] = {"exec": user}
+    cluster.kubeconfig = makeconfig.write(str(tmp_path), "with-exec", makeconfig.as_yaml(config).encode())
+    token.write_text(cluster.server.token())
+    watches = record_watches(cluster)
+    process = start()
+    process.wait("leading")
+    while not watches:
+        threading.Event().wait(0.05)
+
+    new = cluster.server.token()
+    token.write_text(new)
+    cluster.server.users = {new: cluster.server.users[new]}
+    break_off(watches)
+
+    assert "unauthorized (401)" in process.wait("relist")["what"]
+    cluster.add("a")
+    assert process.wait("assigned")["node"] == "a"
 
 
 def test_expired(cluster: Cluster, start: Callable[..., Process]) -> None:
@@ -320,6 +343,26 @@ def test_forbidden(cluster: Cluster, start: Callable[..., Process]) -> None:
     assert process.process.wait(GUARD) == 1
     assert process.process.stderr
     assert b"node-ipam.pyz ranges rbac" in process.process.stderr.read()
+
+
+def record_watches(cluster: Cluster) -> list[Handler]:
+    """The watches that begin from now on."""
+    watches: list[Handler] = []
+
+    def note(handler: Handler) -> bool:
+        if "watch=1" in handler.path:
+            watches.append(handler)
+        return False
+
+    cluster.server.fault = note
+    return watches
+
+
+def break_off(watches: list[Handler]) -> None:
+    """Break the connections of these watches."""
+    for watch in watches:
+        with contextlib.suppress(OSError):
+            socket.socket.shutdown(watch.connection, socket.SHUT_RDWR)
 
 
 def resumed_from(watch: Handler) -> str:
