@@ -18,7 +18,7 @@ from plugin.leases import hostlocal
 from plugin.leases.evidence import results
 from plugin.node import freshness, identity
 from plugin.ops import main
-from plugin.ops.doctor import environment, state
+from plugin.ops.doctor import doctor, state
 from plugin.ops.install import archive
 from plugin.ops.networks import networks
 from plugin.ops.networks.configurations import Network
@@ -66,7 +66,7 @@ class OperatorNode:
         self.proc = FakeProc(directory, monkeypatch)
         monkeypatch.setattr(hostlocal, "DATA_DIR", str(directory / "networks"))
         monkeypatch.setattr(state, "MOUNTS", self.write("mountinfo", MOUNTINFO.format(self.memory)))
-        monkeypatch.setattr(environment, "is_root", lambda: True)
+        monkeypatch.setattr(doctor, "is_root", lambda: True)
         monkeypatch.setenv("CNI_PATH", str(self.bin))
         monkeypatch.setenv("HOME", str(directory))
         self.make("etc/kubernetes")

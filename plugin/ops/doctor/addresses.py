@@ -1,11 +1,13 @@
-"""The ranges: valid, used by this network only, and not full."""
+"""The ranges: valid, used by this network and this node only, and not full."""
 
 from __future__ import annotations
 
 import shlex
 
-from plugin import kube_node
+from plugin import deadline, kube_node
 from plugin.addresses import node_ranges, spans
+from plugin.errors import Forbidden, Unreachable
+from plugin.facts import name_of, place
 from plugin.leases import hostlocal
 from plugin.leases.evidence.verdict import EMPTY, STALE
 from plugin.node import freshness
@@ -14,8 +16,12 @@ from plugin.ops.doctor.context import Context
 from plugin.ops.doctor.finding import Finding, fail, ok, skip, warn
 from plugin.ops.leases.usage import Usage
 from plugin.ops.networks.configurations import Network
+from plugin.ops.ranges import survey, values
+from plugin.ops.ranges.cluster import Reader
 
 _NEARLY = 0.9  # of a range
+_LISTING = 10.0  # seconds for the list of all Nodes
+_ADVICE = "node-ipam.pyz ranges, with a credential that may list nodes, compares all of them"
 
 
 def pinned(context: Context) -> Finding | None:
@@ -76,6 +82,33 @@ def overlap(context: Context) -> Finding:
         told = "; ".join(f"{name} ({trouble})" for name, trouble in unknown.items())
         return ok(f"no overlap with a network on this machine whose ranges are known; unknown: {told}")
     return ok("no overlap with another network on this machine")
+
+
+def other_nodes(context: Context) -> Finding:
+    """No other node has the same addresses, as far as they can be listed."""
+    if not context.spans or context.facts is None:
+        return skip("needs ranges and node")
+    own = [values.of_span(span) for span in context.spans]
+    annotation = context.network.ipam.get("annotation")
+    reader = Reader([annotation] if isinstance(annotation, str) else [])
+    count = 0
+    try:
+        with deadline.within(_LISTING):
+            for value in context.client.list_nodes():
+                if name_of(value) == context.facts.name:
+                    continue
+                count += 1
+                for network, held in survey.held(reader.node(value)):
+                    for ours, theirs in ((ours, theirs) for ours in own for theirs in held.ranges):
+                        if ours.overlaps(theirs):
+                            where = place(network, name_of(value))
+                            what = f"{ours.text} overlaps {theirs.text}, {where}: two pods can get one address"
+                            return fail("overlap", what, "see node-ipam.pyz ranges, and give each node its own range")
+    except Forbidden:
+        return skip(f"not compared: this credential is not allowed to list nodes; {_ADVICE}")
+    except (Unreachable, deadline.DeadlineExceeded):
+        return skip(f"not compared: the nodes could not be listed within {_LISTING:.0f} seconds; {_ADVICE}")
+    return ok(f"none of {count} other nodes has one of these addresses")
 
 
 def free(context: Context) -> Finding:

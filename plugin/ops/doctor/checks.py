@@ -14,9 +14,7 @@ from plugin.ops.doctor import (
     addresses,
     bridge,
     configuration,
-    environment,
     files,
-    other_nodes,
     plugins,
     state,
 )
@@ -25,8 +23,8 @@ from plugin.ops.doctor.finding import Finding
 
 # Name, function, names of the checks that must have succeeded; in this order.
 MACHINE: tuple[tuple[str, Callable[[Machine], Finding | None], tuple[str, ...]], ...] = (
-    ("user", environment.user, ()),
-    ("environment", environment.variables, ()),
+    ("user", configuration.user, ()),
+    ("environment", configuration.variables, ()),
     ("file", files.archive_file, ()),
     ("interpreter", files.interpreter, ("file",)),
     ("links", files.links, ("file",)),
@@ -48,7 +46,7 @@ NETWORK: tuple[tuple[str, Callable[[Context], Finding | None], tuple[str, ...]],
     ("node", access.node, ("permission",)),
     ("ranges", addresses.ranges, ("configuration", "next-plugin")),
     ("overlap", addresses.overlap, ("ranges",)),
-    ("other-nodes", other_nodes.overlap, ("ranges", "node")),
+    ("other-nodes", addresses.other_nodes, ("ranges", "node")),
     ("bridge", bridge.gateway, ("ranges",)),
     ("cache", state.cache, ("configuration",)),
     ("dataDir", state.data_dir, ("next-plugin",)),

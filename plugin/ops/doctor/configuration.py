@@ -1,4 +1,4 @@
-"""CNI configurations, their keys, and node-annotation's file."""
+"""Who runs doctor; CNI configurations, their keys, and node-annotation's file."""
 
 from __future__ import annotations
 
@@ -13,6 +13,22 @@ from plugin.ops.install import archive
 _NONE = """\
 write one, see "Three networks" in README; for a network defined only in a NetworkAttachmentDefinition:
 kubectl get net-attach-def NAME -o jsonpath={.spec.config} | node-ipam.pyz doctor -"""
+
+
+def user(machine: Machine) -> Finding | None:
+    """doctor runs as the user as whom the runtime runs the plugin."""
+    if machine.is_root:
+        return None
+    what = "this is not root: what the plugin can read and write as root is unknown"
+    return fail("not-root", what, "run it as root: sudo node-ipam.pyz doctor")
+
+
+def variables(machine: Machine) -> Finding | None:
+    """The shell has no variables that would change what is looked at."""
+    if not machine.ignored:
+        return None
+    listed = ", ".join(f"{name}={value}" for name, value in machine.ignored.items())
+    return ok(f"ignored, as the runtime has its own: {listed} of this shell; to use that: --shell-environment")
 
 
 def directory(machine: Machine) -> Finding:

@@ -18,7 +18,6 @@ from plugin.deadline import DeadlineExceeded
 from plugin.errors import CniError
 from plugin.ops import output
 from plugin.ops.doctor import checks
-from plugin.ops.doctor import environment as surroundings
 from plugin.ops.doctor.context import Context, Machine
 from plugin.ops.doctor.finding import ERROR, SKIP, Finding, fail, skip
 from plugin.ops.leases import usage
@@ -85,7 +84,7 @@ def _machine(arguments: argparse.Namespace) -> Machine:
     return Machine(
         environ={**(os.environ if shell else environment.of_runtime(os.environ, {})), "CNI_PATH": arguments.bin_dir},
         ignored={} if shell else environment.ignored(os.environ),
-        is_root=surroundings.is_root(),
+        is_root=is_root(),
         wanted=[each for each in chosen if each.is_ours],
         chosen=chosen,
         others=found,
@@ -93,6 +92,11 @@ def _machine(arguments: argparse.Namespace) -> Machine:
         evidence=usage.evidence(arguments.results_dir),
         source=source,
     )
+
+
+def is_root() -> bool:
+    """Return whether this is the user as whom runtimes run plugins."""
+    return os.geteuid() == 0
 
 
 def _examine(

@@ -53,15 +53,14 @@ def archive_file(machine: Machine) -> Finding:
 def interpreter(machine: Machine) -> Finding:
     """The interpreter that the first line names exists and is suitable."""
     path, folder = machine.interpreter, machine.folder()
-    remedy = f"{_install(folder)} --python PATH, with one that exists"
+    again = f"python3 node-ipam.pyz install --bin-dir {shlex.quote(folder)} --python PATH"
+    remedy = f"install again with one that exists: {again}"
     if not os.path.exists(path):
         return fail("missing", f"{path}, which the first line of {archive.FILE} names, does not exist", remedy)
     try:
-        python = pythons.choose(Root("/"), path)
+        return ok(str(pythons.probe(Root("/"), path)))
     except CniError as error:
-        why = error.details.partition(". Install one")[0]
-        return fail("unsuitable", f"{path} cannot run the plugin: {why}", remedy)
-    return ok(str(python))
+        return fail("unsuitable", f"{path} cannot run the plugin: {error.msg}", remedy)
 
 
 def links(machine: Machine) -> Finding:

@@ -47,7 +47,7 @@ def choose(root: Root, wanted: str = "") -> Interpreter:
     tried = []
     for path in paths:
         try:
-            return _probe(root, path)
+            return probe(root, path)
         except CniError as error:
             tried.append(error.msg)
         except FileNotFoundError:
@@ -59,7 +59,7 @@ def choose(root: Root, wanted: str = "") -> Interpreter:
     raise CniError(PLUGIN_FAILURE, f"no Python {oldest} or later for the plugin{where}", details)
 
 
-def _probe(root: Root, path: str) -> Interpreter:
+def probe(root: Root, path: str) -> Interpreter:
     """Return the interpreter at this path. Raises CniError if it is unsuitable, FileNotFoundError if there is none."""
     try:
         archive.shebang(path)

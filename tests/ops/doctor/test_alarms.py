@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from plugin.ops.doctor import checks, environment, links, state
+from plugin.ops.doctor import checks, doctor, links, state
 from tests.ops.doctor.test_doctor import Report, examine, words
 from tests.support.operator_node import VERSIONS, OperatorNode
 
@@ -176,7 +176,7 @@ def test_before_install(node: OperatorNode, capsys: pytest.CaptureFixture[str], 
 
 def test_an_ordinary_user(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
     """There is one thing to do, run it as root; nothing else that this user cannot see is called wrong."""
-    node.monkeypatch.setattr(environment, "is_root", lambda: False)
+    node.monkeypatch.setattr(doctor, "is_root", lambda: False)
     os.chmod(node.memory, 0o700)
     node.node["spec"] = {}
 
