@@ -69,12 +69,8 @@ def run_silent(program: str, command: str, environ: Mapping[str, str], config: b
         status, answer = process.run(program, [program], {**environ, "CNI_COMMAND": command}, config)
     except OSError as error:
         raise cannot_run(program, error) from None
-    if status == 0:
-        return
-    documents = _documents(answer)
-    if documents and "code" in documents[-1]:
-        raise _refusal(command, max(status, 1), answer, documents)
-    raise _broken(program, status, answer)
+    if status:
+        raise _refusal(command, *judge(status, answer, program))
 
 
 def run_if_known(program: str, command: str, environ: Mapping[str, str], config: bytes) -> None:
@@ -113,16 +109,15 @@ def no_answer(program: str) -> CniError:
     return CniError(TRY_AGAIN_LATER, f"{program} gave no answer in time", details)
 
 
-def _refusal(command: str, status: int, answer: bytes, documents: list[dict[str, Any]]) -> Refused:
-    """Return the error in this answer, without words that would make a failed DEL count as done."""
-    error = dict(documents[-1])
-    if command == "DEL":
-        for key in ("msg", "details"):
-            for words, other in _DONE_WORDS:
-                error[key] = re.sub(words, other, str(error.get(key, "")), flags=re.IGNORECASE)
-        error = {key: value for key, value in error.items() if value != ""}
-    unchanged = len(documents) == 1 and error == documents[-1]
-    return Refused(status, answer if unchanged else cni.encode(error), error)
+def _refusal(command: str, status: int, answer: bytes) -> Refused:
+    """Return this error for the caller, without words that would make a failed DEL count as done."""
+    error = json.loads(answer)
+    plain = dict(error)
+    for key in ("msg", "details") if command == "DEL" else ():
+        for words, other in _DONE_WORDS:
+            plain[key] = re.sub(words, other, str(plain.get(key, "")), flags=re.IGNORECASE)
+    plain = {key: value for key, value in plain.items() if value != ""}
+    return Refused(status, answer if plain == error else cni.encode(plain), plain)
 
 
 def _documents(answer: bytes) -> list[dict[str, Any]]:

@@ -76,12 +76,7 @@ class Processes:
     def naming(self, container: str) -> list[Process]:
         """Return the processes that name this container."""
         wanted = container.encode()
-        words = _WORD.findall(wanted)
-        if not words:
-            return []
-        candidates = min((self._by_word.get(word, []) for word in words), key=len)
-        if words == [wanted]:
-            return candidates
+        candidates = min((self._by_word.get(word, []) for word in _WORD.findall(wanted)), key=len, default=[])
         whole = re.compile(rb"(?<![0-9A-Za-z])" + re.escape(wanted) + rb"(?![0-9A-Za-z])")
         return [process for process in candidates if whole.search(process.text)]
 
