@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from plugin.ops.deploy import manifests
-from plugin.ops.deploy.manifests import Manifest
 from plugin.ops.install import archive
 from plugin.ops.ranges import rbac
+from plugin.ops.ranges.rbac import Manifest
 
 _USER = 65534  # nobody
 _ARCHIVE = "/archive"

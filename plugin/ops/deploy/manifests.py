@@ -8,13 +8,12 @@ from __future__ import annotations
 import base64
 import hashlib
 from argparse import Namespace
-from typing import Any
 
 from plugin import __version__
 from plugin.ops.deploy import scripts
 from plugin.ops.install import archive, interpreter
-
-Manifest = dict[str, Any]
+from plugin.ops.ranges import rbac
+from plugin.ops.ranges.rbac import Manifest
 
 NAME = "node-ipam"
 # Where the node keeps the credentials of the ServiceAccount.
@@ -39,28 +38,16 @@ def _metadata(name: str, namespace: str = "") -> Manifest:
 
 def _access(options: Namespace) -> list[Manifest]:
     """Return a ServiceAccount that may get Nodes. RBAC cannot restrict it to its own Node."""
-    account, api = options.service_account, "rbac.authorization.k8s.io"
-    return [
-        {
-            "apiVersion": "v1",
-            "kind": "ServiceAccount",
-            "metadata": _metadata(account, options.namespace),
-            "automountServiceAccountToken": False,
-        },
-        {
-            "apiVersion": f"{api}/v1",
-            "kind": "ClusterRole",
-            "metadata": _metadata(account),
-            "rules": [{"apiGroups": [""], "resources": ["nodes"], "verbs": ["get"]}],
-        },
-        {
-            "apiVersion": f"{api}/v1",
-            "kind": "ClusterRoleBinding",
-            "metadata": _metadata(account),
-            "roleRef": {"apiGroup": api, "kind": "ClusterRole", "name": account},
-            "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": options.namespace}],
-        },
-    ]
+    name, namespace = options.service_account, options.namespace
+    metadata = _metadata(name, namespace)
+    account = {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": metadata,
+        "automountServiceAccountToken": False,
+    }
+    role = rbac.role(_metadata(name), {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get"]})
+    return [account, role, rbac.binding(role, {"kind": "ServiceAccount", "name": name, "namespace": namespace})]
 
 
 def _config_map(options: Namespace, packed: bytes) -> Manifest:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
+from typing import Any
+
 from plugin.ops import output
 from plugin.ops.deploy import yamltext
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    import argparse
-    from typing import Any
-
-    Manifest = dict[str, Any]
+Manifest = dict[str, Any]
 
 NAME = "node-ipam-ranges"
 # One for the cluster, for all annotations: two processes with one Lease each could assign one block.
@@ -49,23 +47,28 @@ def roles() -> list[Manifest]:
         "resourceNames": [NAME],
         "verbs": ["get", "update"],
     }
-    return [
-        {"apiVersion": f"{_API}/v1", "kind": "ClusterRole", "metadata": {"name": NAME}, "rules": [nodes]},
-        {
-            "apiVersion": f"{_API}/v1",
-            "kind": "Role",
-            "metadata": {"name": NAME, "namespace": LEASE_NAMESPACE},
-            "rules": [held],
-        },
-    ]
+    return [role({"name": NAME}, nodes), role({"name": NAME, "namespace": LEASE_NAMESPACE}, held)]
 
 
 def bindings(subject: Manifest) -> list[Manifest]:
     """Return the bindings that give both roles to this subject."""
-    found = []
-    for role in roles():
-        metadata, kind = role["metadata"], role["kind"]
-        reference = {"apiGroup": _API, "kind": kind, "name": NAME}
-        binding = {"apiVersion": f"{_API}/v1", "kind": f"{kind}Binding", "metadata": metadata}
-        found.append({**binding, "roleRef": reference, "subjects": [subject]})
-    return found
+    return [binding(each, subject) for each in roles()]
+
+
+def role(metadata: Manifest, rule: Manifest) -> Manifest:
+    """Return a Role if the metadata name a namespace, otherwise a ClusterRole."""
+    kind = "Role" if "namespace" in metadata else "ClusterRole"
+    return {"apiVersion": f"{_API}/v1", "kind": kind, "metadata": metadata, "rules": [rule]}
+
+
+def binding(role: Manifest, subject: Manifest) -> Manifest:
+    """Return the binding of the same name that gives this role to this subject."""
+    kind, metadata = role["kind"], role["metadata"]
+    reference = {"apiGroup": _API, "kind": kind, "name": metadata["name"]}
+    return {
+        "apiVersion": role["apiVersion"],
+        "kind": f"{kind}Binding",
+        "metadata": metadata,
+        "roleRef": reference,
+        "subjects": [subject],
+    }
