@@ -46,11 +46,11 @@ class Key:
         self.decides_addresses = decides  # whether a pod gets another address without it
 
 
-_BOTH = (KUBE_NODE, CONF)
+_BOTH, _IPAM = (KUBE_NODE, CONF), (KUBE_NODE, NODE_ANNOTATION)
 _PODS = "`spec.podCIDRs`; node-annotation requires the key"
 _HOST_LOCAL = "`host-local` beside this file or in `CNI_PATH`"
 TABLE = (
-    Key("annotation", (KUBE_NODE, NODE_ANNOTATION), values.text, "annotation of the Node with ranges", _PODS, True),
+    Key("annotation", _IPAM, values.annotation, "annotation of the Node with ranges", _PODS, True),
     Key("fallback", (KUBE_NODE,), values.fallback, '`"podCIDRs"`: use these if there is no annotation', "error", True),
     Key("exclude", (KUBE_NODE,), values.addresses, "addresses, CIDRs and `FIRST-LAST` to leave out", "none", True),
     Key("ipv4-namespaces", (KUBE_NODE,), values.names, "namespaces whose pods get IPv4; `[]` for none", "all", True),

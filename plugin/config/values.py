@@ -51,6 +51,25 @@ def is_node_name(value: str) -> bool:
     return _NODE_NAME.fullmatch(value) is not None
 
 
+def annotation(config: Mapping[str, Any], key: str, where: str) -> str:
+    """Return the name of an annotation under this key, "" if it is absent. Raises CniError."""
+    value = text(config, key, where)
+    if value and not is_annotation_name(value):
+        raise _wrong(where, key, "the name of an annotation", f'write "{key}": "example.com/NAME"')
+    return value
+
+
+def is_annotation_name(value: str) -> bool:
+    """Return whether an annotation can have this name.
+
+    https://kubernetes.io/docs/concepts/overview/working-with-objects/annotations/#syntax-and-character-set
+    """
+    prefix, slash, name = value.rpartition("/")
+    rest = name.replace("-", "").replace("_", "").replace(".", "")
+    is_name = rest.isascii() and rest.isalnum() and name[0].isalnum() and name[-1].isalnum() and len(name) <= 63
+    return is_name and (not slash or is_node_name(prefix.lower()))
+
+
 def seconds(config: Mapping[str, Any], key: str, where: str) -> float:
     """Return the number of seconds under this key, CACHE_SECONDS if it is absent. Raises CniError."""
     value = config.get(key)

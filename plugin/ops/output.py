@@ -12,7 +12,7 @@ from plugin.errors import INVALID_CONFIG, CniError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any, TextIO
 
 # Exit statuses.
@@ -67,6 +67,17 @@ def given(text: str) -> str:
     if not text.strip():
         raise argparse.ArgumentTypeError("it is empty")
     return text
+
+
+def checked(is_valid: Callable[[str], object], what: str) -> Callable[[str], str]:
+    """Return the type of an argument that must be valid."""
+
+    def check(text: str) -> str:
+        if not is_valid(text):
+            raise argparse.ArgumentTypeError(f"{text!r} is not {what}")
+        return text
+
+    return check
 
 
 def worst(words: Sequence[str]) -> int:

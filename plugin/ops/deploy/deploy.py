@@ -18,7 +18,6 @@ import hashlib
 import io
 import re
 import zipfile
-from collections.abc import Callable
 
 from plugin.config.values import is_node_name
 from plugin.errors import PLUGIN_FAILURE, CniError
@@ -49,22 +48,13 @@ exec(os.read(f, {archive.BOOTSTRAP}))
 """
 
 
-def _type(is_valid: Callable[[str], object], what: str) -> Callable[[str], str]:
-    """Return the type of an argument that must be valid."""
-
-    def check(text: str) -> str:
-        if not is_valid(text):
-            raise argparse.ArgumentTypeError(f"{text!r} is not {what}")
-        return text
-
-    return check
-
-
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-label-names
-_label = _type(re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?").fullmatch, "a valid name of a namespace")
-_name = _type(is_node_name, "a valid name of a Kubernetes object")  # the rule is the same for most names
-_path = _type(re.compile(r"(/[A-Za-z0-9_+@.-]+)+").fullmatch, "an absolute path of letters, digits and _+@.-")
-_server = _type(re.compile(r"https://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9_./-]*)?").fullmatch, "like https://192.0.2.1:6443")
+_label = output.checked(re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?").fullmatch, "a valid name of a namespace")
+_name = output.checked(is_node_name, "a valid name of a Kubernetes object")  # the rule is the same for most names
+_path = output.checked(re.compile(r"(/[A-Za-z0-9_+@.-]+)+").fullmatch, "an absolute path of letters, digits and _+@.-")
+_server = output.checked(
+    re.compile(r"https://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9_./-]*)?").fullmatch, "like https://192.0.2.1:6443"
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import ipaddress
-import re
 
+from plugin.config.values import is_annotation_name
 from plugin.errors import CniError
 from plugin.ops import output
 from plugin.ops.ranges import assignment, pool, values
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from plugin.ops.ranges.assignment import Network
     from plugin.ops.ranges.values import Range
 
-# https://kubernetes.io/docs/concepts/overview/working-with-objects/annotations/#syntax-and-character-set
-_ANNOTATION = re.compile(r"(?:[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([\w.-]{0,61}[A-Za-z0-9])?", re.ASCII)
+annotation = output.checked(is_annotation_name, "the name of an annotation, such as example.com/net1")
 _SERVICES = "--service-cluster-ip-range"
 
 
@@ -68,10 +67,3 @@ def ranges(texts: Iterable[str], option: str) -> tuple[Range, ...]:
     except ValueError as error:
         raise output.UsageError(f"{option}: {error}", "write networks such as 10.0.1.0/24") from None
     return tuple(map(values.of_network, found))
-
-
-def annotation(text: str) -> str:
-    """Return the name of an annotation; the type of an argument."""
-    if not _ANNOTATION.fullmatch(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not the name of an annotation, such as example.com/net1")
-    return text
