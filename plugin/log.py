@@ -9,6 +9,7 @@ import time
 from plugin import stdout
 
 LEVELS = ("error", "warning", "info", "debug", "trace")
+_LINES = (b'{"ts": "', b'{"level"')  # how a line begins: ours, and those of the Go plugin
 
 
 def level(setting: object) -> str:
@@ -21,10 +22,15 @@ def level(setting: object) -> str:
 
 
 class Log:
-    """Writes what is at or above its level. No method raises: a log that cannot be written must not stop a pod."""
+    """Writes what is at or above its level. No method raises: a log that cannot be written must not stop a pod.
 
-    def __init__(self, file: str = "", wanted: str = "info", **context: object) -> None:
+    trusted: root has chosen the file. Any other one must be a log: root would change a file of another program, or make
+    one that means something to it.
+    """
+
+    def __init__(self, file: str = "", wanted: str = "info", trusted: bool = False, **context: object) -> None:
         self.file = file
+        self.trusted = trusted
         self.limit = LEVELS.index(wanted)
         self.context = context
 
@@ -56,8 +62,10 @@ class Log:
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1000):03d}Z"
         line = json.dumps({"ts": stamp, "level": name, "msg": msg, **self.context, **fields}, default=str)
         try:
-            file = _open(self.file)
+            file = _open(self.file, self.trusted)
             try:
+                if not self.trusted:
+                    _refuse_foreign(file)
                 os.write(file, line.encode() + b"\n")
             finally:
                 os.close(file)
@@ -67,20 +75,33 @@ class Log:
             self.limit = -1
 
 
-def _open(path: str) -> int:
-    """Open a log file without following links. Raises OSError.
+def _open(path: str, trusted: bool) -> int:
+    """Open a log file without following links; make it, unless it has the name of something else. Raises OSError.
 
     settings.read() has checked a path without links; who owns a directory in it may have put one there since.
     """
-    here = os.open("/", os.O_PATH | os.O_DIRECTORY)
     *directories, name = path.split("/")
+    if not (trusted or path.startswith("/var/log/") or ".log" in f".{name}" or name.endswith("log")):
+        raise PermissionError(1, f"its name is not that of a log: call it {name}.log")
+    flags = (os.O_WRONLY if trusted else os.O_RDWR) | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+    here = os.open("/", os.O_PATH | os.O_DIRECTORY)
     try:
         for each in filter(None, directories):
             above, here = here, os.open(each, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=here)
             os.close(above)
-        return os.open(name, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o640, dir_fd=here)
+        return os.open(name, flags, 0o640, dir_fd=here)
     finally:
         os.close(here)
+
+
+def _refuse_foreign(file: int) -> None:
+    """Raise PermissionError if an open file is neither empty, nor a log, nor a pipe."""
+    try:
+        begin = os.pread(file, 8, 0)
+    except OSError:  # a pipe has no place to read from, and nothing that could be spoilt
+        return
+    if begin and not begin.startswith(_LINES):
+        raise PermissionError(1, "it does not begin with a line of this log: name another file, or move it away")
 
 
 def _to_stderr(line: str) -> None:

@@ -46,7 +46,7 @@ def setup_from(environ: Mapping[str, str], config: dict[str, Any], **context: ob
     """Return the settings in a configuration, for an operator's command. Raises CniError."""
     where = config_file(environ) + ": "
     found = keys.read(config, keys.CONF, where)
-    return settings.read(environ, found, where + "kubeconfig", plugin=NAME, **context)
+    return settings.read(environ, found, where + "kubeconfig", trusted=True, plugin=NAME, **context)
 
 
 def plan(request: Request, chosen: settings.Settings) -> Plan:

@@ -124,13 +124,60 @@ def unwritable(tmp_path: Path, kind: str) -> str:
 def test_log_that_cannot_be_written(tmp_path: Path, capfd: pytest.CaptureFixture[str], kind: str) -> None:
     """It is said once on stderr, nothing is raised, and stdout is never a log."""
     path = unwritable(tmp_path, kind)
-    log = Log(path)
+    log = Log(path, trusted=True)
     log.info("one")
     log.info("two")
 
     printed = capfd.readouterr()
     assert (printed.out, printed.err.count("cannot be written"), path in printed.err) == ("", 1, True)
     assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+def test_pipe(tmp_path: Path, capfd: pytest.CaptureFixture[str], trusted: bool) -> None:
+    """Another program can read the log from a pipe."""
+    path = tmp_path / "log"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        Log(str(path), trusted=trusted).info("one")
+        assert json.loads(os.read(reader, 1000))["msg"] == "one"
+    finally:
+        os.close(reader)
+    assert capfd.readouterr().err == ""
+
+
+NAMES = {
+    "log": True,
+    "x.log": True,
+    "x.log.1": True,
+    "xlog": True,
+    "logs": True,
+    "logfile": True,
+    "kube-node.json": False,
+    "nologin": False,
+    ".bash_logout": False,
+    "10.0.0.1": False,
+    "..": False,
+    "": False,
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_name(tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str) -> None:
+    """Without trust, a file with another name than a log's is not made, and what to call it is said."""
+    Log(f"{tmp_path}/{name}").info("one")
+    assert [each.name for each in tmp_path.iterdir()] == [name] * NAMES[name]
+    assert (f"{name}.log" in capfd.readouterr().err) is not NAMES[name]
+
+
+@pytest.mark.parametrize("kind", ["full", "directory", "link", "stdout"])
+def test_what_is_no_log(tmp_path: Path, capfd: pytest.CaptureFixture[str], kind: str) -> None:
+    """A device, a directory and a link are not written to either, without trust."""
+    os.symlink(unwritable(tmp_path, kind), tmp_path / "log")
+    for path in (f"{tmp_path}/log", "/dev/full"):
+        Log(path).info("one")
+    assert capfd.readouterr().err.count("cannot be written") == 2
 
 
 def test_log_with_a_path_that_no_file_can_have(capfd: pytest.CaptureFixture[str]) -> None:

@@ -48,6 +48,7 @@ class Key:
 
 _BOTH, _IPAM = (KUBE_NODE, CONF), (KUBE_NODE, NODE_ANNOTATION)
 _PODS = "`spec.podCIDRs`; node-annotation requires the key"
+_LOGFILE = "absolute path of a log, `NAME.log` or below `/var/log`: requests, new ranges, errors"
 _HOST_LOCAL = "`host-local` beside this file or in `CNI_PATH`"
 TABLE = (
     Key("annotation", _IPAM, values.annotation, "annotation of the Node with ranges", _PODS, True),
@@ -60,8 +61,8 @@ TABLE = (
     Key("cacheSeconds", _BOTH, values.seconds, "seconds until ranges are queried again; `0` for each pod", "`30`"),
     Key("cacheDir", _BOTH, values.path, "absolute path of the cache", "`/run/node-ipam`, or `$NODE_IPAM_CACHE`"),
     Key("reclaim", _BOTH, values.switch, "release stale leases if a range is full", "`true`"),
-    Key("logfile", (KUBE_NODE,), values.path, "absolute path of a log: requests, new ranges, errors", "no log"),
-    Key("log", (CONF,), values.path, "as `logfile` of kube-node", "no log"),
+    Key("logfile", (KUBE_NODE,), values.path, _LOGFILE, "no log"),
+    Key("log", (CONF,), values.path, "absolute path of a log, with any name", "no log"),
     Key("loglevel", _BOTH, values.anything, "`info`, `debug` (source of the ranges) or `trace` (everything)", "`info`"),
     Key("nextipam", (CONF,), values.text, "next plugin: a path, or a name in `PATH` or `CNI_PATH`", _HOST_LOCAL),
     Key("type", (PINNED,), values.anything, "`host-local`", "`host-local`"),

@@ -46,10 +46,15 @@ class Settings:
             self.log.warning(text)
 
 
-def read(environ: Mapping[str, str], found: Mapping[str, Any], label: str, **context: object) -> Settings:
-    """Return the settings of either type. found: what keys.read() returned. context: for each line of the log."""
+def read(
+    environ: Mapping[str, str], found: Mapping[str, Any], label: str, trusted: bool = False, **context: object
+) -> Settings:
+    """Return the settings of either type. found: what keys.read() returned. context: for each line of the log.
+
+    trusted: these keys are in a file of root. Otherwise their author may be another user.
+    """
     _check_written("cacheDir", found["cacheDir"])
-    log = Log(_log_file(found), level(found["loglevel"]) or "info", **context)
+    log = Log(_log_file(found), level(found["loglevel"]) or "info", trusted, **context)
     settings = Settings(environ, log, label)
     settings.keys = found
     settings.kubeconfig = found["kubeconfig"]

@@ -81,3 +81,89 @@ def test_directory_in_place_of_the_configuration(world: World) -> None:
     world.runtime.environ["NODE_ANNOTATION_CFG"] = world.directory
     answer = world.add(config)
     assert (answer.status, answer.document()["msg"]) == (1, f"{world.directory} is a directory, not a file")
+
+
+GO_LINE = '{"level":"info","ts":"2024-01-01T10:00:00.000Z","msg":"CNI ADD"}\n'
+OLD_LINE = '{"ts": "2025-01-01T10:00:00.000Z", "level": "info", "msg": "ADD", "plugin": "kube-node"}\n'
+
+
+def requests(world: World, **ipam: Any) -> str:
+    """Run requests of a network whose log takes everything, with text for a shell in it; what is on stderr."""
+    config = {**world.config("of-a-user", version="1.1.0", loglevel="trace", **ipam), "x": "$(touch ran)"}
+    answers = [world.runtime.run("STATUS", config), world.add(config, "user"), world.delete(config, "user")]
+    assert [each.status for each in answers] == [0, 0, 0], answers
+    return "".join(each.stderr for each in answers)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("opt/start.sh", "#!/bin/sh\n"),
+        ("opt/start.log", "exit 0\n"),
+        ("opt/audit.log", '{"kind":"Event","apiVersion":"audit.k8s.io/v1"}\n'),
+        ("opt/log", '[{"level": 1}]'),
+        ("opt/log.conf", " "),
+        ("opt/db.log", "\0" * 100),
+        ("data/k8snet/11.0.1.9", "c1\r\neth0"),
+        ("data/k8snet/11.0.1.9", ""),
+        ("results/k8snet-c1-eth0", '{"kind":"cniCacheV1"}'),
+        ("opt/xtables.lock", ""),
+    ],
+)
+def test_log_in_a_file_of_something_else(world: World, name: str, content: str) -> None:
+    """A logfile that is there and no log is left as it is: a shell or another program may read it."""
+    path = Path(world.write(name, ""))
+    path.write_bytes(content.encode())
+    told = requests(world, logfile=str(path))
+    assert path.read_bytes() == content.encode()
+    assert told.count(f"log file {path} cannot be written: ") == 3
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("data/kube-node.json", "data/k8snet/11.0.1.9", "data/k8snet/lock", "cache/code.lock"),
+        *("run/reboot-required", "run/nologin", "opt/x.conf", "opt/x.sh", "home/.bash_login"),
+    ],
+)
+def test_log_with_a_name_of_something_else(world: World, name: str) -> None:
+    """A logfile is not made under a name that is not one of a log: other programs act on the file that is there."""
+    path = Path(world.path(name))
+    path.parent.mkdir(mode=0o700, parents=True)
+    told = requests(world, logfile=str(path))
+    if name != "cache/code.lock":  # which the plugin itself makes
+        assert not path.exists()
+    assert told.count(f"log file {path} cannot be written: its name is not that of a log") == 3
+    assert world.add(world.config()).status == 0
+
+
+def test_log_in_the_cache(world: World) -> None:
+    """A logfile that is an entry of the cache leaves that as it is: the next pod is told the same."""
+    assert world.add(world.config(), "a").status == world.delete(world.config(), "a").status == 0
+    for entry in sorted(Path(world.cache).glob("node-*")):
+        before = entry.read_bytes()
+        requests(world, logfile=str(entry))
+        assert entry.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["log", "kube-node.log", "log/kube-node.log.1", "kubelog", "logs.json"])
+@pytest.mark.parametrize("content", [None, "", GO_LINE, OLD_LINE])
+def test_log_in_a_log(world: World, name: str, content: str | None) -> None:
+    """A new file, an empty one, and the logs of the Go plugin and of 0.1.0 are written to."""
+    path = Path(world.write(name, content or ""))
+    if content is None:
+        path.unlink()
+    assert requests(world, logfile=str(path)) == ""
+    text = path.read_text()
+    assert text.startswith(content or OLD_LINE[:7])
+    assert {json.loads(line)["level"] for line in text.splitlines()} >= {"info", "trace"}
+
+
+@pytest.mark.parametrize("name", ["log", "ranges.txt"])
+def test_log_of_the_shell_version(world: World, name: str) -> None:
+    """Root names the log of node-annotation, in a file of his own: the text of the shell version may be in it."""
+    path = Path(world.write(name, "Ipam from annotation: [example.com/a]\n"))
+    world.annotate("example.com/a", '"ranges": [[{"subnet": "10.2.0.0/24"}]]')
+    answer = world.add(world.annotated("mynet", "example.com/a", log=str(path)))
+    assert (answer.status, answer.stderr) == (0, "")
+    assert path.read_text().startswith("Ipam from") and '"msg": "ADD"' in path.read_text()
