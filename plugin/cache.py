@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from plugin.lock import Lock
 
 # Every name in the directory: uninstall removes these, and a directory with another one is left as it is.
-PREFIXES = ("warm-", "node-", "away-", "dead-", "used-", "lock-", "code-", "at:", "told:", "status:")
-NAMES = ("stores", "kubelet", "code.lock")
+_HASHES = ("warm-", "node-", "away-", "dead-", "used-", "lock-", "code-")  # before hexadecimal digits
+_TEXTS = ("at:", "told:", "status:")
+_NAMES = ("stores", "kubelet", "code.lock")
 _LEFT_SECONDS = 60.0
 _STICKY = 0o1000
 
@@ -23,7 +24,8 @@ _STICKY = 0o1000
 def is_entry(name: str) -> bool:
     """Return whether a cache makes files of this name."""
     whole = _whole(name) or name
-    return whole in NAMES or whole.startswith(PREFIXES)
+    is_hash = whole.startswith(_HASHES) and not whole[len("warm-") :].strip("-0123456789abcdef")
+    return is_hash or whole in _NAMES or whole.startswith(_TEXTS)
 
 
 def _whole(name: str) -> str:
@@ -33,10 +35,14 @@ def _whole(name: str) -> str:
 
 
 class Cache:
-    """Files by name in one directory. No method raises: unreadable entries are missing, failed writes are dropped."""
+    """Files by name in one directory. No method raises: unreadable entries are missing, failed writes are dropped.
 
-    def __init__(self, path: str) -> None:
+    trusted: root has chosen the directory. If it is open to others and empty, it is only then taken for the cache's.
+    """
+
+    def __init__(self, path: str, trusted: bool = True) -> None:
         self.path = path
+        self._trusted = trusted
         self.trouble = ""  # why writes are dropped, for messages
         self._directory = -1
 
@@ -156,7 +162,7 @@ class Cache:
             try:
                 self._directory = own_directory(self.path)
             except PermissionError:
-                _mend(self.path)
+                _mend(self.path, self._trusted)
                 self._directory = own_directory(self.path)
         return self._directory
 
@@ -173,22 +179,27 @@ def _make_directories(path: str) -> None:
 
 
 def _make_directory(path: str, mode: int) -> None:
+    before = os.umask(0)  # not chmod: another user may have put a link in its place by then
     try:
-        os.mkdir(path, 0o700)
+        os.mkdir(path, mode)
     except FileExistsError:
-        return  # perhaps another process has just made it
-    os.chmod(path, mode)  # whatever the umask is
+        pass  # perhaps another process has just made it
+    finally:
+        os.umask(before)
 
 
-def _mend(path: str) -> None:
+def _mend(path: str, empty: bool) -> None:
     """Close a cache directory of ours to others, if all that is in it is the cache's. Raises OSError.
+
+    empty: close it, too, if nothing is in it.
 
     What others have put there is not trusted: each file and link is only used if this user owns it.
     """
     directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         status = os.fstat(directory)
-        is_cache = all(map(is_entry, os.listdir(directory)))
+        names = os.listdir(directory)
+        is_cache = all(map(is_entry, names)) if names else empty
         if status.st_uid == os.geteuid() and not status.st_mode & _STICKY and is_cache:
             os.fchmod(directory, 0o700)
     finally:

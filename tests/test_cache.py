@@ -286,6 +286,49 @@ def test_parents_are_made(path: Path) -> None:
     assert [each.stat().st_mode & 0o777 for each in (path, path / "a", deep)] == [0o755, 0o755, 0o700]
 
 
+@pytest.mark.parametrize("name", ["", "a/b"])
+def test_directory_that_becomes_a_link(path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """The mode of a new directory is not set through a link that another user has put in its place meanwhile."""
+    victim = path.parent / "victim"
+    victim.touch(0o600)
+
+    def replaced(place: str, mode: int) -> None:
+        os.mkdir(place, mode)
+        os.rename(place, f"{path.parent}/before")
+        os.symlink(victim, place)
+
+    path.parent.joinpath("before").mkdir()
+    monkeypatch.setattr("posix.mkdir", replaced)
+    assert not Cache(str(path / name)).write("used-1", BODY)
+    assert path.is_symlink()
+    assert victim.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+def test_umask_of_the_process_stays(path: Path, umask: int) -> None:
+    """Parents have their mode whatever the umask is, which the next plugin inherits unchanged."""
+    previous = os.umask(umask)
+    try:
+        assert Cache(str(path / "a")).write("used-1", BODY)
+    finally:
+        found = os.umask(previous)
+    assert (found, path.stat().st_mode & 0o777) == (umask, 0o755)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "node-exporter", "node-key.pem", "warm-up.sh", "used-oil", "code-of-conduct", "lock-x"]
+)
+def test_directory_that_a_configuration_names(path: Path, name: str) -> None:
+    """Without trust, a directory that is open to others is only taken for the cache's if there are entries in it."""
+    path.mkdir(mode=0o755)
+    if name:
+        (path / name).touch()
+    assert not Cache(str(path), trusted=False).write("used-1", BODY)
+    assert Cache(str(path)).write("used-1", BODY) is not bool(name)
+    path.chmod(0o755)
+    assert Cache(str(path), trusted=False).write("used-1", BODY) is not bool(name)
+
+
 def test_bytes_are_bounded(path: Path) -> None:
     """The oldest entries go when all have more bytes than they may."""
     store = Cache(str(path))

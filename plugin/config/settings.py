@@ -60,7 +60,8 @@ def read(
     settings.kubeconfig = found["kubeconfig"]
     settings.node_name = found["nodeName"]
     settings.cache_seconds = found["cacheSeconds"]
-    settings.cache = Cache(found["cacheDir"] or location(environ))
+    if found["cacheDir"]:
+        settings.cache = Cache(found["cacheDir"], trusted)
     settings.reclaim = found["reclaim"]
     return settings
 
@@ -98,7 +99,8 @@ def lenient(environ: Mapping[str, str], config: Mapping[str, Any], label: str) -
     try:
         directory = path(config, "cacheDir", "")
         _check_written("cacheDir", directory)
-        settings.cache = Cache(directory or location(environ))
+        if directory:
+            settings.cache = Cache(directory, trusted=False)
     except CniError:
         pass
     return settings

@@ -167,3 +167,43 @@ def test_log_of_the_shell_version(world: World, name: str) -> None:
     answer = world.add(world.annotated("mynet", "example.com/a", log=str(path)))
     assert (answer.status, answer.stderr) == (0, "")
     assert path.read_text().startswith("Ipam from") and '"msg": "ADD"' in path.read_text()
+
+
+@pytest.mark.parametrize("inside", [None, "node-exporter"])
+@pytest.mark.parametrize("command", ["ADD", "explain", "doctor"])
+def test_cache_in_a_directory_of_something_else(world: World, command: str, inside: str | None) -> None:
+    """A directory that is there and open to others is not closed to them because a configuration names it."""
+    path = Path(world.path("www"))
+    path.mkdir(mode=0o755)
+    if inside:
+        (path / inside).touch()
+    config = {**world.config(cacheDir=str(path)), "type": "bridge"}
+    if command == "ADD":
+        answer = world.add(config)
+        assert answer.status == 0
+        assert f"cache {path}: it must belong to the user who runs this, with mode 0700" in answer.stderr
+    else:
+        found = operate(world, command, config)
+    assert path.stat().st_mode & 0o777 == 0o755
+    assert [each.name for each in path.iterdir()] == ([inside] if inside else [])
+    if command == "doctor":
+        (cache,) = [each for each in found["checks"] if each["check"] == "cache"]
+        assert (cache["finding"], f"chmod 700 {path}" in cache["remedy"]) == ("cache-unusable", True)
+
+
+def test_cache_directory_of_root(world: World) -> None:
+    """The same directory is closed, if it is empty, when root's own file names it."""
+    path = Path(world.path("www"))
+    path.mkdir(mode=0o755)
+    world.annotate("example.com/a", '"ranges": [[{"subnet": "10.2.0.0/24"}]]')
+    answer = world.add(world.annotated("mynet", "example.com/a", cacheDir=str(path)))
+    assert (answer.status, answer.stderr) == (0, "")
+    assert path.stat().st_mode & 0o777 == 0o700
+
+
+def test_explain_writes_no_log(world: World) -> None:
+    """explain tells what an ADD would do; the log is about what was done."""
+    path = Path(world.path("log"))
+    config = {**world.config(logfile=str(path), loglevel="verbose"), "type": "bridge"}
+    operate(world, "explain", config)
+    assert not path.exists()

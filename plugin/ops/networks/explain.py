@@ -15,6 +15,7 @@ from plugin.deadline import DeadlineExceeded
 from plugin.errors import PLUGIN_FAILURE, CniError
 from plugin.kube import kubeconfig
 from plugin.leases import hostlocal
+from plugin.log import Log
 from plugin.node import freshness, memory
 from plugin.ops import output
 from plugin.ops.networks import environment, known_ranges, networks
@@ -75,6 +76,7 @@ def _within_time(network: Network, arguments: argparse.Namespace) -> dict[str, A
 def _explained(network: Network, arguments: argparse.Namespace) -> dict[str, Any]:
     request, settings = _asked(network, arguments)
     settings.cache = overlay = Overlay(settings.cache)
+    settings.log = Log(plugin=network.type)
     plan = verbs.type_of(request).plan(request, settings)
     config, translated = hostlocal.translate(plan.program, plan.config)
     ipam = config["ipam"]
