@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import json
 import os
 import signal
 import sys
@@ -71,12 +72,9 @@ def _guarded(argv: Sequence[str]) -> int:
     except OSError as error:
         name = f"{error.filename}: " if error.filename else ""
         output.error(CniError(PLUGIN_FAILURE, f"{name}{error.strerror or type(error).__name__}"))
-    except ImportError as error:
-        module = failure.missing(error)
-        lacking = CniError(PLUGIN_FAILURE, f"{sys.executable} lacks the module {module}", failure.ADVICE)
-        output.error(lacking if module else _unforeseen(error))
-    except Exception as error:  # its type and place, not its text, which may hold a secret
-        output.error(_unforeseen(error))
+    except Exception as error:
+        words = json.loads(failure.explain(error))
+        output.error(CniError(words["code"], words["msg"], words["details"]))
     return output.FOUND
 
 
@@ -172,12 +170,3 @@ def _about(program: str) -> str:
 
 def _name(program: str) -> str:
     return program if program in TYPES else "node-ipam"
-
-
-def _unforeseen(error: Exception) -> CniError:
-    trace, place = error.__traceback__, "?"
-    while trace is not None:
-        file = trace.tb_frame.f_code.co_filename
-        place = place if file.startswith("<") else f"{os.path.basename(file)}:{trace.tb_lineno}"
-        trace = trace.tb_next
-    return CniError(PLUGIN_FAILURE, f"unforeseen {type(error).__name__} at {place}", "please report this")
