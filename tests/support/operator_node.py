@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from plugin import deadline, verbs
+from plugin import deadline
 from plugin.kube import places
 from plugin.leases import hostlocal
 from plugin.leases.evidence import results
@@ -145,9 +145,9 @@ class OperatorNode:
         """Let the cache know the Node, as after an ADD of this network in this environment."""
         before = len(self.server.requests)
         variables = {**os.environ, **environ}
-        request = networks.request(Network(config, "test"), "STATUS", variables)
+        _, settings = networks.setup(Network(config, "test"), "STATUS", variables)
         with deadline.within(10):
-            freshness.facts(verbs.type_of(request).setup(request))
+            freshness.facts(settings)
         self.learnt += [asked.path for asked in self.server.requests[before:]]
 
     def feed(self, config: object) -> None:

@@ -112,7 +112,7 @@ class Context:
 
     def usage(self, data_dir: str) -> Usage:
         """Return the leases of this network below a data directory."""
-        return Usage(Store(data_dir, self.network.name), self.machine.evidence)
+        return Usage(Store(data_dir, self.network.name), self.machine.evidence, known_ranges.Known())
 
     def known_of(self, at: int) -> Known:
         """Return the ranges of machine.others[at], by the Node that was just read, or else as they are cached."""

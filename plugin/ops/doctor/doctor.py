@@ -21,7 +21,7 @@ from plugin.ops.doctor import checks
 from plugin.ops.doctor.context import Context, Machine
 from plugin.ops.doctor.finding import ERROR, SKIP, Finding, fail, skip
 from plugin.ops.leases import usage
-from plugin.ops.networks import environment, networks
+from plugin.ops.networks import networks
 from plugin.ops.networks.configurations import STDIN
 from plugin.start import failure
 
@@ -51,7 +51,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     networks.add_conf(parser, "every network of ours")
     usage.add_results_dir(parser)
-    environment.add_shell_environment(parser)
     output.add_format(parser)
 
 
@@ -80,10 +79,13 @@ def _machine(arguments: argparse.Namespace) -> Machine:
             networks.only_ours(chosen, arguments.conf)
         except CniError as error:
             chosen, troubles = [], [error]
-    shell = arguments.shell_environment
+    environ = networks.environ(arguments)
     return Machine(
-        environ={**(os.environ if shell else environment.of_runtime(os.environ, {})), "CNI_PATH": arguments.bin_dir},
-        ignored={} if shell else environment.ignored(os.environ),
+        environ=environ,
+        # HOME, too, may be left out, but leads to no other credential or Node.
+        ignored={
+            name: os.environ[name] for name in networks.PERSONAL[:-1] if os.environ.get(name) and name not in environ
+        },
         is_root=is_root(),
         wanted=[each for each in chosen if each.is_ours],
         chosen=chosen,

@@ -13,7 +13,6 @@ from plugin.leases.evidence.results import Results
 from plugin.ops import output
 from plugin.ops.leases import stores
 from plugin.ops.networks import known_ranges, networks
-from plugin.ops.networks.known_ranges import UNKNOWN_RANGES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,9 +68,7 @@ class Usage:
     doubt: why some of the states are unknown; empty if none is.
     """
 
-    __slots__ = ("_addresses", "doubt", "entries", "known", "store")
-
-    def __init__(self, store: Store, evidence: Evidence, known: Known = UNKNOWN_RANGES, is_named: bool = False) -> None:
+    def __init__(self, store: Store, evidence: Evidence, known: Known, is_named: bool = False) -> None:
         """is_named: the operator has named the network, see Evidence.judge()."""
         self.store = store
         self.known = known

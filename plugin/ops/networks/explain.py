@@ -18,7 +18,7 @@ from plugin.leases import hostlocal
 from plugin.log import Log
 from plugin.node import freshness, memory
 from plugin.ops import output
-from plugin.ops.networks import environment, known_ranges, networks
+from plugin.ops.networks import known_ranges, networks
 from plugin.ops.networks.overlay import Overlay
 
 TYPE_CHECKING = False
@@ -39,7 +39,6 @@ node-ipam.pyz explain --namespace old-application < /etc/cni/net.d/10-k8snet.con
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this command."""
     networks.add_conf(parser, "standard input")
-    environment.add_shell_environment(parser)
     text = "the namespace of the pod, for ipv4-namespaces"
     parser.add_argument("--namespace", default="", metavar="NAME", help=text)
     output.add_format(parser)
@@ -52,7 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
         listed = ", ".join(known) or "none"
         details = f"name a network, a file, or - for standard input; networks of {arguments.conf_dir}: {listed}"
         raise output.UsageError("which CONF?", details)
-    wanted = networks.ours(arguments.conf or "-", arguments.conf_dir)
+    conf = arguments.conf or "-"
+    wanted = networks.only_ours(networks.chosen(conf, arguments.conf_dir), conf)
     explanations = [_within_time(each, arguments) for each in wanted]
     if arguments.output == "json":
         output.document({"networks": explanations})
@@ -86,8 +86,7 @@ def _explained(network: Network, arguments: argparse.Namespace) -> dict[str, Any
     if translated:
         sources["cniVersion"] = f"{network.source} says {request.version}, in which the result is given back"
     sources.update({f"ipam.{key}": _origin(key, ipam[key], network, settings, overlay) for key in ipam})
-    place = keys.KUBE_NODE if network.type == kube_node.NAME else keys.NODE_ANNOTATION
-    unknown = [f"ipam.{key}" for key in keys.unknown(network.ipam, place)]
+    unknown = [f"ipam.{key}" for key in keys.unknown(network.ipam, f"ipam of {network.type}")]
     return {
         "network": network.name,
         "program": plan.program,
@@ -99,11 +98,10 @@ def _explained(network: Network, arguments: argparse.Namespace) -> dict[str, Any
 
 
 def _asked(network: Network, arguments: argparse.Namespace) -> tuple[Request, Settings]:
-    """Return the request for a pod of the namespace: with the runtime's variables, unless this shell's are wanted."""
-    environ = os.environ if arguments.shell_environment else environment.of_runtime(os.environ, {})
+    """Return the request for a pod of the namespace."""
     namespace = f";K8S_POD_NAMESPACE={arguments.namespace}" if arguments.namespace else ""
-    more = {"CNI_ARGS": f"IgnoreUnknown=1{namespace}", "CNI_PATH": arguments.bin_dir}
-    return known_ranges.runtime_request(network, "ADD", {**environ, **more})
+    environ = {**networks.environ(arguments), "CNI_ARGS": f"IgnoreUnknown=1{namespace}"}
+    return known_ranges.runtime_request(network, "ADD", environ)
 
 
 def _origin(key: str, value: object, network: Network, settings: Settings, overlay: Overlay) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from plugin import kube_node, verbs
 from plugin.addresses import spans
@@ -12,12 +13,12 @@ from plugin.leases import hostlocal
 from plugin.log import Log
 from plugin.node import memory
 from plugin.node.identity import machine_id
-from plugin.ops.networks import environment, networks
+from plugin.ops.networks import networks
 from plugin.ops.networks.overlay import Overlay
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from plugin.addresses.spans import Span
     from plugin.cache import Cache
@@ -41,18 +42,21 @@ class Learnt:
 class Known:
     """Ranges and their source; trouble: why they are unknown. data_dir: where their leases are, if they are known."""
 
-    spans: list[Span]
-    source: str
+    spans: list[Span] = field(default_factory=list)
+    source: str = ""
     trouble: str = ""
     data_dir: str = ""
 
 
-UNKNOWN_RANGES = Known([], "")
-
-
 def learnt(cache: Cache) -> list[Learnt]:
     """Return all facts of Nodes in a cache, the newest first."""
-    return sorted(_learnt(cache), key=lambda each: each.facts.asked, reverse=True)
+    found = []
+    for name, _age in cache.names():
+        body = cache.read(name) if name.startswith(memory.PREFIX) else None
+        if body:
+            with contextlib.suppress(ValueError, TypeError, KeyError):  # another version's
+                found.append(Learnt(name, *memory.decode(body)))
+    return sorted(found, key=lambda each: each.facts.asked, reverse=True)
 
 
 def learnt_for(settings: Settings, cache: Cache) -> Learnt | None:
@@ -61,20 +65,14 @@ def learnt_for(settings: Settings, cache: Cache) -> Learnt | None:
     A variable of the environment may have named another kubeconfig or Node in other ADDs: entries with the variables of
     this process come first. If there is none, the runtime has other variables than this shell.
     """
-    same = (settings.kubeconfig, settings.node_name, machine_id())
-    names = ("kubeconfig", "nodeName", "machineID")
+    same = {"kubeconfig": settings.kubeconfig, "nodeName": settings.node_name, "machineID": machine_id()}.items()
     # A time in the future is no age: the clock was set back.
-    fitting = [
-        each
-        for each in learnt(cache)
-        if tuple(each.way[name] for name in names) == same and each.facts.age() < float("inf")
-    ]
-    return min(fitting, key=lambda each: _differences(each, settings.environ), default=None)
+    fitting = [each for each in learnt(cache) if same <= each.way.items() and each.facts.age() < float("inf")]
 
+    def differences(one: Learnt) -> int:
+        return sum(one.way[name] != settings.environ.get(name, "") for name in ("KUBECONFIG", "NODE_NAME"))
 
-def _differences(one: Learnt, environ: Mapping[str, str]) -> int:
-    """Return in how many of the variables that choose a Node this environment differs."""
-    return sum(one.way[name] != environ.get(name, "") for name in ("KUBECONFIG", "NODE_NAME"))
+    return min(fitting, key=differences, default=None)
 
 
 def ranges(store: Store, configured: Sequence[Network], environ: Mapping[str, str]) -> Known:
@@ -91,7 +89,7 @@ def ranges(store: Store, configured: Sequence[Network], environ: Mapping[str, st
         if known.spans:
             return known
         trouble = known.trouble
-    return Known([], "", trouble)
+    return Known(trouble=trouble)
 
 
 def of_network(network: Network, environ: Mapping[str, str], fresh: Overlay | None = None) -> Known:
@@ -100,9 +98,9 @@ def of_network(network: Network, environ: Mapping[str, str], fresh: Overlay | No
         try:
             return _remembered(network, environ, fresh)
         except CniError as error:
-            return Known([], "", error.msg)
+            return Known(trouble=error.msg)
     if network.type != hostlocal.NAME:
-        return Known([], "", f"{network.type or 'no IPAM plugin'} does not keep its leases there")
+        return Known(trouble=f"{network.type or 'no IPAM plugin'} does not keep its leases there")
     found = spans.of_ipam(network.ipam)
     trouble = "" if found else f"{network.source} names no range"
     return Known(found, network.source, trouble, str(network.ipam.get("dataDir") or ""))
@@ -119,21 +117,16 @@ def runtime_request(network: Network, command: str, environ: Mapping[str, str]) 
 
     Without variables in environ that choose a Node, those of the runtime's last ADD count.
     """
-    asked = networks.request(network, command, environ)
-    settings = verbs.type_of(asked).setup(asked)
+    asked, settings = networks.setup(network, command, environ)
     last = learnt_for(settings, settings.cache)
-    if last is None or any(environ.get(name) for name in environment.PERSONAL):
+    if last is None or any(environ.get(name) for name in networks.PERSONAL):
         return asked, settings
-    recorded = environment.of_runtime(environ, memory.variables(last.way))
-    asked = networks.request(network, command, recorded)
-    return asked, verbs.type_of(asked).setup(asked)
+    return networks.setup(network, command, {**environ, **memory.variables(last.way)})
 
 
 def _remembered(network: Network, environ: Mapping[str, str], fresh: Overlay | None) -> Known:
     """Return the ranges that an ADD would use by the cache. Raises CniError."""
-    asked = networks.request(network, "STATUS", environ)
-    plugin = verbs.type_of(asked)
-    settings = plugin.setup(asked)
+    asked, settings = networks.setup(network, "STATUS", environ)
     settings.log = Log()
     source = pinned_file(network)
     if not source:
@@ -141,27 +134,12 @@ def _remembered(network: Network, environ: Mapping[str, str], fresh: Overlay | N
         settings.cache = fresh if last and fresh else settings.cache
         last = last or learnt_for(settings, settings.cache)
         if last is None:
-            return Known([], "", "nothing is known of the Node yet, or the cache belongs to another user")
-        _adopt(last, asked, settings)
+            return Known(trouble="nothing is known of the Node yet, or the cache belongs to another user")
+        # The runtime's variables may differ from this shell's.
+        asked.environ = settings.environ = {**asked.environ, **memory.variables(last.way)}
+        settings.cache, settings.is_offline = Overlay(settings.cache), True
         source = f"node {last.facts.name}"
-    ipam = plugin.plan(asked, settings).config["ipam"]
+    ipam = verbs.type_of(asked).plan(asked, settings).config["ipam"]
     found = spans.of_ipam(ipam)
     trouble = "" if found else f"{source} holds no range that host-local takes"
     return Known(found, source, trouble, str(ipam.get("dataDir") or ""))
-
-
-def _adopt(last: Learnt, asked: Request, settings: Settings) -> None:
-    """Take the variables of the runtime's ADD, which may differ from this shell's, and answer from the cache."""
-    asked.environ = settings.environ = {**asked.environ, **memory.variables(last.way)}
-    settings.cache = Overlay(settings.cache)
-    settings.is_offline = True
-
-
-def _learnt(cache: Cache) -> Iterator[Learnt]:
-    for name, _age in cache.names():
-        body = cache.read(name) if name.startswith(memory.PREFIX) else None
-        if body:
-            try:
-                yield Learnt(name, *memory.decode(body))
-            except (ValueError, TypeError, KeyError):
-                continue  # another version's

@@ -20,12 +20,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from plugin.cni import Request
+    from plugin.config.settings import Settings
 
 CONF_DIR = "/etc/cni/net.d"
 # Where runtimes and distributions keep their plugins; the first is containerd's, CRI-O's and the kubelet's default.
 BIN_DIRS = ("/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni")
 # libcni.ConfFiles: what a runtime reads of the directory.
 _SUFFIXES = (".conf", ".conflist", ".json")
+# They decide which kubeconfig and which Node are read, and are often set in an administrator's shell.
+PERSONAL = ("KUBECONFIG", "NODE_NAME", "HOME")
 _LIST_LIMIT = 1 << 26  # bytes of all NetworkAttachmentDefinitions of a cluster
 
 
@@ -36,18 +39,22 @@ def add_conf_dir(parser: argparse.ArgumentParser) -> None:
 
 
 def add_conf(parser: argparse.ArgumentParser, otherwise: str) -> None:
-    """Give a command the argument CONF, --conf-dir and --bin-dir."""
+    """Give a command the argument CONF, --conf-dir, --bin-dir and --shell-environment."""
     text = f"a CNI configuration: a file, the name of a network, or - for standard input (default: {otherwise})"
     parser.add_argument("conf", nargs="?", default="", metavar="CONF", help=text)
     add_conf_dir(parser)
     text = f"where the runtime looks for plugins (default: $CNI_PATH, or {BIN_DIRS[0]})"
     default = os.environ.get("CNI_PATH") or BIN_DIRS[0]
     parser.add_argument("--bin-dir", default=default, type=output.given, metavar="DIR", help=text)
+    text = f"use {', '.join(PERSONAL[:-1])} and {PERSONAL[-1]} of this shell, which must be those of the runtime"
+    parser.add_argument("--shell-environment", action="store_true", help=text)
 
 
-def ours(conf: str, directory: str) -> list[Network]:
-    """Return the networks that CONF names and that use a type of ours. Raises CniError if there is none."""
-    return only_ours(chosen(conf, directory), conf)
+def environ(arguments: argparse.Namespace) -> dict[str, str]:
+    """Return the runtime's variables: those of this shell, without PERSONAL unless these are wanted."""
+    dropped = () if arguments.shell_environment else PERSONAL
+    kept = {name: value for name, value in os.environ.items() if name not in dropped}
+    return {**kept, "CNI_PATH": arguments.bin_dir}
 
 
 def only_ours(networks: Sequence[Network], conf: str) -> list[Network]:
@@ -106,8 +113,8 @@ def read(path: str) -> list[Network]:
     return configurations.parse(raw, path)
 
 
-def request(network: Network, command: str, environ: Mapping[str, str]) -> Request:
-    """Return the request that a runtime would send to the plugin of this network. Raises CniError.
+def setup(network: Network, command: str, environ: Mapping[str, str]) -> tuple[Request, Settings]:
+    """Return the request that a runtime would send to the plugin of this network, and its settings. Raises CniError.
 
     environ: with CNI_PATH. The command decides what the answer is for: STATUS, unlike ADD, takes all ranges, whatever
     the pod's namespace.
@@ -116,7 +123,7 @@ def request(network: Network, command: str, environ: Mapping[str, str]) -> Reque
     variables = {"CNI_COMMAND": command, "CNI_CONTAINERID": "none", "CNI_IFNAME": "eth0"}
     made = cni.parse(program, "ADD", {**environ, **variables}, cni.encode(network.config))
     made.command = command
-    return made
+    return made, verbs.type_of(made).setup(made)
 
 
 def data_dirs(network: Network, environ: Mapping[str, str]) -> list[str]:
@@ -130,11 +137,9 @@ def data_dirs(network: Network, environ: Mapping[str, str]) -> list[str]:
 def _configured_data_dirs(network: Network, environ: Mapping[str, str]) -> list[str]:
     if network.is_ours:
         try:
-            asked = request(network, "GC", environ)
-            plugin = verbs.type_of(asked)
-            settings = plugin.setup(asked)
+            asked, settings = setup(network, "GC", environ)
             settings.log = Log()
-            return plugin.data_dirs(asked, settings)
+            return verbs.type_of(asked).data_dirs(asked, settings)
         except CniError:
             pass  # doctor reports what is wrong; the leases are where they are
     try:

@@ -134,7 +134,7 @@ def test_plugins_in_a_directory(node: OperatorNode) -> None:
         ("net1", "tuning", "1.1.0"),
     ]
     assert networks_found[0].source == ours
-    assert [each.name for each in networks.ours("net1", str(node.conf))] == ["net1"]
+    assert [each.config["type"] for each in networks.chosen("net1", str(node.conf))] == ["bridge", "tuning"]
 
 
 @pytest.mark.parametrize(

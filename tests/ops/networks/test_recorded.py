@@ -25,7 +25,7 @@ def node(installed: OperatorNode) -> OperatorNode:
 def record(node: OperatorNode, data_dir: str) -> None:
     """Let a pod have been added with this dataDir; its lease is there."""
     (network,) = [each for each in networks.scan(str(node.conf))[0] if each.is_ours]
-    request = networks.request(network, "ADD", os.environ)
+    request, _ = networks.setup(network, "ADD", os.environ)
     plan = Plan(str(node.bin / "host-local"), {**network.config, "ipam": {"dataDir": data_dir}})
     records.record(request, plan, data_dir, Log())
     store = Path(hostlocal.store(data_dir, network.name))
