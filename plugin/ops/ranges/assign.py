@@ -14,15 +14,10 @@ from plugin.ops import output
 from plugin.ops.ranges import connection, options
 from plugin.ops.ranges.assignment import Assignment
 from plugin.ops.ranges.cluster import Reader
-from plugin.ops.ranges.events import Events
+from plugin.ops.ranges.events import Events, Probes
 from plugin.ops.ranges.lease import Lease
 from plugin.ops.ranges.once import Once
-from plugin.ops.ranges.probes import Probes
 from plugin.ops.ranges.watch import Watch
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from plugin.kube.session import Session
 
 EXAMPLE = """\
 node-ipam.pyz ranges assign --annotation kube-node.nordix.org/net1 --cluster-cidr 172.20.0.0/16,fd00:20::/80 \\
@@ -59,29 +54,21 @@ def run(arguments: argparse.Namespace) -> int:
     reader = Reader(arguments.annotation, arguments.selector)
     with connection.session(arguments) as session:
         assignment = Assignment(networks, excluded, connection.services(session, arguments) or ())
-        if arguments.yes or arguments.watch:
-            return _write(session, reader, assignment, arguments)
-        return _once(session, reader, assignment, arguments).show()
-
-
-def _write(session: Session, reader: Reader, assignment: Assignment, arguments: argparse.Namespace) -> int:
-    """Write the annotations. The Lease is released at the end, also after SIGTERM."""
-    lease = Lease(session)
-    signal.signal(signal.SIGTERM, _stop)
-    try:
-        if not arguments.watch:
-            return _once(session, reader, assignment, arguments).write(lease, arguments.wait)
-        events = Events(is_json=arguments.output == "json")
-        Watch(session, reader, assignment, lease, events, Probes(arguments.probe_dir)).run()
-    except Stopped:
-        return output.FINE if arguments.watch else output.FOUND
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        lease.release()
-
-
-def _once(session: Session, reader: Reader, assignment: Assignment, arguments: argparse.Namespace) -> Once:
-    return Once(session, reader, assignment, arguments.grow, is_json=arguments.output == "json")
+        once = Once(session, reader, assignment, arguments.grow, arguments.output == "json")
+        if not arguments.yes and not arguments.watch:
+            return once.show()
+        lease = Lease(session)
+        signal.signal(signal.SIGTERM, _stop)
+        try:
+            if not arguments.watch:
+                return once.write(lease, arguments.wait)
+            events = Events(is_json=once.is_json)
+            Watch(session, reader, assignment, lease, events, Probes(arguments.probe_dir)).run()
+        except Stopped:
+            return output.FINE if arguments.watch else output.FOUND
+        finally:  # let another process have the Lease at once
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            lease.release()
 
 
 def _stop(_signum: int, _frame: object) -> None:

@@ -1,9 +1,11 @@
-"""Write what `ranges assign` does, one line for each change, as text or as JSON lines."""
+"""What `ranges assign` reports: one line for each change, as text or JSON; and with --watch, files for probes."""
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
+import os
 import sys
 
 from plugin.ops import output
@@ -44,3 +46,32 @@ class Events:
         else:
             output.line(f"{event}: {output.printable(text)}")
         sys.stdout.flush()
+
+
+class Probes:
+    """Files: `ready` exists while the API server answers, `healthy` is touched in each turn of the loop.
+
+    Without a directory there are none. Each method raises OSError if the directory is not writable.
+    """
+
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
+        self.turn()
+        self.set_ready(False)
+
+    def turn(self) -> None:
+        """Touch `healthy`."""
+        self._touch("healthy")
+
+    def set_ready(self, is_ready: bool) -> None:
+        """Create or remove `ready`."""
+        if is_ready:
+            self._touch("ready")
+        elif self._directory:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(os.path.join(self._directory, "ready"))
+
+    def _touch(self, name: str) -> None:
+        if self._directory:
+            with open(os.path.join(self._directory, name), "w"):
+                pass

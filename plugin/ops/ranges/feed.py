@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _SECONDS = (240, 360)  # until the server ends a watch, as client-go asks for: not all clients at once
 _SILENCE = 150.0  # seconds; the server sends a bookmark about every minute
-_PAUSES = (0.5, 30.0)  # seconds before a watch that failed is begun again, and at most
+PAUSES = (0.5, 30.0)  # seconds before a request that failed is repeated, and at most
 _KEPT = 1000  # events that wait to be handled
 
 
@@ -64,7 +64,7 @@ class Feed:
             try:
                 self._follow()
             except Unreachable:
-                time.sleep(pause(self._tries, *_PAUSES))
+                time.sleep(pause(self._tries, *PAUSES))
                 self._tries += 1
             except Exception as error:  # for the main thread
                 self._items.put(error)

@@ -74,11 +74,6 @@ class Lease:
         """The identity of the holder, as last read; empty if there is none."""
         return str(self._spec.get("holderIdentity") or "")
 
-    @property
-    def pause(self) -> float:
-        """Seconds until the next try to acquire it, different in each process."""
-        return RETRY_PERIOD * (1 + os.urandom(1)[0] / 255)
-
     def acquire(self) -> bool:
         """Try once to take the Lease; claims are then those of an earlier holder. Raises CniError."""
         try:

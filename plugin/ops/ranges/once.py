@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass, field
 
 from plugin.errors import PLUGIN_FAILURE, CniError
 from plugin.kube import session as sessions
+from plugin.kube.access import pause
 from plugin.ops import output
 from plugin.ops.ranges import progress
 from plugin.ops.ranges.events import Events
-from plugin.ops.ranges.lease import Lease
+from plugin.ops.ranges.lease import RETRY_PERIOD
 from plugin.ops.ranges.rbac import LEASE_NAMESPACE, NAME
 from plugin.ops.ranges.writer import Writer
 
@@ -18,37 +20,37 @@ if TYPE_CHECKING:
     from plugin.kube.session import Session
     from plugin.ops.ranges.assignment import Assignment
     from plugin.ops.ranges.cluster import Node, Reader
-    from plugin.ops.ranges.lease import Claims
+    from plugin.ops.ranges.lease import Claims, Lease
 
 _ROUNDS = 3  # more than one if nodes join meanwhile
 
 
+@dataclass
 class Once:
     """One run. grow: the node that gets one more block of each family; "" to assign to all that lack ranges."""
 
-    def __init__(self, session: Session, reader: Reader, assignment: Assignment, grow: str, *, is_json: bool) -> None:
-        self._session = session
-        self._reader = reader
-        self._assignment = assignment
-        self._grow = grow
-        self._is_json = is_json
-        self._written: Claims = {}
+    session: Session
+    reader: Reader
+    assignment: Assignment
+    grow: str
+    is_json: bool
+    written: Claims = field(default_factory=dict)
 
     def show(self) -> int:
         """Print what would be written, and return the exit status. Raises CniError."""
         nodes = self._nodes(sessions.JSON)
         changes, shortages = self._plan(nodes)
-        return self._conclude(changes, [*self._assignment.problems(nodes), *shortages], is_written=False)
+        return self._conclude(changes, [*self.assignment.problems(nodes), *shortages], is_written=False)
 
     def write(self, lease: Lease, patience: float) -> int:
         """Take the Lease within so many seconds, write, and return the exit status. Raises CniError."""
         _acquire(lease, patience)
-        self._reader.add(name for changes in lease.claims.values() for name in changes)
+        self.reader.add(name for changes in lease.claims.values() for name in changes)
         nodes = self._nodes(sessions.JSON, lease)
-        writer = Writer(self._session, lease, self._reader, self._note)
+        writer = Writer(self.session, lease, self.reader, self._note)
         writer.complete(nodes)
         changes, shortages = self._plan(nodes)
-        for _ in range(1 if self._grow else _ROUNDS):
+        for _ in range(1 if self.grow else _ROUNDS):
             if not changes:
                 break
             writer.write(nodes, changes)
@@ -56,15 +58,15 @@ class Once:
             nodes = self._nodes(sessions.METADATA_LIST, lease)
             for name, node in nodes.items():
                 node.pod_cidrs = pod_cidrs.get(name, [])
-            if not self._grow:
+            if not self.grow:
                 changes, shortages = self._plan(nodes)
-        problems = self._assignment.problems(nodes, with_missing=not shortages and not self._grow)
-        return self._conclude(self._written, [*self._changed(nodes), *problems, *shortages], is_written=True)
+        problems = self.assignment.problems(nodes, with_missing=not shortages and not self.grow)
+        return self._conclude(self.written, [*self._changed(nodes), *problems, *shortages], is_written=True)
 
     def _plan(self, nodes: dict[str, Node]) -> tuple[Claims, list[CniError]]:
-        if self._grow:
-            return self._assignment.growth(nodes, self._grow), []
-        return self._assignment.plan(nodes)
+        if self.grow:
+            return self.assignment.growth(nodes, self.grow), []
+        return self.assignment.plan(nodes)
 
     def _nodes(self, accept: str, lease: Lease | None = None) -> dict[str, Node]:
         with progress.bar() as show:
@@ -74,11 +76,11 @@ class Once:
                 if lease:
                     lease.renew()
 
-            return self._reader.nodes(self._session, accept, tick)[0]
+            return self.reader.nodes(self.session, accept, tick)[0]
 
     def _note(self, node: str, annotation: str, new: str) -> None:
-        self._written.setdefault(node, {})[annotation] = (None, new)
-        if not self._is_json:
+        self.written.setdefault(node, {})[annotation] = (None, new)
+        if not self.is_json:
             Events(is_json=False).assigned(node, annotation, new)
 
     def _changed(self, nodes: dict[str, Node]) -> list[CniError]:
@@ -86,14 +88,14 @@ class Once:
         advice = "find the program that changed it: kubectl get node -o yaml --show-managed-fields"
         return [
             CniError(PLUGIN_FAILURE, f"annotation {name} of node {node} has been changed since it was written", advice)
-            for node, changes in self._written.items()
+            for node, changes in self.written.items()
             for name, (_, new) in changes.items()
             if node in nodes and nodes[node].annotations.get(name) != new
         ]
 
     def _conclude(self, changes: Claims, problems: list[CniError], *, is_written: bool) -> int:
         rows = [(node, name, new) for node, each in changes.items() for name, (_, new) in each.items()]
-        if self._is_json:
+        if self.is_json:
             listed = [{"node": node, "annotation": name, "ranges": new.split(",")} for node, name, new in rows]
             output.document({"written": is_written, "assigned": listed, "problems": output.listed(problems)})
             return output.FOUND if problems else output.FINE
@@ -117,4 +119,4 @@ def _acquire(lease: Lease, patience: float) -> None:
         if lease.holder and not is_announced:
             output.note(f"waiting: {holder}")
             is_announced = True
-        time.sleep(lease.pause)
+        time.sleep(pause(0, RETRY_PERIOD, RETRY_PERIOD))

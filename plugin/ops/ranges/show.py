@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from plugin.ops.ranges.assignment import Network
     from plugin.ops.ranges.cluster import Node
-    from plugin.ops.ranges.survey import Summary
     from plugin.ops.ranges.values import Range
 
 EXAMPLE = """\
@@ -28,8 +27,8 @@ node-ipam.pyz ranges
 node-ipam.pyz ranges show --annotation kube-node.nordix.org/net1 --cluster-cidr 172.20.0.0/16 -o prometheus"""
 _METRICS = (
     ("node_ipam_ranges_nodes", "Nodes that should have a range of this network, or have one.", "nodes"),
-    ("node_ipam_ranges_nodes_with_range", "Nodes that have a range of this network.", "with_range"),
-    ("node_ipam_ranges_nodes_without_range", "Selected nodes without a range of this network.", "without"),
+    ("node_ipam_ranges_nodes_with_range", "Nodes that have a range of this network.", "withRange"),
+    ("node_ipam_ranges_nodes_without_range", "Selected nodes without a range of this network.", "withoutRange"),
     ("node_ipam_ranges_conflicts", "Nodes whose range cannot be read, or overlaps another range.", "conflicts"),
 )
 _FREE = "node_ipam_ranges_free_blocks"
@@ -71,7 +70,7 @@ class Show:
         self._services = services
         taken = [*survey.taken(nodes), *(services or ()), *excluded] if pools else []
         self._free = {
-            (pool.annotation, family.version): family.free(taken) for pool in pools for family in pool.families
+            pool.annotation: {f"IPv{family.version}": family.free(taken) for family in pool.families} for pool in pools
         }
 
     def show(self, form: str) -> int:
@@ -92,20 +91,17 @@ class Show:
             if not row.problems:
                 rows.append((*head, ""))
         output.table(("STATUS", "NODE", "NETWORK", "RANGES", "PROBLEM"), rows)
-        for summary in self._summaries:
-            output.line(f"{summary.network}: {self._described(summary)}")
-            if summary.without:
-                output.line("\n".join(output.advice(self._remedies[summary.network])))
+        for network, counts in self._summaries.items():
+            parts = [
+                f"{counts['withRange']} of {counts['nodes']} nodes have ranges",
+                f"{counts['conflicts']} with problems",
+            ]
+            parts += [f"{count} {family} blocks free" for family, count in self._free.get(network, {}).items()]
+            output.line(f"{network}: {', '.join(parts)}")
+            if network in self._remedies:
+                output.line("\n".join(output.advice(self._remedies[network])))
         if self._services is None:
             output.line("service range: not known; name it with --service-cluster-ip-range")
-
-    def _described(self, summary: Summary) -> str:
-        parts = [f"{summary.with_range} of {summary.nodes} nodes have ranges", f"{summary.conflicts} with problems"]
-        free = [f"{count} IPv{version} blocks free" for version, count in self._free_of(summary.network)]
-        return ", ".join([*parts, *free])
-
-    def _free_of(self, network: str) -> list[tuple[int, int]]:
-        return [(version, count) for (name, version), count in self._free.items() if name == network]
 
     def _json(self) -> None:
         output.document(
@@ -121,24 +117,19 @@ class Show:
                     for row in self._rows
                 ],
                 "networks": [
-                    {
-                        "network": each.network,
-                        "nodes": each.nodes,
-                        "withRange": each.with_range,
-                        "withoutRange": each.without,
-                        "conflicts": each.conflicts,
-                        "freeBlocks": {f"IPv{version}": count for version, count in self._free_of(each.network)},
-                    }
-                    for each in self._summaries
+                    {"network": network, **counts, "freeBlocks": self._free.get(network, {})}
+                    for network, counts in self._summaries.items()
                 ],
                 "serviceRanges": None if self._services is None else [each.text for each in self._services],
             }
         )
 
     def _prometheus(self) -> None:
-        for name, text, attribute in _METRICS:
-            output.gauge(name, text, [({"network": s.network}, getattr(s, attribute)) for s in self._summaries])
-        if self._free:
-            free = self._free.items()
-            samples = [({"network": name, "family": f"IPv{version}"}, count) for (name, version), count in free]
-            output.gauge(_FREE, "Blocks of the network's pool that no node has.", samples)
+        for name, text, key in _METRICS:
+            samples = [({"network": network}, counts[key]) for network, counts in self._summaries.items()]
+            output.gauge(name, text, samples)
+        free = [
+            ({"network": name, "family": key}, value) for name in self._free for key, value in self._free[name].items()
+        ]
+        if free:
+            output.gauge(_FREE, "Blocks of the network's pool that no node has.", free)

@@ -120,24 +120,12 @@ def _overlap(row: Row, ours: Range, theirs: Range, other: Row | None) -> CniErro
     return CniError(PLUGIN_FAILURE, what, "give one of them another range, and restart its pods")
 
 
-@dataclass(frozen=True)
-class Summary:
-    """The numbers of one network."""
-
-    network: str
-    nodes: int
-    with_range: int
-    without: int
-    conflicts: int  # rows that are wrong
-
-
-def summaries(found: Iterable[Row], listed: Sequence[str]) -> list[Summary]:
-    """Return the numbers of each network."""
-    by_network: dict[str, list[Row]] = {network: [] for network in listed}
+def summaries(found: Iterable[Row], listed: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Return the numbers of nodes of each network. conflicts: those with ranges that are wrong."""
+    result = {network: {"nodes": 0, "withRange": 0, "withoutRange": 0, "conflicts": 0} for network in listed}
     for row in found:
-        by_network[row.network].append(row)
-    result = []
-    for network, its in by_network.items():
-        without = sum(row.text is None for row in its)
-        result.append(Summary(network, len(its), len(its) - without, without, sum(row.is_wrong for row in its)))
+        counts = result[row.network]
+        counts["nodes"] += 1
+        counts["withoutRange" if row.text is None else "withRange"] += 1
+        counts["conflicts"] += row.is_wrong
     return result

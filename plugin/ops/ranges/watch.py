@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 
 from plugin.errors import Unreachable
 from plugin.kube import access
 from plugin.kube import session as sessions
 from plugin.kube.answers import Expired, Unauthorized
-from plugin.ops.ranges.feed import Feed
+from plugin.ops.ranges.feed import PAUSES, Feed
 from plugin.ops.ranges.lease import RETRY_PERIOD, Overtaken
 from plugin.ops.ranges.writer import Writer
 
@@ -19,32 +20,23 @@ if TYPE_CHECKING:
     from plugin.kube.session import Session
     from plugin.ops.ranges.assignment import Assignment
     from plugin.ops.ranges.cluster import Node, Reader
-    from plugin.ops.ranges.events import Events
+    from plugin.ops.ranges.events import Events, Probes
     from plugin.ops.ranges.lease import Lease
-    from plugin.ops.ranges.probes import Probes
-
-_PAUSES = (0.5, 30.0)  # seconds before the server is tried again, and at most
 
 
+@dataclass
 class Watch:
     """The loop. It retries when the API server is unreachable or the Lease is lost; other errors end it."""
 
-    def __init__(
-        self,
-        session: Session,
-        reader: Reader,
-        assignment: Assignment,
-        lease: Lease,
-        events: Events,
-        probes: Probes,
-    ) -> None:
-        self._session = session
-        self._reader = reader
-        self._assignment = assignment
-        self._lease = lease
-        self._events = events
-        self._probes = probes
-        self._writer = Writer(session, lease, reader, events.assigned)
+    session: Session
+    reader: Reader
+    assignment: Assignment
+    lease: Lease
+    events: Events
+    probes: Probes
+
+    def __post_init__(self) -> None:
+        self._writer = Writer(self.session, self.lease, self.reader, self.events.assigned)
         self._nodes: dict[str, Node] = {}
 
     def run(self) -> NoReturn:
@@ -56,51 +48,51 @@ class Watch:
                 tries = 0
                 self._lead()
             except Overtaken as error:
-                self._events.write("lost", error.msg, what=error.msg)
+                self.events.write("lost", error.msg, what=error.msg)
             except Unreachable as error:
-                self._probes.set_ready(False)
-                self._events.write("unreachable", error.msg, what=error.msg)
-                self._pause(access.pause(tries, *_PAUSES))
+                self.probes.set_ready(False)
+                self.events.write("unreachable", error.msg, what=error.msg)
+                self._pause(access.pause(tries, *PAUSES))
                 tries += 1
 
     def _stand_by(self) -> None:
         told = ""
-        while not self._lease.is_held and not self._lease.acquire():
-            self._probes.set_ready(True)
-            if self._lease.holder not in ("", told):
-                told = self._lease.holder
-                self._events.write("standby", f"{told} assigns", holder=told)
-            self._pause(self._lease.pause)
+        while not self.lease.is_held and not self.lease.acquire():
+            self.probes.set_ready(True)
+            if self.lease.holder not in ("", told):
+                told = self.lease.holder
+                self.events.write("standby", f"{told} assigns", holder=told)
+            self._pause(access.pause(0, RETRY_PERIOD, RETRY_PERIOD))
 
     def _pause(self, seconds: float) -> None:
-        self._probes.turn()
+        self.probes.turn()
         time.sleep(seconds)
-        self._probes.turn()
+        self.probes.turn()
 
     def _lead(self) -> None:
         """Assign until an error ends it: Overtaken, Unreachable, another CniError."""
-        self._events.write("leading", self._lease.identity, holder=self._lease.identity)
+        self.events.write("leading", self.lease.identity, holder=self.lease.identity)
         while True:
             feed = self._begin()
             try:
                 self._follow(feed)
             except (Expired, Unauthorized) as error:  # a list also reads the credentials again
-                self._events.write("relist", f"{error.msg}: all nodes are listed again", what=error.msg)
+                self.events.write("relist", f"{error.msg}: all nodes are listed again", what=error.msg)
             finally:
                 feed.stop()
 
     def _begin(self) -> Feed:
         """List all Nodes, assign missing ranges, and start a watch at the version of the list."""
-        self._reader.add(name for changes in self._lease.claims.values() for name in changes)
-        self._nodes, version = self._reader.nodes(self._session, sessions.JSON, self._tick)
-        self._probes.set_ready(True)
+        self.reader.add(name for changes in self.lease.claims.values() for name in changes)
+        self._nodes, version = self.reader.nodes(self.session, sessions.JSON, self._tick)
+        self.probes.set_ready(True)
         self._writer.complete(self._nodes)
         self._assign()
-        return Feed(self._session.another(), version)
+        return Feed(self.session.another(), version)
 
     def _tick(self, _done: int = 0, _left: int = 0) -> None:
-        self._probes.turn()
-        self._lease.renew()
+        self.probes.turn()
+        self.lease.renew()
 
     def _follow(self, feed: Feed) -> None:
         while True:
@@ -118,7 +110,7 @@ class Watch:
 
         resourceVersions are compared as numbers, which etcd's are, and all have to be (KEP-5504).
         """
-        node = self._reader.node(value)
+        node = self.reader.node(value)
         known = self._nodes.get(node.name)
         if known and int(node.version) <= int(known.version):
             return False
@@ -130,6 +122,6 @@ class Watch:
         return not known or (known.annotations, known.is_selected) != (node.annotations, node.is_selected)
 
     def _assign(self) -> None:
-        changes, shortages = self._assignment.plan(self._nodes)
+        changes, shortages = self.assignment.plan(self._nodes)
         self._writer.write(self._nodes, changes)
-        self._events.problems([*self._assignment.problems(self._nodes), *shortages])
+        self.events.problems([*self.assignment.problems(self._nodes), *shortages])

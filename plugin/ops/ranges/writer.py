@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from plugin.errors import PLUGIN_FAILURE, CniError
 from plugin.kube.answers import Transient
 from plugin.kube.session import METADATA_ONLY, Conflict, Missing
@@ -19,22 +21,22 @@ _BATCH = 50  # Nodes; their claims are some 10 KB of the 256 KiB that the annota
 _ATTEMPTS = 10  # for one Node, which its kubelet changes every few seconds at most
 
 
+@dataclass
 class Writer:
-    """Writes changes, and updates the given Nodes with what the API server answers."""
+    """Writes changes, and updates the given Nodes with what the API server answers.
 
-    def __init__(
-        self, session: Session, lease: Lease, reader: Reader, written: Callable[[str, str, str], None]
-    ) -> None:
-        """written: called with node, annotation and new value."""
-        self._session = session
-        self._lease = lease
-        self._reader = reader
-        self._written = written
+    written: called with node, annotation and new value.
+    """
+
+    session: Session
+    lease: Lease
+    reader: Reader
+    written: Callable[[str, str, str], None]
 
     def complete(self, nodes: dict[str, Node]) -> None:
         """Write what an earlier holder of the Lease claimed and did not write; see lease.py. Raises as write() does."""
         pending: Claims = {}
-        for name, changes in self._lease.claims.items():
+        for name, changes in self.lease.claims.items():
             node = nodes.get(name)
             if node and (left := _due(node, changes)) and not _overlaps(nodes, name, left):
                 pending[name] = left
@@ -48,7 +50,7 @@ class Writer:
         left, attempts = dict(changes), dict.fromkeys(changes, _ATTEMPTS)
         while left:
             batch = dict(list(left.items())[:_BATCH])
-            self._lease.claim(batch)  # _patch() removes what is done
+            self.lease.claim(batch)  # _patch() removes what is done
             for name in list(batch):
                 self._patch(nodes, name, batch)
                 attempts[name] -= 1
@@ -65,19 +67,19 @@ class Writer:
         """Patch one Node; its claim is removed from the batch unless it has to be claimed and patched again."""
         annotations = {annotation: new for annotation, (_, new) in batch[name].items()}
         change = {"metadata": {"resourceVersion": nodes[name].version, "annotations": annotations}}
-        self._lease.renew()
+        self.lease.renew()
         try:
             try:
-                self._keep(nodes, self._session.patch(f"{cluster.path(name)}?fieldManager=node-ipam", change))
+                self._keep(nodes, self.session.patch(f"{cluster.path(name)}?fieldManager=node-ipam", change))
             except (Conflict, Transient):  # the Node has changed, or it is not known whether the patch was applied
-                self._keep(nodes, self._session.get(cluster.path(name), METADATA_ONLY, cluster.lean))
+                self._keep(nodes, self.session.get(cluster.path(name), METADATA_ONLY, cluster.lean))
         except Missing:
             del nodes[name], batch[name]
             return
         here = nodes[name].annotations
         for annotation, new in annotations.items():
             if here.get(annotation) == new:
-                self._written(name, annotation, new)
+                self.written(name, annotation, new)
         left = _due(nodes[name], batch[name])
         if left:
             batch[name] = left
@@ -85,7 +87,7 @@ class Writer:
             del batch[name]
 
     def _keep(self, nodes: dict[str, Node], metadata: dict[str, object]) -> None:
-        node = self._reader.node(metadata)
+        node = self.reader.node(metadata)
         node.pod_cidrs = node.pod_cidrs or nodes[node.name].pod_cidrs  # metadata alone has none
         nodes[node.name] = node
 

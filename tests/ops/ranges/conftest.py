@@ -74,7 +74,7 @@ class Cluster:
         held, is_alive = Lease(session), True
         networks = assignment.parse([NET1], [pool], {4: 24, 6: 96})
         try:
-            return Once(session, Reader([NET1]), Assignment(networks), "", is_json=False).write(held, 600)
+            return Once(session, Reader([NET1]), Assignment(networks), "", False).write(held, 600)
         except Killed:
             is_alive = False
             raise
