@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 _AUTHORITY = re.compile(
@@ -68,10 +69,4 @@ def _clean(path: str) -> str:
 
     if re.search("%(?![0-9A-Fa-f]{2})", path):
         raise BadAddress("its path has a % that does not begin an escape")
-    kept: list[str] = []
-    for segment in unquote(path).split("/"):
-        if segment == "..":
-            del kept[-1:]
-        elif segment not in ("", "."):
-            kept.append(segment)
-    return "".join("/" + quote(segment, safe=_PATH_SAFE) for segment in kept)
+    return quote(os.path.normpath("/" + unquote(path).lstrip("/")), safe=_PATH_SAFE).rstrip("/")

@@ -28,7 +28,11 @@ def kubeconfig(proc: str, cache: Cache | None) -> str:
     if known and not pid and 0 <= time.time() - float(known) < _ABSENT_SECONDS:
         return ""
     path, entry = "", b" %f" % time.time()
-    for number in _processes(proc):
+    try:
+        numbers = [name for name in os.listdir(proc) if name.isdigit()]
+    except OSError:
+        numbers = []
+    for number in numbers:
         line = _command_line(proc, number)
         path = _option(line)
         if path:
@@ -37,13 +41,6 @@ def kubeconfig(proc: str, cache: Cache | None) -> str:
     if cache:
         cache.write(_NAME, entry)
     return path
-
-
-def _processes(proc: str) -> list[str]:
-    try:
-        return [name for name in os.listdir(proc) if name.isdigit()]
-    except OSError:
-        return []
 
 
 def _command_line(proc: str, pid: str) -> bytes:

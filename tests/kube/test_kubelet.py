@@ -94,13 +94,13 @@ def test_whose_process_counts(proc: Proc) -> None:
 def test_found_once(proc: Proc, monkeypatch: pytest.MonkeyPatch) -> None:
     """Which process it is, is remembered, and so is for a while that there is none; a new one is found."""
     listed: list[str] = []
-    processes = kubelet._processes
+    entries = os.listdir
 
     def listing(path: str) -> list[str]:
         listed.append(path)
-        return processes(path)
+        return entries(path)
 
-    monkeypatch.setattr(kubelet, "_processes", listing)
+    monkeypatch.setattr(os, "listdir", listing)
     now = 1000.0
     monkeypatch.setattr(time, "time", lambda: now)
     assert (look(proc), look(proc), len(listed)) == ("", "", 1)
