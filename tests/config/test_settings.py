@@ -77,3 +77,12 @@ def test_paths_are_absolute(key: str) -> None:
     """The directory a plugin runs in is the runtime's: a relative path is refused."""
     with pytest.raises(CniError, match=f"'ipam.{key}' is not an absolute path"):
         read({}, **{key: "relative"})
+
+
+def test_json_file_that_cannot_be_read(tmp_path: Path) -> None:
+    """A missing file is for the caller to judge; one that is there and cannot be read is an error that names it."""
+    with pytest.raises(FileNotFoundError):
+        settings.read_json(f"{tmp_path}/none")
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(CniError, match=f"{tmp_path}/loop cannot be read"):
+        settings.read_json(f"{tmp_path}/loop")
