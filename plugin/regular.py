@@ -29,5 +29,5 @@ def read_open(file: int, limit: int) -> bytes:
 def refuse_shortage(path: str, error: OSError) -> None:
     """Raise CniError if this process or machine is out of open files or memory: then nothing shows what is there."""
     if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
-        details = "no lease is judged; raise the limits, or free some; see ulimit -a and free -m"
+        details = "raise the limits, or free some; see ulimit -a and free -m"
         raise CniError(TRY_AGAIN_LATER, f"{path} cannot be read: {error.strerror}", details) from None

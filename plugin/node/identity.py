@@ -7,6 +7,7 @@ import os
 from plugin.config.values import is_node_name
 from plugin.errors import PLUGIN_FAILURE, CniError, Forbidden, NodeMissing, Refusal
 from plugin.facts import machine_id_of, name_of, valid_machine_id
+from plugin.regular import refuse_shortage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,12 +58,13 @@ def identify(
 
 
 def machine_id() -> str:
-    """Return this machine's id; "" if it has none that is valid."""
+    """Return this machine's id; "" if it has none that is valid. Raises CniError as refuse_shortage()."""
     for path in MACHINE_ID_FILES:
         try:
             with open(path, "rb") as file:
                 value = valid_machine_id(file.read(100).decode("ascii", "replace"))
-        except OSError:
+        except OSError as error:
+            refuse_shortage(path, error)
             continue
         if value:
             return value

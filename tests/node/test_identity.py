@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import json
 import os
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ import pytest
 from plugin import deadline
 from plugin.cache import Cache
 from plugin.config.settings import Settings
-from plugin.errors import CniError, Unreachable
+from plugin.errors import TRY_AGAIN_LATER, CniError, Unreachable
 from plugin.facts import Facts, from_node
 from plugin.log import Log
 from plugin.node import identity
@@ -397,3 +398,19 @@ def test_facts_of_another_node_are_forgotten(server: ApiServer, tmp_path: Path, 
     with deadline.within(2.0), pytest.raises(Unreachable):
         identity.identify(made, known, lambda _node: True, lambda: forgotten.append("forgotten"))
     assert forgotten == expected
+
+
+@pytest.mark.usefixtures("machine")
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+def test_shortage(server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    """Out of open files or memory, this machine's id is not missing: nothing would tell that this is another's Node."""
+    made = settings(server, tmp_path)
+    made.node_name = "host-2"
+
+    def refuse(path: str, *_more: object) -> None:
+        raise OSError(code, os.strerror(code), path)
+
+    monkeypatch.setattr(identity, "open", refuse, raising=False)
+    with pytest.raises(CniError, match=f"none cannot be read: {os.strerror(code)}") as caught:
+        found(made)
+    assert caught.value.code == TRY_AGAIN_LATER
