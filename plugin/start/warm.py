@@ -11,7 +11,7 @@ import marshal
 import posix as os  # os itself would add 0.7 ms to each start
 import time
 
-from plugin import deadline, entries, process, stdout
+from plugin import TYPES, deadline, entries, process, stdout
 from plugin.entries import signature
 from plugin.process import to_bytes
 
@@ -25,7 +25,6 @@ NEWEST = b'"cniVersion": "1.1.0"'
 # What host-local is told in its place, and says in its answer: before 1.6 it refuses 1.1.0.
 OLDER = b'"cniVersion": "1.0.0"'
 
-_TYPES = ("kube-node", "node-annotation")
 # What decides the answer, the request aside.
 _VARIABLES = ("CNI_PATH", "PATH", "HOME", "KUBECONFIG", "NODE_NAME", "NODE_ANNOTATION_CFG")
 
@@ -93,7 +92,7 @@ def is_plain(request: Request) -> bool:
     container, interface = environ.get("CNI_CONTAINERID", ""), environ.get("CNI_IFNAME", "")
     return (
         environ.get("CNI_COMMAND") == "ADD"
-        and request.argv[0].rpartition("/")[2] in _TYPES
+        and request.argv[0].rpartition("/")[2] in TYPES
         and (container + interface).isascii()
         and container.isalnum()
         and interface.isalnum()
