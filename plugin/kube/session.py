@@ -105,12 +105,11 @@ class Session(Access):
         After a 401 the credentials are not read again: only the main thread can run a credential plugin.
         """
         response = self._open("GET", path, accept, None, silence)
-        buffer = bytearray()
+        rest = b""
         with self._explained(), response:
             while part := response.raw.read1(_CHUNK):
-                *lines, rest = (bytes(buffer) + part).split(b"\n")
-                buffer[:] = rest
-                if len(buffer) > _LIMIT:
+                *lines, rest = (rest + part).split(b"\n")
+                if len(rest) > _LIMIT:
                     raise answers.unusable(self.route, f"an event is longer than {_LIMIT >> 20} MiB")
                 yield from (json.loads(line) for line in lines if line.strip())
 
