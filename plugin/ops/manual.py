@@ -47,14 +47,12 @@ def run(argv: list[str]) -> int:
             print(f"did you mean {os.path.basename(program)} {meant}?", file=sys.stderr)
         return 1
     try:
-        deadline.start(deadline.TOTAL)
-        return _COMMANDS[command](program, arguments)
+        with deadline.within(deadline.TOTAL):
+            return _COMMANDS[command](program, arguments)
     except CniError as error:
         sys.stdout.write(cni.error_answer(error).decode())
     except deadline.DeadlineExceeded:
         print(f"ERROR: no answer within {deadline.TOTAL:.0f} seconds", file=sys.stderr)
-    finally:
-        deadline.stop()
     return 1
 
 
@@ -102,9 +100,8 @@ def _get_annotation(_program: str, arguments: list[str]) -> int:
     node = _other_node(named) if named else _own_node()
     value = ((node.get("metadata") or {}).get("annotations") or {}).get(names[0])
     if value is None:
-        raise CniError(
-            PLUGIN_FAILURE, f"Annotation not found: {names[0]}", "kubectl describe node shows its annotations"
-        )
+        details = "kubectl describe node shows its annotations"
+        raise CniError(PLUGIN_FAILURE, f"Annotation not found: {names[0]}", details)
     print(value)
     return 0
 

@@ -80,11 +80,6 @@ def checked(is_valid: Callable[[str], object], what: str) -> Callable[[str], str
     return check
 
 
-def worst(words: Sequence[str]) -> int:
-    """Return the exit status for these status words: warnings count as fine."""
-    return FOUND if FAIL in words else FINE
-
-
 def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print rows under headings, one line each; columns of numbers are aligned to the right."""
     grid = [[printable(cell) for cell in row] for row in rows]

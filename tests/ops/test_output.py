@@ -77,15 +77,6 @@ def test_status_words_are_text() -> None:
     assert json.dumps([output.OK, output.WARN, output.FAIL]) == '["ok", "warn", "fail"]'
 
 
-@pytest.mark.parametrize(
-    ("words", "status"),
-    [([], 0), ([output.OK, output.WARN], 0), ([output.OK, output.FAIL, output.WARN], 1)],
-)
-def test_worst(words: list[output.Status], status: int) -> None:
-    """Only a failure is one."""
-    assert output.worst(words) == status
-
-
 def test_document(capsys: pytest.CaptureFixture[str]) -> None:
     """JSON keeps the order of the keys and is ASCII, which any locale can print."""
     output.document({"b": "ä", "a": [1]})

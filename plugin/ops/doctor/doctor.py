@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
         output.document(_document(lines))
     else:
         _print(lines)
-    return output.worst([line.finding.status for line in lines])
+    return output.FOUND if any(line.finding.status == output.FAIL for line in lines) else output.FINE
 
 
 def _machine(arguments: argparse.Namespace) -> Machine:

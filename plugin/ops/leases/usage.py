@@ -109,28 +109,18 @@ class Usage:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Give a command NETWORK, --data-dir, --results-dir and --conf-dir."""
     parser.add_argument("network", nargs="?", default="", metavar="NETWORK", help="only the network of this name")
-    parser.add_argument(
-        "--data-dir",
-        action="append",
-        default=[],
-        metavar="DIR",
-        help="where host-local keeps its leases, in a directory for each network; may be given more than once "
-        f"(default: {hostlocal.DATA_DIR} and every dataDir of a CNI configuration or of a recorded pod)",
-    )
+    text = "where host-local keeps its leases, in a directory for each network; may be repeated (default: "
+    text += f"{hostlocal.DATA_DIR} and every dataDir of a CNI configuration or of a recorded pod)"
+    parser.add_argument("--data-dir", action="append", default=[], metavar="DIR", help=text)
     add_results_dir(parser)
     networks.add_conf_dir(parser)
 
 
 def add_results_dir(parser: argparse.ArgumentParser) -> None:
     """Give a command --results-dir."""
-    parser.add_argument(
-        "--results-dir",
-        action="append",
-        default=[],
-        metavar="DIR",
-        help="a directory in which libcni keeps results; may be repeated "
-        f"(in addition to {' and '.join(results.DIRECTORIES)})",
-    )
+    usual = " and ".join(results.DIRECTORIES)
+    text = f"a directory in which libcni keeps results; may be repeated (in addition to {usual})"
+    parser.add_argument("--results-dir", action="append", default=[], metavar="DIR", help=text)
 
 
 def evidence(results_dirs: Sequence[str]) -> Evidence:
@@ -148,10 +138,7 @@ def survey(arguments: argparse.Namespace, evidence: Evidence) -> tuple[list[Usag
     if arguments.network and not found:
         if troubles:
             raise troubles[0]
-        where = (
-            " or ".join(arguments.data_dir)
-            or f"{hostlocal.DATA_DIR} or a dataDir of a CNI configuration or of a recorded pod"
-        )
+        where = " or ".join(arguments.data_dir) or "the data directories that are known"
         details = "name the data directory with --data-dir; without NETWORK all networks are shown"
         raise CniError(PLUGIN_FAILURE, f"network {arguments.network} has no leases in {where}", details)
     is_named = bool(arguments.network)

@@ -63,14 +63,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _within_time(network: Network, arguments: argparse.Namespace) -> dict[str, Any]:
-    deadline.start(deadline.TOTAL)
     try:
-        return _explained(network, arguments)
+        with deadline.within(deadline.TOTAL):
+            return _explained(network, arguments)
     except DeadlineExceeded:
         what = f"network {network.name}: no answer within {deadline.TOTAL:.0f} seconds"
         raise CniError(PLUGIN_FAILURE, what, "node-ipam.pyz doctor finds the cause") from None
-    finally:
-        deadline.stop()
 
 
 def _explained(network: Network, arguments: argparse.Namespace) -> dict[str, Any]:

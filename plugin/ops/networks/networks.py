@@ -69,10 +69,15 @@ def only_ours(networks: Sequence[Network], conf: str) -> list[Network]:
 def chosen(conf: str, directory: str) -> list[Network]:
     """Return the networks that CONF names: a file, a network, or - for standard input. Raises CniError."""
     if conf == "-":
-        raw = output.read_stdin("a CNI configuration", _LIST_LIMIT)
-        return [_named(each) for each in configurations.parse(raw, STDIN)]
+        found = configurations.parse(output.read_stdin("a CNI configuration", _LIST_LIMIT), STDIN)
+        # The configuration in a NetworkAttachmentDefinition can lack a name.
+        return [Network({**each.config, "name": each.config.get("name", UNNAMED)}, each.source) for each in found]
     if "/" in conf or conf.endswith(_SUFFIXES):
-        return read(conf)
+        try:
+            with open(conf, "rb") as file:  # it may be a pipe
+                return configurations.parse(file.read(_LIST_LIMIT), conf)
+        except OSError as error:
+            raise configurations.unreadable(conf, error) from None
     found, troubles = scan(directory)
     named = [network for network in found if network.name == conf]
     if not named:
@@ -101,16 +106,6 @@ def scan(directory: str) -> tuple[list[Network], list[CniError]]:
             except CniError as error:
                 troubles.append(error)
     return found, troubles
-
-
-def read(path: str) -> list[Network]:
-    """Return the networks in a file, which may be a pipe. Raises CniError."""
-    try:
-        with open(path, "rb") as file:
-            raw = file.read(_LIST_LIMIT)
-    except OSError as error:
-        raise configurations.unreadable(path, error) from None
-    return configurations.parse(raw, path)
 
 
 def setup(network: Network, command: str, environ: Mapping[str, str]) -> tuple[Request, Settings]:
@@ -146,8 +141,3 @@ def _configured_data_dirs(network: Network, environ: Mapping[str, str]) -> list[
         return [values.text(network.ipam, "dataDir", "ipam.")]
     except CniError:  # no path: host-local fails, too
         return []
-
-
-def _named(network: Network) -> Network:
-    """Return the network with a name, which the configuration of a NetworkAttachmentDefinition can lack."""
-    return Network({**network.config, "name": network.config.get("name", UNNAMED)}, network.source)

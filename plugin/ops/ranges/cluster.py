@@ -75,11 +75,6 @@ def path(name: str) -> str:
     return f"{pages.PATH}/{name}"
 
 
-def watch_path(version: str, seconds: int) -> str:
-    """Return the path of a watch on all Nodes from this resourceVersion on, for so many seconds."""
-    return f"{pages.PATH}?watch=1&allowWatchBookmarks=true&resourceVersion={version}&timeoutSeconds={seconds}"
-
-
 def service_cidrs(session: Session) -> list[str] | None:
     """Return the cluster's ranges for Services; None if there are no ServiceCIDR objects, or not for this account."""
     try:

@@ -9,6 +9,7 @@ import threading
 import time
 
 from plugin.errors import PLUGIN_FAILURE, Unreachable
+from plugin.kube import pages
 from plugin.kube.access import pause
 from plugin.kube.answers import Expired, Transient
 from plugin.kube.session import METADATA_ONLY
@@ -72,7 +73,8 @@ class Feed:
 
     def _follow(self) -> None:
         """Read one watch to its end. Raises CniError."""
-        path = cluster.watch_path(self._version, random.randint(*_SECONDS))
+        path = f"{pages.PATH}?watch=1&allowWatchBookmarks=true&resourceVersion={self._version}"
+        path += f"&timeoutSeconds={random.randint(*_SECONDS)}"
         begun = time.monotonic()
         for event in self._session.watch(path, METADATA_ONLY, _SILENCE):
             if not self._is_wanted:
