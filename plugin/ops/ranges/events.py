@@ -7,14 +7,10 @@ import datetime
 import json
 import os
 import sys
+from collections.abc import Iterable
 
+from plugin.errors import CniError
 from plugin.ops import output
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from plugin.errors import CniError
 
 
 class Events:

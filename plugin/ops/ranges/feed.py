@@ -7,21 +7,16 @@ import queue
 import random
 import threading
 import time
+from typing import Any, Union
 
 from plugin.errors import PLUGIN_FAILURE, Unreachable
 from plugin.kube import pages
 from plugin.kube.access import pause
 from plugin.kube.answers import Expired, Transient
-from plugin.kube.session import METADATA_ONLY
+from plugin.kube.session import METADATA_ONLY, Session
 from plugin.ops.ranges import cluster
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, Union
-
-    from plugin.kube.session import Session
-
-    Item = Union[tuple[str, dict[str, Any]], Exception]
+Item = Union[tuple[str, dict[str, Any]], Exception]
 
 _SECONDS = (240, 360)  # until the server ends a watch, as client-go asks for: not all clients at once
 _SILENCE = 150.0  # seconds; the server sends a bookmark about every minute

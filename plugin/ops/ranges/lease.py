@@ -25,20 +25,15 @@ import json
 import os
 import time
 import uuid
+from typing import Any, Optional
 
 from plugin.errors import PLUGIN_FAILURE, CniError
 from plugin.kube.answers import Transient
-from plugin.kube.session import Conflict, Missing
+from plugin.kube.session import Conflict, Missing, Session
 from plugin.ops.ranges.rbac import LEASE_NAMESPACE, NAME, lease
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, Optional
-
-    from plugin.kube.session import Session
-
-    Change = tuple[Optional[str], str]  # of an annotation: the value it must have, None for none; the new value
-    Claims = dict[str, dict[str, Change]]  # node -> annotation -> change
+Change = tuple[Optional[str], str]  # of an annotation: the value it must have, None for none; the new value
+Claims = dict[str, dict[str, Change]]  # node -> annotation -> change
 
 DURATION = 15.0  # seconds; another process then takes the Lease over
 RETRY_PERIOD = DURATION * 2 / 15  # seconds; these ratios are client-go's defaults

@@ -8,19 +8,15 @@ from dataclasses import dataclass, field
 from plugin.errors import PLUGIN_FAILURE, CniError
 from plugin.kube import session as sessions
 from plugin.kube.access import pause
+from plugin.kube.session import Session
 from plugin.ops import output
 from plugin.ops.ranges import progress
+from plugin.ops.ranges.assignment import Assignment
+from plugin.ops.ranges.cluster import Node, Reader
 from plugin.ops.ranges.events import Events
-from plugin.ops.ranges.lease import RETRY_PERIOD
+from plugin.ops.ranges.lease import RETRY_PERIOD, Claims, Lease
 from plugin.ops.ranges.rbac import LEASE_NAMESPACE, NAME
 from plugin.ops.ranges.writer import Writer
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from plugin.kube.session import Session
-    from plugin.ops.ranges.assignment import Assignment
-    from plugin.ops.ranges.cluster import Node, Reader
-    from plugin.ops.ranges.lease import Claims, Lease
 
 _ROUNDS = 3  # more than one if nodes join meanwhile
 

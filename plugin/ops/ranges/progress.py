@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator
 
 _WIDTH = 30
 

@@ -7,20 +7,16 @@ rules that it needs.
 
 from __future__ import annotations
 
+import argparse
+from collections.abc import Mapping, Sequence
+
 from plugin.facts import place
 from plugin.kube import session as sessions
 from plugin.ops import output
 from plugin.ops.ranges import connection, options, progress, survey
-from plugin.ops.ranges.cluster import Reader
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Mapping, Sequence
-
-    from plugin.ops.ranges.assignment import Network
-    from plugin.ops.ranges.cluster import Node
-    from plugin.ops.ranges.values import Range
+from plugin.ops.ranges.assignment import Network
+from plugin.ops.ranges.cluster import Node, Reader
+from plugin.ops.ranges.values import Range
 
 EXAMPLE = """\
 node-ipam.pyz ranges

@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Any, NoReturn
 
 from plugin.errors import Unreachable
 from plugin.kube import access
 from plugin.kube import session as sessions
 from plugin.kube.answers import Expired, Unauthorized
+from plugin.kube.session import Session
+from plugin.ops.ranges.assignment import Assignment
+from plugin.ops.ranges.cluster import Node, Reader
+from plugin.ops.ranges.events import Events, Probes
 from plugin.ops.ranges.feed import PAUSES, Feed
-from plugin.ops.ranges.lease import RETRY_PERIOD, Overtaken
+from plugin.ops.ranges.lease import RETRY_PERIOD, Lease, Overtaken
 from plugin.ops.ranges.writer import Writer
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, NoReturn
-
-    from plugin.kube.session import Session
-    from plugin.ops.ranges.assignment import Assignment
-    from plugin.ops.ranges.cluster import Node, Reader
-    from plugin.ops.ranges.events import Events, Probes
-    from plugin.ops.ranges.lease import Lease
 
 
 @dataclass

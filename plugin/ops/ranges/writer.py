@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from plugin.errors import PLUGIN_FAILURE, CniError
 from plugin.kube.answers import Transient
-from plugin.kube.session import METADATA_ONLY, Conflict, Missing
+from plugin.kube.session import METADATA_ONLY, Conflict, Missing, Session
 from plugin.ops.ranges import cluster, survey, values
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from plugin.kube.session import Session
-    from plugin.ops.ranges.cluster import Node, Reader
-    from plugin.ops.ranges.lease import Claims, Lease
+from plugin.ops.ranges.cluster import Node, Reader
+from plugin.ops.ranges.lease import Claims, Lease
 
 _BATCH = 50  # Nodes; their claims are some 10 KB of the 256 KiB that the annotations of an object may have
 _ATTEMPTS = 10  # for one Node, which its kubelet changes every few seconds at most
