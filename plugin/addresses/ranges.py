@@ -6,6 +6,7 @@ from plugin.errors import PLUGIN_FAILURE, CniError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
     from typing import Union
 
@@ -30,7 +31,7 @@ def from_text(text: str, where: str) -> Ranges:
     commas do not matter.
     """
     networks = [network_of(item.strip(_BLANKS), where) for item in text.split(",")]
-    _refuse_overlaps(networks, where)
+    refuse_overlaps([(each.version, int(each[0]), int(each[-1]), str(each)) for each in networks], where)
     sets: dict[int, list[dict[str, str]]] = {}
     for network in networks:
         sets.setdefault(network.version, []).append({"subnet": str(network)})
@@ -51,13 +52,13 @@ def from_cidrs(cidrs: list[str], where: str) -> Ranges:
     return [[{"subnet": str(network)}] for network in networks]
 
 
-def _refuse_overlaps(networks: list[Network], where: str) -> None:
-    ordered = sorted(networks, key=lambda network: (network.version, int(network[0]), network.prefixlen))
-    for one, other in zip(ordered, ordered[1:]):
-        if one.version == other.version and other[0] in one:
-            raise unusable(
-                where, f"{one} and {other} overlap", f"remove {other}: each address can be in one range only"
-            )
+def refuse_overlaps(blocks: Iterable[tuple[int, int, int, str]], where: str) -> None:
+    """Raise CniError if two of these overlap: IP version, first and last address, and text of each."""
+    ordered = sorted(blocks, key=lambda block: (block[0], block[1], -block[2]))
+    for (version, _, last, text), (other, first, _, its) in zip(ordered, ordered[1:]):
+        if version == other and first <= last:
+            advice = f"let each address be in one range only, for example remove {its}"
+            raise unusable(where, f"{text} and {its} overlap", advice)
 
 
 def ipv6_only(ranges: Ranges) -> Ranges:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 
-from plugin.addresses.ranges import network_of, quote, unusable
+from plugin.addresses.ranges import network_of, quote, refuse_overlaps, unusable
 from plugin.config import keys
 from plugin.errors import CniError
 
@@ -132,11 +132,7 @@ def check(value: object, where: str) -> None:
         if len({span.first.version for span in strict}) == 2:
             raise unusable(where, "IPv4 and IPv6 in one list of ranges", "give each family a list of its own")
         found += strict
-    found.sort(key=lambda span: (span.first.version, int(span.first), int(span.last)))
-    for one, other in zip(found, found[1:]):
-        if one.overlaps(other):
-            what = f"ranges overlap in {one.subnet} and {other.subnet}"
-            raise unusable(where, what, "let each address be in one range only")
+    refuse_overlaps([(each.first.version, int(each.first), int(each.last), each.subnet) for each in found], where)
 
 
 def _strict(entry: dict[str, Any], where: str) -> Span:

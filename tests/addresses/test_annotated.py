@@ -83,7 +83,11 @@ RIGHT = '[[{"subnet": "10.0.1.0/24"}]]'
         ('ranges: [[{"subnets": "10.0.1.0/24"}]]', "'subnets' is not a key of host-local", "write 'subnet'"),
         ('ranges: [[{"cidr": "10.0.1.0/24"}]]', "NoneType in place of a CIDR", "write a network"),
         ('ranges: [[{"subnet": "10.0.1.5/24"}]]', "'10.0.1.5/24' has host bits set", "write 10.0.1.0/24"),
-        ('subnet: "10.0.1.0/24", ranges: [[{"subnet": "10.0.1.0/24"}]]', "ranges overlap", "one range only"),
+        (
+            'subnet: "10.0.1.0/24", ranges: [[{"subnet": "10.0.1.0/24"}]]',
+            "10.0.1.0/24 and 10.0.1.0/24 overlap",
+            "one range only",
+        ),
     ],
 )
 def test_refused(text: str, what: str, advice: str) -> None:

@@ -157,10 +157,13 @@ def test_check_accepts(found: object) -> None:
         ([[one("10.0.0.0/24", "fd00::1")]], "no range from fd00::1 to 10.0.0.254 in 10.0.0.0/24"),
         ([[one("10.0.0.0/24", "10.0.0.9", "10.0.0.8")]], "no range from 10.0.0.9 to 10.0.0.8 in 10.0.0.0/24"),
         ([[*V4, *V6]], "IPv4 and IPv6 in one list of ranges"),
-        ([V4, V4], "ranges overlap in 10.0.1.0/24 and 10.0.1.0/24"),
-        ([[*V4, *V4]], "ranges overlap in 10.0.1.0/24 and 10.0.1.0/24"),
-        ([[one("10.0.0.0/8")], V6, V4], "ranges overlap in 10.0.0.0/8 and 10.0.1.0/24"),
-        ([[one("10.0.0.0/24", end="10.0.0.9")], [one("10.0.0.0/24", "10.0.0.9")]], "ranges overlap in"),
+        ([V4, V4], "10.0.1.0/24 and 10.0.1.0/24 overlap"),
+        ([[*V4, *V4]], "10.0.1.0/24 and 10.0.1.0/24 overlap"),
+        ([[one("10.0.0.0/8")], V6, V4], "10.0.0.0/8 and 10.0.1.0/24 overlap"),
+        (
+            [[one("10.0.0.0/24", end="10.0.0.9")], [one("10.0.0.0/24", "10.0.0.9")]],
+            "10.0.0.0/24 and 10.0.0.0/24 overlap",
+        ),
     ],
 )
 def test_check_refuses(found: object, what: str) -> None:

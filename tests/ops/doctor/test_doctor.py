@@ -150,7 +150,7 @@ CASES: list[tuple[Breakage, str, str, str, str]] = [
     (broken.no_annotation, "ranges", "fail", "Annotation not found: example.com/net1", "kubectl annotate node vm-002"),
     (broken.bad_annotation, "ranges", "fail", "10.0.1.5/24' has host bits set", "write 10.0.1.0/24"),
     (broken.bad_expression, "ranges", "fail", "line 1, column 37", "a JSON object"),
-    (broken.overlapping_sets, "ranges", "fail", "ranges overlap in 10.0.0.0/24 and 10.0.0.128/25", "one range only"),
+    (broken.overlapping_sets, "ranges", "fail", "10.0.0.0/24 and 10.0.0.128/25 overlap", "one range only"),
     (
         broken.overlapping_networks,
         "overlap",
