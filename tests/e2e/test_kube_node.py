@@ -246,7 +246,8 @@ def test_bad_pinned_configuration(world: World, text: str) -> None:
 
 def test_pinned_configuration_that_cannot_be_read(world: World) -> None:
     """The error names the broken file: other ranges than the pinned ones must not be used."""
-    os.makedirs(world.path("data/kube-node.json"))
+    os.makedirs(world.path("data"))
+    os.mkfifo(world.path("data/kube-node.json"))
     answer = world.add(world.config())
 
     assert (answer.status, answer.document()["code"]) == (1, 7)
