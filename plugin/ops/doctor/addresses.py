@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import shlex
 
 from plugin import deadline, kube_node
 from plugin.addresses import node_ranges, spans
 from plugin.errors import Forbidden, Unreachable
-from plugin.facts import name_of, place
+from plugin.facts import place
 from plugin.leases import hostlocal
 from plugin.leases.evidence.verdict import EMPTY, STALE
 from plugin.node import freshness
@@ -20,7 +21,7 @@ from plugin.ops.ranges import survey, values
 from plugin.ops.ranges.cluster import Reader
 
 _NEARLY = 0.9  # of a range
-_LISTING = 10.0  # seconds for the list of all Nodes
+LISTING = 10.0  # seconds for the list of all Nodes
 _ADVICE = "node-ipam.pyz ranges, with a credential that may list nodes, compares all of them"
 
 
@@ -88,27 +89,37 @@ def other_nodes(context: Context) -> Finding:
     """No other node has the same addresses, as far as they can be listed."""
     if not context.spans or context.facts is None:
         return skip("needs ranges and node")
+    key = (context.kubeconfig.path, context.kubeconfig.server)
+    if key not in context.machine.nodes:  # do not list them once for each network
+        context.machine.nodes[key] = _list_nodes(context)
+    nodes = context.machine.nodes[key]
+    if isinstance(nodes, Finding):
+        return nodes
+    others = {name: held for name, held in nodes.items() if name != context.facts.name}
     own = [values.of_span(span) for span in context.spans]
-    annotation = context.network.ipam.get("annotation")
-    reader = Reader([annotation] if isinstance(annotation, str) else [])
-    count = 0
+    clashes = (
+        f"{ours.text} overlaps {theirs.text}, {place(network, name)}: two pods can get one address"
+        for name, held in others.items()
+        for network, value in held
+        for ours, theirs in itertools.product(own, value.ranges)
+        if ours.overlaps(theirs)
+    )
+    for clash in clashes:
+        return fail("overlap", clash, "see node-ipam.pyz ranges, and give each node its own range")
+    return ok(f"none of {len(others)} other nodes has one of these addresses")
+
+
+def _list_nodes(context: Context) -> dict[str, list[tuple[str, values.Value]]] | Finding:
+    """Return the ranges of each Node by network, or why they cannot be listed."""
+    names = [each.ipam.get("annotation") for each in context.machine.wanted]
+    reader = Reader([each for each in names if isinstance(each, str)])
     try:
-        with deadline.within(_LISTING):
-            for value in context.client.list_nodes():
-                if name_of(value) == context.facts.name:
-                    continue
-                count += 1
-                for network, held in survey.held(reader.node(value)):
-                    for ours, theirs in ((ours, theirs) for ours in own for theirs in held.ranges):
-                        if ours.overlaps(theirs):
-                            where = place(network, name_of(value))
-                            what = f"{ours.text} overlaps {theirs.text}, {where}: two pods can get one address"
-                            return fail("overlap", what, "see node-ipam.pyz ranges, and give each node its own range")
+        with deadline.within(LISTING):
+            return {node.name: list(survey.held(node)) for node in map(reader.node, context.client.list_nodes())}
     except Forbidden:
         return skip(f"not compared: this credential is not allowed to list nodes; {_ADVICE}")
     except (Unreachable, deadline.DeadlineExceeded):
-        return skip(f"not compared: the nodes could not be listed within {_LISTING:.0f} seconds; {_ADVICE}")
-    return ok(f"none of {count} other nodes has one of these addresses")
+        return skip(f"not compared: the nodes could not be listed within {LISTING:.0f} seconds; {_ADVICE}")
 
 
 def free(context: Context) -> Finding:

@@ -16,6 +16,7 @@ from plugin.facts import Facts
 from plugin.leases import hostlocal
 from plugin.leases.evidence.verdict import Evidence
 from plugin.log import Log
+from plugin.ops.doctor.finding import Finding
 from plugin.ops.install import archive
 from plugin.ops.leases import stores
 from plugin.ops.leases.stores import Store
@@ -24,6 +25,7 @@ from plugin.ops.networks import known_ranges
 from plugin.ops.networks.configurations import Network
 from plugin.ops.networks.known_ranges import Known
 from plugin.ops.networks.overlay import Overlay
+from plugin.ops.ranges.values import Value
 from plugin.plan import Plan
 
 TYPE_CHECKING = False
@@ -55,6 +57,7 @@ class Machine:
     host_local_works: bool = False
     unreachable: dict[tuple[str, str], Unreachable] = field(default_factory=dict)  # by kubeconfig and server
     ranges: dict[str, tuple[str, list[Span]]] = field(default_factory=dict)  # store -> network and ranges found so far
+    nodes: dict[tuple[str, str], dict[str, list[tuple[str, Value]]] | Finding] = field(default_factory=dict)  # the same
     known: dict[tuple[object, ...], Known] = field(default_factory=dict)  # ranges of others, see Context.known_of()
 
     @cached_property
