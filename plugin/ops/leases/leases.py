@@ -23,6 +23,7 @@ EXAMPLE = """\
 node-ipam.pyz leases
 node-ipam.pyz leases k8snet --all
 node-ipam.pyz leases -o prometheus"""
+_HEADINGS = ("NETWORK", "RANGE", "USED", "FREE", "TOTAL", "STALE", "EMPTY")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +44,11 @@ def run(arguments: argparse.Namespace) -> int:
     elif arguments.output == "prometheus":
         _print_metrics(usages)
     elif usages:
-        (_print_all if arguments.all else _print_ranges)(usages)
+        if arguments.all:
+            entries = [entry for each in usages for entry in each.entries]
+            output.table((*usage.HEADINGS, "EVIDENCE"), [(*each.row(), each.verdict.evidence) for each in entries])
+        else:
+            output.table(_HEADINGS, [row for each in usages for row in _rows(each)])
         for remark in _remarks(usages, evidence):
             output.line(output.printable(remark))
     elif not troubles:
@@ -53,12 +58,8 @@ def run(arguments: argparse.Namespace) -> int:
     return output.conclude(troubles)
 
 
-def _print_ranges(usages: Sequence[Usage]) -> None:
-    headings = ("NETWORK", "RANGE", "USED", "FREE", "TOTAL", "STALE", "EMPTY")
-    output.table(headings, [row for each in usages for row in _rows(each)])
-
-
 def _rows(one: Usage) -> Iterator[tuple[object, ...]]:
+    """Yield the cells under _HEADINGS."""
     network, known = one.store.network, one.known.spans
     for span in known:
         inside = one.inside(span)
@@ -72,11 +73,6 @@ def _rows(one: Usage) -> Iterator[tuple[object, ...]]:
 def _doubtful(states: Sequence[str]) -> tuple[object, int]:
     """Return how many leases are stale and how many are empty."""
     return "?" if UNKNOWN in states else states.count(STALE), states.count(EMPTY)
-
-
-def _print_all(usages: Sequence[Usage]) -> None:
-    rows = [(*each.row(), each.verdict.evidence) for one in usages for each in one.entries]
-    output.table((*usage.HEADINGS, "EVIDENCE"), rows)
 
 
 def _remarks(usages: Sequence[Usage], evidence: Evidence) -> Iterator[str]:

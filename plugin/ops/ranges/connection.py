@@ -9,7 +9,7 @@ import os
 from plugin.errors import Forbidden, Unreachable
 from plugin.kube import session as sessions
 from plugin.ops import output
-from plugin.ops.ranges import cluster, options
+from plugin.ops.ranges import cluster, options, values
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,4 +39,4 @@ def services(session: Session, arguments: argparse.Namespace) -> tuple[Range, ..
     if arguments.service_cluster_ip_range:
         return options.services(arguments)
     found = cluster.service_cidrs(session)
-    return None if found is None else options.ranges(found, "ServiceCIDR")
+    return None if found is None else values.readable(",".join(found))
