@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from plugin.leases.evidence import namespaces
+from plugin.leases.evidence import namespaces, verdict
 
 FIRST_PID_NAMESPACE = 0xEFFFFFFC
 
@@ -17,6 +17,7 @@ class FakeProc:
     """Processes of a node on which a container runtime runs. Every file in it counts as a namespace of its own."""
 
     def __init__(self, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._monkeypatch = monkeypatch
         self.directory = directory / "proc"
         self.netns = directory / "netns"
         self.netns.mkdir(parents=True)
@@ -58,7 +59,7 @@ class FakeProc:
 
     def boot(self, when: float) -> None:
         """Say that the machine was started then (epoch seconds)."""
-        (self.directory / "stat").write_text(f"cpu 0 0\nbtime {when:.0f}\nprocesses 5\n")
+        self._monkeypatch.setattr(verdict, "_boot_time", lambda: when)
 
     def namespace(self, name: str) -> str:
         """The path of a network namespace that exists."""

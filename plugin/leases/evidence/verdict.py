@@ -11,7 +11,7 @@ import re
 import time
 
 from plugin.leases import records
-from plugin.leases.evidence import namespaces, results
+from plugin.leases.evidence import results
 from plugin.leases.evidence.namespaces import GONE, UNCERTAIN, Namespaces
 from plugin.leases.evidence.processes import Processes
 from plugin.leases.evidence.results import Results
@@ -185,12 +185,8 @@ def gather(environ: Mapping[str, str], found: Results | None = None) -> Evidence
 
 
 def _boot_time() -> float:
-    """Return when this machine was booted, in epoch seconds; 0 if that cannot be read."""
-    try:
-        with open(f"{namespaces.PROC}/stat", encoding="ascii") as file:
-            return next((float(line.split()[1]) for line in file if line.startswith("btime ")), 0.0)
-    except (OSError, ValueError):
-        return 0.0
+    """Return when this machine was booted, in epoch seconds."""
+    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _packed(address: str) -> bytes:
