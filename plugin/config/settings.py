@@ -84,11 +84,10 @@ def _log_file(found: Mapping[str, Any]) -> str:
     """Return the path of the log file, without links to directories. Raises CniError."""
     key = "logfile" if found.get("logfile") else "log"
     value: str = found.get(key) or ""
-    _check_written(key, value)
     if value:
         directory, name = os.path.split(value)
         value = os.path.join(os.path.realpath(directory), name)
-        _check_written(key, value)
+    _check_written(key, value)
     return value
 
 
