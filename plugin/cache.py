@@ -37,7 +37,7 @@ def _whole(name: str) -> str:
 class Cache:
     """Files by name in one directory. No method raises: unreadable entries are missing, failed writes are dropped.
 
-    trusted: root has chosen the directory. If it is open to others and empty, it is only then taken for the cache's.
+    trusted: root has chosen the directory. Only then is an empty one that is open to others closed to them, and used.
     """
 
     def __init__(self, path: str, trusted: bool = True) -> None:

@@ -78,7 +78,7 @@ class Log:
 def _open(path: str, trusted: bool) -> int:
     """Open a log file without following links; make it, unless it has the name of something else. Raises OSError.
 
-    settings.read() has checked a path without links; who owns a directory in it may have put one there since.
+    settings.read() has checked a path without links; the owner of a directory in it may have replaced that by a link.
     """
     *directories, name = path.split("/")
     if not (trusted or path.startswith("/var/log/") or ".log" in f".{name}" or name.endswith("log")):
