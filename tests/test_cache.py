@@ -261,7 +261,13 @@ def test_own_names(path: Path, name: str) -> None:
     assert path.stat().st_mode & 0o777 == 0o700
 
 
-@pytest.mark.parametrize("name", ["passwd", "kubelet.conf", "stores-1", "code", "..", ".warm-1", "warm", ".x.1", ""])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("passwd", "kubelet.conf", "stores-1", "code", "..", ".warm-1", "warm", ".x.1", ""),
+        *("node-key.pem", "node-exporter", "code-of-conduct", ".warm-up.1"),
+    ],
+)
 def test_other_names(name: str) -> None:
     """A name that only resembles one of the cache's is another program's."""
     assert not is_entry(name)

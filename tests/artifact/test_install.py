@@ -725,16 +725,17 @@ class TestUninstallInUse:
 
         assert (done.returncode, done.stderr, listing(folder)) == (0, "", [])
 
+    @pytest.mark.parametrize("strange", ["notes.txt", "node-key.pem"])
     @pytest.mark.parametrize("place", ["network", "node-annotation.conf"])
     def test_other_cache_directories(
-        self, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+        self, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, strange: str
     ) -> None:
         """A cacheDir is removed as /run/node-ipam is, and left if it has files of others."""
         install(folder)
         cache = tmp_path / "cache"
         cache.mkdir(mode=0o700)
         (cache / "node-1").touch()
-        (cache / "notes.txt").touch()
+        (cache / strange).touch()
         options = self.make(tmp_path, **({"cacheDir": str(cache)} if place == "network" else {}))
         (tmp_path / "nacfg").write_text(json.dumps({"cacheDir": str(cache)} if place != "network" else {}))
         monkeypatch.setenv("NODE_ANNOTATION_CFG", str(tmp_path / "nacfg"))
@@ -742,9 +743,9 @@ class TestUninstallInUse:
 
         done = run("uninstall", folder, *options)
         assert (done.returncode, cache.exists()) == (0, True)
-        assert f"left {cache}: not this program's: notes.txt\n" in done.stdout
+        assert f"left {cache}: not this program's: {strange}\n" in done.stdout
 
-        (cache / "notes.txt").unlink()
+        (cache / strange).unlink()
         done = run("uninstall", folder, *options)
         assert (done.returncode, cache.exists()) == (0, False), done.stderr
         assert f"removed {cache}\n" in done.stdout
