@@ -12,6 +12,7 @@ import os
 import posix
 import sys
 import sysconfig
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -39,6 +40,9 @@ def start(settings: str, data: str) -> None:
     if not counting:
         counting = coverage.Coverage(config_file=settings, data_file=data, data_suffix=True, messages=False)
         counting.start()
+    # A signal handler can raise while its thread holds this lock: the thread must not wait for itself afterwards.
+    collector: Any = counting._collector
+    collector.data_lock = threading.RLock()
 
     def save() -> None:
         with contextlib.suppress(Exception):  # a disk that is full, a root that is read-only: what tests are about
