@@ -42,7 +42,7 @@ def setup(request: Request) -> settings.Settings:
         return settings.read(request.environ, found, label, plugin=NAME, network=request.name)
     except CniError:
         if request.needs_no_ranges:
-            return settings.lenient(request.environ, ipam, label)
+            return settings.for_release(request.environ, ipam, label)
         raise
 
 

@@ -105,4 +105,4 @@ def _refuse_foreign(file: int) -> None:
 
 
 def _to_stderr(line: str) -> None:
-    stdout.tell(line.encode("utf-8", "backslashreplace") + b"\n")
+    stdout.write_stderr(line.encode("utf-8", "backslashreplace") + b"\n")

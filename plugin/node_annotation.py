@@ -36,7 +36,7 @@ def setup(request: Request) -> settings.Settings:
         found = setup_from(request.environ, config, network=request.name)
     except CniError:
         if request.needs_no_ranges:
-            return settings.lenient(request.environ, config, file + ": kubeconfig")
+            return settings.for_release(request.environ, config, file + ": kubeconfig")
         raise
     found.files = [(file, seen)]
     return found

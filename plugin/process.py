@@ -119,7 +119,7 @@ def read_stdin() -> bytes:
 def _relay(messages: int) -> None:
     size = os.fstat(messages).st_size
     if size:
-        stdout.tell(os.pread(messages, min(size, _RELAYED), 0))
+        stdout.write_stderr(os.pread(messages, min(size, _RELAYED), 0))
 
 
 def _readable(data: bytes) -> int:

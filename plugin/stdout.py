@@ -18,7 +18,7 @@ _is_delivered = False  # all of a success
 
 
 def is_caller_gone() -> bool:
-    """Return whether the reader of our stdout is gone; False if that cannot be told."""
+    """Return whether the reader of our stdout is gone; False if that is unknown."""
     from select import POLLERR, POLLHUP, poll
 
     poller = poll()
@@ -68,7 +68,7 @@ def finish(status: int, answer: bytes) -> int:
     return status if delivered else status or 1
 
 
-def leave(status: int, answer: bytes) -> None:
+def exit_with(status: int, answer: bytes) -> None:
     """Print the answer and end the process at once: finalising Python costs 10-20 ms."""
     os._exit(finish(status, answer))
 
@@ -83,7 +83,7 @@ def _open_stdout() -> int:
     return 1
 
 
-def tell(text: bytes) -> None:
+def write_stderr(text: bytes) -> None:
     """Write to stderr what its reader takes at once. What does not fit is lost."""
     file = 2
     try:

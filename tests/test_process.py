@@ -305,9 +305,9 @@ def test_read_stdin_stops() -> None:
 
 @pytest.mark.parametrize("status", [0, 1, 3])
 @pytest.mark.parametrize("size", [0, 5, 1 << 20])
-def test_leave(status: int, size: int) -> None:
+def test_exit_with(status: int, size: int) -> None:
     """All of the answer is printed, to a reader of its own pace, and the status is as given."""
-    code = f"stdout.leave({status}, b'x' * {size}); print('not reached')"
+    code = f"stdout.exit_with({status}, b'x' * {size}); print('not reached')"
     with subprocess.Popen(python(code), stdout=subprocess.PIPE) as child:
         assert child.stdout
         first = child.stdout.read(100)
@@ -317,19 +317,21 @@ def test_leave(status: int, size: int) -> None:
 
 
 @pytest.mark.parametrize(("status", "expected"), [(0, 1), (1, 1), (3, 3)])
-def test_leave_when_nobody_can_hear(status: int, expected: int) -> None:
+def test_exit_without_a_reader(status: int, expected: int) -> None:
     """An answer that cannot be printed is a failure, without a traceback."""
     with open("/dev/full", "wb") as full:
-        done = subprocess.run(python(f"stdout.leave({status}, b'x')"), stdout=full, stderr=subprocess.PIPE, check=False)
+        done = subprocess.run(
+            python(f"stdout.exit_with({status}, b'x')"), stdout=full, stderr=subprocess.PIPE, check=False
+        )
     assert (done.returncode, done.stderr) == (expected, b"")
 
 
-def test_leave_into_a_closed_pipe() -> None:
+def test_exit_into_a_closed_pipe() -> None:
     """A reader that went away is a failure as well, not a death by signal."""
     source, sink = os.pipe()
     os.close(source)
     try:
-        done = subprocess.run(python("stdout.leave(0, b'x')"), stdout=sink, stderr=subprocess.PIPE, check=False)
+        done = subprocess.run(python("stdout.exit_with(0, b'x')"), stdout=sink, stderr=subprocess.PIPE, check=False)
     finally:
         os.close(sink)
     assert (done.returncode, done.stderr) == (1, b"")

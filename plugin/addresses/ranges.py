@@ -98,7 +98,7 @@ def network_of(cidr: object, where: str, is_range: bool = True) -> Network:
 def _read(cidr: str) -> tuple[Address, int, str]:
     """Return the address and prefix length that are meant, and what is wrong with how they are written ("" if nothing).
 
-    IPv4 written as IPv6 comes back as IPv4. Raises ValueError when it cannot be told what is meant.
+    IPv4 written as IPv6 comes back as IPv4. Raises ValueError for what may mean two things.
     """
     import ipaddress
 

@@ -91,7 +91,7 @@ def _log_file(found: Mapping[str, Any]) -> str:
     return value
 
 
-def lenient(environ: Mapping[str, str], config: Mapping[str, Any], label: str) -> Settings:
+def for_release(environ: Mapping[str, str], config: Mapping[str, Any], label: str) -> Settings:
     """Return settings for DEL, CHECK and GC if a configuration is wrong: its cache directory, or the usual one."""
     settings = Settings(environ, Log(), label)
     settings.keys = config

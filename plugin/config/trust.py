@@ -46,7 +46,7 @@ _ELSEWHERE = "move the file to a directory of root, such as /etc/cni"
 
 
 class Untrusted(CniError):
-    """Somebody other than root can change this file."""
+    """A user other than root can change this file."""
 
     def __init__(self, path: str, what: str, remedy: str) -> None:
         super().__init__(INVALID_CONFIG, f"{path} is not used, because {what}", remedy)
@@ -71,7 +71,7 @@ def read(path: str, limit: int) -> bytes:
 
 
 def check(path: str) -> None:
-    """Raise Untrusted if somebody other than root can change this program. Raises OSError if it is missing."""
+    """Raise Untrusted if a user other than root can change this program. Raises OSError if it is missing."""
     if _is_root():
         os.close(_open(path))
 

@@ -55,7 +55,7 @@ def credential(config: Kubeconfig, environ: Mapping[str, str], refresh: bool = F
         try:
             _printed[key] = known = _decoded(config, _run(config, environ, info, messages))
         finally:
-            stdout.tell(redaction.redact(b"".join(messages).decode(errors="replace")).encode())
+            stdout.write_stderr(redaction.redact(b"".join(messages).decode(errors="replace")).encode())
     return known
 
 

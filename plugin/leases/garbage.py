@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # The first is what libcni sends and the specification says today; the second is what version 1.1.0 of it said.
 _KEYS = ("cni.dev/valid-attachments", "cni.dev/attachments")
 _INTERFACE = "eth0"  # of a lease that names none: host-local before 0.8 then releases by the container alone
-_TOLD = 2000  # characters of trouble in one error
+_DETAILS = 2000  # characters of trouble in one error
 
 
 def collect(request: Request, data_dirs: Sequence[str], log: Log) -> None:
@@ -53,7 +53,7 @@ def collect(request: Request, data_dirs: Sequence[str], log: Log) -> None:
             raise delegate.no_answer(hostlocal.NAME) from None
     if troubles:
         msg = f"{len(troubles)} stale leases could not be released"
-        raise CniError(PLUGIN_FAILURE, msg, "; ".join(troubles)[:_TOLD])
+        raise CniError(PLUGIN_FAILURE, msg, "; ".join(troubles)[:_DETAILS])
 
 
 def valid_attachments(config: dict[str, Any]) -> set[tuple[str, str]] | None:

@@ -46,7 +46,7 @@ def facts(settings: Settings, field: str = "", max_age: float = float("inf")) ->
     If the server gives no answer: the last known facts, however old, unless its last answer was a refusal. Raises
     CniError.
     """
-    question = _Question(settings, field, max_age)
+    question = _Query(settings, field, max_age)
     known = question.memory.facts()
     if known and (settings.is_offline or (question.is_fresh(known) and (known.has(field) or settings.rate_limited))):
         settings.log.debug("the Node is known", node=known.name, seconds=round(known.age(), 3))
@@ -129,7 +129,7 @@ def _ago(known: Facts) -> str:
     return f"{known.age():.0f} s ago" if known.age() < float("inf") else "before the clock was set"
 
 
-class _Question:
+class _Query:
     """What one request needs to know of the Node."""
 
     def __init__(self, settings: Settings, field: str, max_age: float = float("inf")) -> None:

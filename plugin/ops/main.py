@@ -8,15 +8,12 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Callable, Sequence
 
 from plugin import TYPES, __version__, cni
 from plugin.errors import PLUGIN_FAILURE, CniError
 from plugin.ops import output
 from plugin.start import failure
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
 
 # Each module has add_arguments(parser), run(arguments) and EXAMPLE; its docstring is the help text.
 COMMANDS = {

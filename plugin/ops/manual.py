@@ -5,17 +5,13 @@ from __future__ import annotations
 import json
 import os
 import sys
+from typing import Any
 
 from plugin import cni, deadline, node_annotation, process, stdout, verbs
+from plugin.config.settings import Settings
 from plugin.errors import INVALID_CONFIG, PLUGIN_FAILURE, CniError
 from plugin.node import identity
 from plugin.ops import output
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
-    from plugin.config.settings import Settings
 
 HELP = """
  node-annotation --

@@ -7,13 +7,10 @@ import json
 import os
 import sys
 import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TextIO
 
 from plugin.errors import INVALID_CONFIG, CniError
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-    from typing import Any, TextIO
 
 # Exit statuses.
 FINE = 0
@@ -62,7 +59,7 @@ def add_format(parser: argparse.ArgumentParser, *more: str) -> None:
     parser.add_argument("-o", "--output", choices=choices, default="table", metavar="FORMAT", help=text)
 
 
-def given(text: str) -> str:
+def not_empty(text: str) -> str:
     """Return the text; an argument of this type must not be empty."""
     if not text.strip():
         raise argparse.ArgumentTypeError("it is empty")

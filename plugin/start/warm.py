@@ -78,7 +78,7 @@ def serve(argv: Sequence[str]) -> Request:
         try:
             deadline.start(deadline.REQUEST)
             if is_plain(request) and add(request):
-                stdout.leave(0, b"")
+                stdout.exit_with(0, b"")
         except BaseException as error:
             request.error = error
         request.left = deadline.left()

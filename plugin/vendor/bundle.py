@@ -8,15 +8,12 @@ import io
 import json
 import re
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from plugin.vendor.wheels import Pin
+from plugin.vendor.wheels import Pin
 
 SHIMS = Path(__file__).parent.resolve() / "shims"
 

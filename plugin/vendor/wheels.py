@@ -6,12 +6,9 @@ import hashlib
 import os
 import subprocess
 import tempfile
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
 
 ONLY_WHEELS = "--only-binary=:all:"
 _HASH = "--hash=sha256:"

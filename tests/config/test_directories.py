@@ -43,4 +43,4 @@ def test_settings_refuse_it(key: str, value: str) -> None:
     with pytest.raises(CniError, match=f"'{key}' {value} is ") as raised:
         settings.read({}, found, "ipam.kubeconfig")
     assert raised.value.details
-    assert settings.lenient({}, {key: value}, "ipam.kubeconfig").cache.path == "/run/node-ipam"
+    assert settings.for_release({}, {key: value}, "ipam.kubeconfig").cache.path == "/run/node-ipam"

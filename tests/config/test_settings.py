@@ -65,9 +65,11 @@ def test_cache_directory_of_the_environment() -> None:
 
 
 @pytest.mark.parametrize(("cache_dir", "expected"), [("/here", "/here"), (None, DIRECTORY), ("relative", DIRECTORY)])
-def test_lenient(cache_dir: str | None, expected: str) -> None:
+def test_for_release(cache_dir: str | None, expected: str) -> None:
     """For a DEL only the cache directory matters, and a bad one is as good as none."""
-    found = settings.lenient({}, {"cacheDir": cache_dir, "kubeconfig": 5, "cacheSeconds": "soon"}, "ipam.kubeconfig")
+    found = settings.for_release(
+        {}, {"cacheDir": cache_dir, "kubeconfig": 5, "cacheSeconds": "soon"}, "ipam.kubeconfig"
+    )
 
     assert (found.cache.path, found.kubeconfig, found.log.file) == (expected, "", "")
 

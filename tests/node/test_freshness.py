@@ -77,7 +77,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 
 def test_known_for_a_while(server: Server) -> None:
-    """Within cacheSeconds nobody is asked, afterwards the server is."""
+    """Within cacheSeconds the server is not asked, afterwards it is."""
     assert freshness.facts(server.settings(), POD_CIDRS).pod_cidrs == ["10.0.1.0/24"]
     freshness.facts(server.settings(), POD_CIDRS)
     assert server.asked == 1
@@ -240,7 +240,7 @@ def test_answer_is_shared_with_who_wanted_the_same(server: Server, field: str, a
     Anything else may not have been in the server's cache yet, and is asked for again.
     """
     sought = "e/x" if field == "e/x" else "e/z"
-    question = freshness._Question(server.settings(), field)
+    question = freshness._Query(server.settings(), field)
     freshness.facts(server.settings(), sought)
     server.node = make_node("a", ["10.0.1.0/24"], {"e/x": "1", "e/y": "2"})
 

@@ -33,7 +33,7 @@ if sys.version_info[:2] == {version}:
 
 
 def start(settings: str, data: str) -> None:
-    """Count what this process runs from here on, until it ends by itself or by stdout.leave(), but not by a signal."""
+    """Count what this process runs from here on, until it ends by itself or by _exit(), but not by a signal."""
     import coverage
 
     counting = coverage.Coverage.current()

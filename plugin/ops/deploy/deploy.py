@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     add = parser.add_argument
     add("--namespace", default="kube-system", type=_label, help="an existing namespace (default: kube-system)")
-    add("--image", default=IMAGE, type=output.given, help=f"the image of the DaemonSet (default: {IMAGE})")
+    add("--image", default=IMAGE, type=output.not_empty, help=f"the image of the DaemonSet (default: {IMAGE})")
     text = f"the directory in which the nodes' runtimes look for plugins (default: {bindir.DEFAULT})"
     add("--bin-dir", default=bindir.DEFAULT, type=lambda text: _path(text.rstrip("/")), metavar="DIR", help=text)
     text = "the nodes' interpreter (default: /usr/bin/python3, or a newer one if that is older than 3.9)"
@@ -74,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     text = "give every node a range of these networks in this annotation; may be repeated"
     group.add_argument("--assign", action="append", default=[], type=_network, metavar="NAME=CIDR[,CIDR]", help=text)
     text = f"an image with Python 3.9 or later (default: {PYTHON_IMAGE})"
-    group.add_argument("--python-image", default=PYTHON_IMAGE, type=output.given, metavar="IMAGE", help=text)
+    group.add_argument("--python-image", default=PYTHON_IMAGE, type=output.not_empty, metavar="IMAGE", help=text)
     group.add_argument("--selector", default="", metavar="LABELS", help="only nodes with these labels get a range")
     text = "the Services' ranges, which no node gets"
     group.add_argument("--service-cluster-ip-range", default="", metavar="CIDR[,CIDR]", help=text)

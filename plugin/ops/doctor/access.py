@@ -104,10 +104,10 @@ def permission(context: Context) -> Finding:
 def node(context: Context) -> Finding:
     """There is one Node that is this machine's."""
     context.settings.cache_seconds = 0.0
-    context.heard.warnings.clear()
+    context.log.warnings.clear()
     started = time.time()
     facts = nodes.facts(context.settings)
-    warning = " ".join(context.heard.warnings)
+    warning = " ".join(context.log.warnings)
     if facts.asked < started:  # the server has become unreachable
         context.is_away = True
         return fail("unreachable", warning, output.UNREACHABLE)

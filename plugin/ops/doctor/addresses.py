@@ -41,7 +41,7 @@ def ranges(context: Context) -> Finding:
         return skip("needs node")
     # From what the checks before have read, or else from the cache: no query is needed.
     settings.is_offline = True
-    context.heard.warnings.clear()
+    context.log.warnings.clear()
     plan = context.plan = context.plugin.plan(context.request, settings)
     if not hostlocal.is_host_local(plan.program):
         return ok(f"allocated by {plan.program}")

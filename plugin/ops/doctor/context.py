@@ -84,7 +84,7 @@ class Context:
         self.machine = machine
         self.network = network
         self.environ = machine.environ
-        self.heard = Heard()
+        self.log = CollectedWarnings()
         self.request: Request
         self.plugin: Type
         self.settings: Settings
@@ -105,7 +105,7 @@ class Context:
         self.environ = self.request.environ
         self.plugin = verbs.type_of(self.request)
         self.settings.cache = self.overlay = Overlay(self.settings.cache)
-        self.settings.log = self.heard
+        self.settings.log = self.log
 
     def other_plugins(self) -> list[str]:
         """Return the types of the plugins in this network's list, without ours."""
@@ -151,7 +151,7 @@ class Context:
         return hostlocal.store(self.data_dir, self.network.name) if self.data_dir else ""
 
 
-class Heard(Log):
+class CollectedWarnings(Log):
     """A log that keeps its warnings for a check."""
 
     def __init__(self) -> None:

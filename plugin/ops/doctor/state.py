@@ -29,7 +29,7 @@ def cache(context: Context) -> Finding:
     trouble, remedy = _unusable(path)
     if trouble:
         return warn("unusable", f"{path} {trouble}: nothing is cached for the next pod", remedy)
-    last = known_ranges.learnt_for(context.settings, Cache(path))
+    last = known_ranges.last_cached(context.settings, Cache(path))
     if last is None:
         return ok(f"{path}: no Node is cached for this network yet")
     what = f"{path}: node {last.facts.name}, queried {output.age(last.facts.age())} ago"

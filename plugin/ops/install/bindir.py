@@ -30,7 +30,7 @@ _ELSEWHERE = "name another directory: --bin-dir DIR (containerd calls it bin_dir
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Give a command --bin-dir and --root."""
     text = f"where the container runtime looks for plugins (default: {DEFAULT})"
-    parser.add_argument("--bin-dir", default=DEFAULT, type=output.given, metavar="DIR", help=text)
+    parser.add_argument("--bin-dir", default=DEFAULT, type=output.not_empty, metavar="DIR", help=text)
     text = "where the root file system of the machine is mounted; --bin-dir and links are inside it (default: /)"
     parser.add_argument("--root", default="/", metavar="DIR", help=text)
 

@@ -7,23 +7,18 @@ containerd left mounted is removed with the lease.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
+from collections.abc import Sequence
 
 from plugin.errors import PLUGIN_FAILURE, CniError
 from plugin.leases import reclaim, storelock
 from plugin.leases.evidence import verdict
+from plugin.leases.evidence.verdict import Evidence
 from plugin.ops import output
 from plugin.ops.leases import usage
-from plugin.ops.leases.usage import Usage
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Sequence
-
-    from plugin.leases.evidence.verdict import Evidence
-    from plugin.ops.leases.usage import Entry
+from plugin.ops.leases.usage import Entry, Usage
 
 EXAMPLE = """\
 node-ipam.pyz gc

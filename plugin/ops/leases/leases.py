@@ -6,18 +6,14 @@ minutes. --all shows the evidence for each lease.
 
 from __future__ import annotations
 
-from plugin.leases.evidence.verdict import EMPTY, STALE, STATES, UNKNOWN
+import argparse
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from plugin.leases.evidence.verdict import EMPTY, STALE, STATES, UNKNOWN, Evidence
 from plugin.ops import output
 from plugin.ops.leases import usage
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Iterator, Sequence
-    from typing import Any
-
-    from plugin.leases.evidence.verdict import Evidence
-    from plugin.ops.leases.usage import Usage
+from plugin.ops.leases.usage import Usage
 
 EXAMPLE = """\
 node-ipam.pyz leases

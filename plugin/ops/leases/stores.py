@@ -6,19 +6,15 @@ import contextlib
 import ipaddress
 import os
 import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from plugin.errors import IO_FAILURE, CniError
 from plugin.leases import hostlocal, records
+from plugin.leases.hostlocal import Lease
 from plugin.ops.networks import networks
+from plugin.ops.networks.configurations import Network
 from plugin.regular import read_file
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from plugin.leases.hostlocal import Lease
-    from plugin.ops.networks.configurations import Network
 
 _LOCK = "lock"
 _LAST = "last_reserved_ip."

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
+import argparse
 import ipaddress
 import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from plugin.addresses.spans import Span
 from plugin.errors import IO_FAILURE, PLUGIN_FAILURE, CniError
 from plugin.leases import hostlocal
 from plugin.leases.evidence import results, verdict
 from plugin.leases.evidence.results import Results
+from plugin.leases.evidence.verdict import Evidence, Verdict
+from plugin.leases.hostlocal import Lease
 from plugin.ops import output
 from plugin.ops.leases import stores
+from plugin.ops.leases.stores import Store
 from plugin.ops.networks import known_ranges, networks
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Iterator, Sequence
-
-    from plugin.addresses.spans import Span
-    from plugin.leases.evidence.verdict import Evidence, Verdict
-    from plugin.leases.hostlocal import Lease
-    from plugin.ops.leases.stores import Store
-    from plugin.ops.networks.known_ranges import Known
+from plugin.ops.networks.known_ranges import Known
 
 HEADINGS = ("NETWORK", "ADDRESS", "CONTAINER", "INTERFACE", "AGE", "STATE")
 

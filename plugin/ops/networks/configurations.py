@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from plugin import TYPES, cni
 from plugin.errors import DECODE_FAILURE, INVALID_CONFIG, CniError
 from plugin.regular import read_file
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from typing import Any
 
 STDIN = "standard input"
 UNNAMED = "unnamed"  # in place of the name that Multus adds

@@ -5,12 +5,17 @@ Nothing is allocated, and nothing is kept for the next pod.
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 from plugin import deadline, kube_node, node_annotation, verbs
 from plugin.addresses import node_ranges
+from plugin.cni import Request
 from plugin.config import keys
+from plugin.config.settings import Settings
 from plugin.deadline import DeadlineExceeded
 from plugin.errors import PLUGIN_FAILURE, CniError
 from plugin.kube import kubeconfig
@@ -19,17 +24,8 @@ from plugin.log import Log
 from plugin.node import freshness, memory
 from plugin.ops import output
 from plugin.ops.networks import known_ranges, networks
+from plugin.ops.networks.configurations import Network
 from plugin.ops.networks.overlay import Overlay
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Mapping
-    from typing import Any
-
-    from plugin.cni import Request
-    from plugin.config.settings import Settings
-    from plugin.ops.networks.configurations import Network
 
 EXAMPLE = """\
 node-ipam.pyz explain k8snet
@@ -132,7 +128,7 @@ def _field(network: Network, settings: Settings, overlay: Overlay) -> str:
         config = kubeconfig.find(settings.kubeconfig, settings.environ, settings.label)
         since = f"queried just now with {config.path} ({config.why})"
     else:
-        names = [each.name for each in known_ranges.learnt(overlay) if each.facts.asked == known.asked]
+        names = [each.name for each in known_ranges.cached_nodes(overlay) if each.facts.asked == known.asked]
         since = f"{output.age(known.age())} old in {os.path.join(overlay.path, *names[:1])}"
     return f"{node_ranges.origin(network.ipam, known)} (by {known.identified_by}), {since}"
 

@@ -4,33 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from plugin import kube_node, verbs
 from plugin.addresses import spans
+from plugin.addresses.spans import Span
+from plugin.cache import Cache
+from plugin.cni import Request
+from plugin.config.settings import Settings
 from plugin.errors import CniError
+from plugin.facts import Facts
 from plugin.leases import hostlocal
 from plugin.log import Log
 from plugin.node import memory
 from plugin.node.identity import machine_id
+from plugin.ops.leases.stores import Store
 from plugin.ops.networks import networks
+from plugin.ops.networks.configurations import Network
 from plugin.ops.networks.overlay import Overlay
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from plugin.addresses.spans import Span
-    from plugin.cache import Cache
-    from plugin.cni import Request
-    from plugin.config.settings import Settings
-    from plugin.facts import Facts
-    from plugin.ops.leases.stores import Store
-    from plugin.ops.networks.configurations import Network
 
 
 @dataclass(frozen=True)
-class Learnt:
+class CachedNode:
     """Facts of a Node in the cache, and how it was found. name: of the file."""
 
     name: str
@@ -48,18 +44,18 @@ class Known:
     data_dir: str = ""
 
 
-def learnt(cache: Cache) -> list[Learnt]:
+def cached_nodes(cache: Cache) -> list[CachedNode]:
     """Return all facts of Nodes in a cache, the newest first."""
     found = []
     for name, _age in cache.names():
         body = cache.read(name) if name.startswith(memory.PREFIX) else None
         if body:
             with contextlib.suppress(ValueError, TypeError, KeyError):  # another version's
-                found.append(Learnt(name, *memory.decode(body)))
+                found.append(CachedNode(name, *memory.decode(body)))
     return sorted(found, key=lambda each: each.facts.asked, reverse=True)
 
 
-def learnt_for(settings: Settings, cache: Cache) -> Learnt | None:
+def last_cached(settings: Settings, cache: Cache) -> CachedNode | None:
     """Return what the runtime's last ADD with this configuration learnt.
 
     A variable of the environment may have named another kubeconfig or Node in other ADDs: entries with the variables of
@@ -67,9 +63,9 @@ def learnt_for(settings: Settings, cache: Cache) -> Learnt | None:
     """
     same = {"kubeconfig": settings.kubeconfig, "nodeName": settings.node_name, "machineID": machine_id()}.items()
     # A time in the future is no age: the clock was set back.
-    fitting = [each for each in learnt(cache) if same <= each.way.items() and each.facts.age() < float("inf")]
+    fitting = [each for each in cached_nodes(cache) if same <= each.way.items() and each.facts.age() < float("inf")]
 
-    def differences(one: Learnt) -> int:
+    def differences(one: CachedNode) -> int:
         return sum(one.way[name] != settings.environ.get(name, "") for name in ("KUBECONFIG", "NODE_NAME"))
 
     return min(fitting, key=differences, default=None)
@@ -118,7 +114,7 @@ def runtime_request(network: Network, command: str, environ: Mapping[str, str]) 
     Without variables in environ that choose a Node, those of the runtime's last ADD count.
     """
     asked, settings = networks.setup(network, command, environ)
-    last = learnt_for(settings, settings.cache)
+    last = last_cached(settings, settings.cache)
     if last is None or any(environ.get(name) for name in networks.PERSONAL):
         return asked, settings
     return networks.setup(network, command, {**environ, **memory.variables(last.way)})
@@ -130,9 +126,9 @@ def _remembered(network: Network, environ: Mapping[str, str], fresh: Overlay | N
     settings.log = Log()
     source = pinned_file(network)
     if not source:
-        last = learnt_for(settings, fresh) if fresh else None
+        last = last_cached(settings, fresh) if fresh else None
         settings.cache = fresh if last and fresh else settings.cache
-        last = last or learnt_for(settings, settings.cache)
+        last = last or last_cached(settings, settings.cache)
         if last is None:
             return Known(trouble="nothing is known of the Node yet, or the cache belongs to another user")
         # The runtime's variables may differ from this shell's.

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import os
+from collections.abc import Mapping, Sequence
 
 from plugin import TYPES, cni, verbs
+from plugin.cni import Request
 from plugin.config import values
+from plugin.config.settings import Settings
 from plugin.errors import INVALID_CONFIG, CniError
 from plugin.leases import hostlocal, records
 from plugin.log import Log
@@ -13,14 +17,6 @@ from plugin.ops import output
 from plugin.ops.networks import configurations
 from plugin.ops.networks.configurations import STDIN, UNNAMED, Network
 from plugin.regular import read_file
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Mapping, Sequence
-
-    from plugin.cni import Request
-    from plugin.config.settings import Settings
 
 CONF_DIR = "/etc/cni/net.d"
 # Where runtimes and distributions keep their plugins; the first is containerd's, CRI-O's and the kubelet's default.
@@ -45,7 +41,7 @@ def add_conf(parser: argparse.ArgumentParser, otherwise: str) -> None:
     add_conf_dir(parser)
     text = f"where the runtime looks for plugins (default: $CNI_PATH, or {BIN_DIRS[0]})"
     default = os.environ.get("CNI_PATH") or BIN_DIRS[0]
-    parser.add_argument("--bin-dir", default=default, type=output.given, metavar="DIR", help=text)
+    parser.add_argument("--bin-dir", default=default, type=output.not_empty, metavar="DIR", help=text)
     text = f"use {', '.join(PERSONAL[:-1])} and {PERSONAL[-1]} of this shell, which must be those of the runtime"
     parser.add_argument("--shell-environment", action="store_true", help=text)
 

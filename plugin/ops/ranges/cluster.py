@@ -61,7 +61,7 @@ class Reader:
         """
         found: dict[str, Node] = {}
         version = ""
-        for is_first, items, metadata in pages.read(lambda path: session.get(path, accept, lean), session.route):
+        for is_first, items, metadata in pages.read(lambda path: session.get(path, accept, trimmed), session.route):
             if is_first:
                 found.clear()
             found.update((node.name, node) for node in map(self.node, items))
@@ -85,7 +85,7 @@ def service_cidrs(session: Session) -> list[str] | None:
     return [redacted(cidr) for cidr in found]
 
 
-def lean(value: dict[str, Any]) -> dict[str, Any]:
+def trimmed(value: dict[str, Any]) -> dict[str, Any]:
     """Drop large unused members as soon as they are decoded, so that a page of Nodes takes little memory."""
     for key in _UNUSED:
         value.pop(key, None)

@@ -81,7 +81,7 @@ class Feed:
                 break
             self._tries = 0
             if kind != "BOOKMARK":
-                self._items.put((kind, cluster.lean(value)))
+                self._items.put((kind, cluster.trimmed(value)))
             self._version = value["metadata"]["resourceVersion"]
         if time.monotonic() - begun < 1:
             raise Transient(f"{self._session.route}: the watch ended at once")

@@ -67,7 +67,7 @@ class Writer:
             try:
                 self._keep(nodes, self.session.patch(f"{cluster.path(name)}?fieldManager=node-ipam", change))
             except (Conflict, Transient):  # the Node has changed, or it is not known whether the patch was applied
-                self._keep(nodes, self.session.get(cluster.path(name), METADATA_ONLY, cluster.lean))
+                self._keep(nodes, self.session.get(cluster.path(name), METADATA_ONLY, cluster.trimmed))
         except Missing:
             del nodes[name], batch[name]
             return

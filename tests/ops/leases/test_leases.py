@@ -601,7 +601,7 @@ def test_memories_pass_over_what_they_cannot_read(node: OperatorNode) -> None:
     ):
         cache.write(f"node-{number}", body)
 
-    assert [memory.facts.name for memory in known_ranges.learnt(cache)] == [NODE]
+    assert [memory.facts.name for memory in known_ranges.cached_nodes(cache)] == [NODE]
 
 
 def test_overlay(tmp_path: Path) -> None:
