@@ -59,7 +59,7 @@ class Feed:
         while self._is_wanted:
             try:
                 self._follow()
-            except Unreachable:
+            except (Unreachable, AttributeError, KeyError, TypeError):  # the latter: no events of the API
                 time.sleep(pause(self._tries, *PAUSES))
                 self._tries += 1
             except Exception as error:  # for the main thread
