@@ -9,7 +9,7 @@ import threading
 import time
 from typing import Any, Union
 
-from plugin.errors import PLUGIN_FAILURE, Unreachable
+from plugin.errors import PLUGIN_FAILURE, CniError, Unreachable
 from plugin.kube import pages
 from plugin.kube.access import pause
 from plugin.kube.answers import Expired, Transient
@@ -59,9 +59,13 @@ class Feed:
         while self._is_wanted:
             try:
                 self._follow()
-            except (Unreachable, AttributeError, KeyError, TypeError):  # the latter: no events of the API
+            except Unreachable:
                 time.sleep(pause(self._tries, *PAUSES))
                 self._tries += 1
+            except (AttributeError, KeyError, TypeError, RecursionError):
+                what = f"{self._session.route}: what its watch sends is no event"
+                self._items.put(CniError(PLUGIN_FAILURE, what, "see what answers there, and any proxy in between"))
+                return
             except Exception as error:  # for the main thread
                 self._items.put(error)
                 return

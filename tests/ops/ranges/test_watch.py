@@ -252,7 +252,7 @@ def test_watch_that_ends(cluster: Cluster, start: Callable[..., Process], second
 
 @pytest.mark.parametrize("line", [b"5", b"{}", b"[" * 100_000], ids=["a number", "no event", "too deep"])
 def test_watch_that_is_none(cluster: Cluster, start: Callable[..., Process], line: bytes) -> None:
-    """It ends the command: new nodes would not be seen, in silence."""
+    """It ends the command, and says why: new nodes would not be seen, in silence."""
 
     def spoil(handler: Handler) -> bool:
         if is_watch := "watch=1" in handler.path:
@@ -263,7 +263,7 @@ def test_watch_that_is_none(cluster: Cluster, start: Callable[..., Process], lin
     process = start()
     assert process.process.wait(GUARD) == 1
     assert process.process.stderr
-    assert b"error: unforeseen " in process.process.stderr.read()
+    assert b"what its watch sends is no event" in process.process.stderr.read()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGSTOP])
