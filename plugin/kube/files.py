@@ -72,7 +72,7 @@ def failed(path: str, error: OSError | ValueError) -> str:
 def needed(error: OSError | ValueError) -> str:
     """Return what to do about this error of read()."""
     is_user = isinstance(error, PermissionError) and os.geteuid() != 0
-    return "run this as root, or as a user who can read it" if is_user else "it must be readable by root"
+    return "run this as root, or as a user who can read it" if is_user else "it must be a file that root can read"
 
 
 def referenced(path: str, key: str, name: str) -> bytes:

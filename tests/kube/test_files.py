@@ -28,6 +28,7 @@ def test_unreadable(key: str, content: bytes | None, why: str, tmp_path: Path) -
         files.referenced(str(path), key, "u")
     assert (type(raised.value), raised.value.code) == (CniError, IO_FAILURE)
     assert raised.value.msg == f"unable to read {key} {path} for u due to open {path}: {why}"
+    assert raised.value.details == "it must be a file that root can read"
 
 
 @pytest.mark.parametrize(("age", "expected"), [(0.0, True), (3600.0, False), (-3600.0, False), (None, False)])

@@ -24,7 +24,7 @@ node-ipam.pyz ranges assign --annotation kube-node.nordix.org/net1 --cluster-cid
   --node-cidr-mask-size-ipv4 24 --node-cidr-mask-size-ipv6 96
 node-ipam.pyz ranges assign … --yes
 node-ipam.pyz ranges assign … --grow NODE --yes"""
-_WAIT = 60.0  # seconds
+_WAIT = 60  # seconds
 
 
 class Stopped(BaseException):
@@ -42,8 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     mode.add_argument("--grow", default="", metavar="NODE", help=text)
     text = "with --watch: the directory for the files ready and healthy"
     parser.add_argument("--probe-dir", default="", metavar="DIR", help=text)
-    text = f"with --yes: how long to wait for the Lease (default: {_WAIT:.0f})"
-    parser.add_argument("--wait", type=float, default=_WAIT, metavar="SECONDS", help=text)
+    text = f"with --yes: how long to wait for the Lease (default: {_WAIT})"
+    parser.add_argument("--wait", type=int, default=_WAIT, metavar="SECONDS", help=text)
 
 
 def run(arguments: argparse.Namespace) -> int:

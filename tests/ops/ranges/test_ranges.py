@@ -339,7 +339,7 @@ def test_grow_from_a_full_pool(cluster: Cluster, ranges: Run) -> None:
         (("--selector", "a b"), "is not a label selector"),
         (("assign", "--annotation", "a b"), "is not the name of an annotation"),
         (("assign", *POOL, "-o", "prometheus"), "invalid choice: 'prometheus'"),
-        (("assign", *POOL, "--wait", "soon"), "invalid float value: 'soon'"),
+        (("assign", *POOL, "--wait", "nan"), "invalid int value: 'nan'"),
         (("--annotation", NET1, "--cluster-cidr", "172.20.0.0/30"), "does not fit into 172.20.0.0/30"),
     ],
 )
