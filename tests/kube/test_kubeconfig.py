@@ -445,7 +445,7 @@ def test_codes(content: bytes, code: int, expected: str, tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     ("user", "remedy"),
-    [(0, "it must be readable by root"), (1000, "run this as root, or as a user who can read it")],
+    [(0, "it must be a file that root can read"), (1000, "run this as root, or as a user who can read it")],
 )
 def test_unreadable(
     material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, user: int, remedy: str
