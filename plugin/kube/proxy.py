@@ -56,8 +56,8 @@ def shown(proxy: str) -> str:
 def fault(proxy: str) -> str:
     """Return why this is not the URL of a proxy that can be used, without the URL; "" if it is one."""
     try:
-        parts = urlsplit(proxy)
-        if parts.hostname and (parts.port or 1) > 0:
+        parts = urlsplit(proxy)  # which drops blanks around it, tabs and line breaks: Go refuses them
+        if parts.scheme and parts.hostname and (parts.port or 1) > 0 and proxy.isprintable() and " " not in proxy:
             return "" if parts.scheme in PORTS else f"{parts.scheme} proxies are not supported"
     except ValueError:
         pass

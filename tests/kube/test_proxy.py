@@ -104,6 +104,11 @@ def test_no_proxy_in_small_letters() -> None:
         ("http://", {}, "proxy-url: not the URL of a proxy"),
         ("", {"https_proxy": "http://user:secret@proxy:port"}, "https_proxy: not the URL of a proxy"),
         ("http://[secret", {}, "proxy-url: not the URL of a proxy"),
+        ("http://user:secret@pro xy:3128", {}, "proxy-url: not the URL of a proxy"),
+        (" http://proxy:3128", {}, "proxy-url: not the URL of a proxy"),
+        ("http://user:sec\tret@proxy:3128", {}, "proxy-url: not the URL of a proxy"),
+        ("http://proxy:3128\n", {}, "proxy-url: not the URL of a proxy"),
+        ("//proxy:3128", {}, "proxy-url: not the URL of a proxy"),
     ],
 )
 def test_unusable(proxy_url: str, environ: dict[str, str], message: str) -> None:
