@@ -125,13 +125,15 @@ def _of_configuration(value: dict[str, Any], source: str) -> Iterator[Network]:
         for each in value["delegates"]:
             yield from _networks(each, source)
         return
-    is_list = isinstance(value.get("plugins"), list)
-    if not is_list and not (source.endswith(_LIST) and "type" not in value):
+    listed = value.get("plugins")
+    if not isinstance(listed, list) and not (source.endswith(_LIST) and "type" not in value):
         yield Network(value, source)
         return
+    if not isinstance(listed, (list, type(None))):
+        raise CniError(DECODE_FAILURE, f"{source}: 'plugins' is not a list")
     common: dict[str, Any] = {key: value[key] for key in ("name", "cniVersion") if key in value}
     common.update(_newest(value))
-    for each, where in [*((each, source) for each in value.get("plugins") or ()), *_beside(value, source)]:
+    for each, where in [*((each, source) for each in listed or ()), *_beside(value, source)]:
         for plugin in _networks(each, where):
             yield Network({**plugin.config, **common}, plugin.source)
 

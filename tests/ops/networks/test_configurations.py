@@ -154,6 +154,16 @@ def test_inlined_plugins(node: OperatorNode, config: dict[str, Any], expected: l
     assert [each.config["type"] for each in networks.scan(str(node.conf))[0]] == expected
 
 
+@pytest.mark.parametrize("plugins", [3, True, "bridge", {"type": "bridge"}])
+def test_plugins_that_are_no_list(node: OperatorNode, plugins: object) -> None:
+    """One such file is told, and the others are read."""
+    node.network()
+    path = node.write("net.d/20-x.conflist", json.dumps({"cniVersion": "1.0.0", "name": "x", "plugins": plugins}))
+    scanned, (trouble,) = networks.scan(str(node.conf))
+    assert [each.name for each in scanned] == ["k8snet", "k8snet"]
+    assert (trouble.msg, trouble.details) == (f"{path}: 'plugins' is not a list", "correct or remove the file")
+
+
 def test_broken_plugin_in_a_directory(node: OperatorNode) -> None:
     """One that is not JSON is told; the networks of other files are found."""
     node.network()
