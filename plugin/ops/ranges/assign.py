@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     networks, excluded = options.networks(arguments), options.ranges(arguments.exclude, "--exclude")
     reader = Reader(arguments.annotation, arguments.selector)
     with connection.session(arguments) as session:
-        assignment = Assignment(networks, excluded, connection.services(session, arguments) or ())
+        assignment = Assignment(networks, excluded, connection.services(session, arguments))
         once = Once(session, reader, assignment, arguments.grow, arguments.output == "json")
         if not arguments.yes and not arguments.watch:
             return once.show()
@@ -63,6 +63,8 @@ def run(arguments: argparse.Namespace) -> int:
             if not arguments.watch:
                 return once.write(lease, arguments.wait)
             events = Events(is_json=once.is_json)
+            if assignment.services is None:
+                events.write("warning", connection.UNKNOWN, what=connection.UNKNOWN)
             Watch(session, reader, assignment, lease, events, Probes(arguments.probe_dir)).run()
         except Stopped:
             return output.FINE if arguments.watch else output.FOUND

@@ -28,11 +28,11 @@ class Network:
 
 @dataclass(frozen=True)
 class Assignment:
-    """The networks to assign. excluded, services: addresses that no node may get."""
+    """The networks to assign. excluded, services: addresses that no node may get; None if those are not known."""
 
     networks: Sequence[Network]
     excluded: tuple[Range, ...] = ()
-    services: tuple[Range, ...] = ()
+    services: tuple[Range, ...] | None = ()
 
     @property
     def names(self) -> list[str]:
@@ -82,12 +82,12 @@ class Assignment:
         """Return what is wrong with the values of these networks."""
         listed = survey.networks(nodes, [])
         listed += [name for name in self.names if name not in listed]
-        rows = survey.rows(nodes, listed, self.services)
+        rows = survey.rows(nodes, listed, self.services or ())
         return [each for row in rows if self._concerns(row, with_missing) for each in row.problems]
 
     def _taken(self, nodes: Mapping[str, Node]) -> list[Range]:
         """Return all addresses that no block may have."""
-        return [*survey.taken(nodes), *self.excluded, *self.services]
+        return [*survey.taken(nodes), *self.excluded, *(self.services or ())]
 
     def _concerns(self, row: Row, with_missing: bool) -> bool:
         return row.network in self.names and (row.is_wrong or (with_missing and row.text is None))

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from plugin.kube.session import Session
     from plugin.ops.ranges.values import Range
 
+UNKNOWN = "service range: not known; name it with --service-cluster-ip-range"
+
 
 @contextlib.contextmanager
 def session(arguments: argparse.Namespace) -> Iterator[Session]:
@@ -40,3 +42,8 @@ def services(session: Session, arguments: argparse.Namespace) -> tuple[Range, ..
         return options.services(arguments)
     found = cluster.service_cidrs(session)
     return None if found is None else values.readable(",".join(found))
+
+
+def listed(services: tuple[Range, ...] | None) -> list[str] | None:
+    """Return the ranges of Services for a JSON document."""
+    return None if services is None else [each.text for each in services]

@@ -10,7 +10,7 @@ from plugin.kube import session as sessions
 from plugin.kube.access import pause
 from plugin.kube.session import Session
 from plugin.ops import output
-from plugin.ops.ranges import progress
+from plugin.ops.ranges import connection, progress
 from plugin.ops.ranges.assignment import Assignment
 from plugin.ops.ranges.cluster import Node, Reader
 from plugin.ops.ranges.events import Events
@@ -93,10 +93,14 @@ class Once:
         rows = [(node, name, new) for node, each in changes.items() for name, (_, new) in each.items()]
         if self.is_json:
             listed = [{"node": node, "annotation": name, "ranges": new.split(",")} for node, name, new in rows]
-            output.document({"written": is_written, "assigned": listed, "problems": output.listed(problems)})
+            services = connection.listed(self.assignment.services)
+            found = {"written": is_written, "assigned": listed, "problems": output.listed(problems)}
+            output.document({**found, "serviceRanges": services})
             return output.FOUND if problems else output.FINE
         if rows and not is_written:
             output.table(("NODE", "ANNOTATION", "RANGES"), rows)
+        if self.assignment.services is None:
+            output.line(connection.UNKNOWN)
         count = f"{len(rows)} annotation{'' if len(rows) == 1 else 's'}"
         output.line(f"{count} written" if is_written else f"{count} to write" + ("; --yes writes them" if rows else ""))
         return output.conclude(problems)

@@ -55,7 +55,7 @@ class Show:
         self,
         nodes: Mapping[str, Node],
         names: Sequence[str],
-        services: Sequence[Range] | None,
+        services: tuple[Range, ...] | None,
         pools: Sequence[Network],
         excluded: Sequence[Range],
     ) -> None:
@@ -90,6 +90,7 @@ class Show:
         for network, counts in self._summaries.items():
             parts = [
                 f"{counts['withRange']} of {counts['nodes']} nodes have ranges",
+                f"{counts['withoutRange']} missing",
                 f"{counts['conflicts']} with problems",
             ]
             parts += [f"{count} {family} blocks free" for family, count in self._free.get(network, {}).items()]
@@ -97,7 +98,7 @@ class Show:
             if network in self._remedies:
                 output.line("\n".join(output.advice(self._remedies[network])))
         if self._services is None:
-            output.line("service range: not known; name it with --service-cluster-ip-range")
+            output.line(connection.UNKNOWN)
 
     def _json(self) -> None:
         output.document(
@@ -116,7 +117,7 @@ class Show:
                     {"network": network, **counts, "freeBlocks": self._free.get(network, {})}
                     for network, counts in self._summaries.items()
                 ],
-                "serviceRanges": None if self._services is None else [each.text for each in self._services],
+                "serviceRanges": connection.listed(self._services),
             }
         )
 

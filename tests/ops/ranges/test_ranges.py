@@ -81,7 +81,7 @@ def test_show(cluster: Cluster, ranges: Run) -> None:
     assert ["fail", "d", NET1, "-", "missing"] in rows
     overlap = "overlaps 172.20.0.0/16 of node c: two pods can get one address"
     assert ["fail", "a", NET1, "172.20.0.0/24", f"172.20.0.0/24 {overlap}"] in rows
-    assert f"{NET1}: 3 of 4 nodes have ranges, 3 with problems" in out
+    assert f"{NET1}: 3 of 4 nodes have ranges, 1 missing, 3 with problems" in out
     assert methods(cluster) == {"GET"}
 
 
@@ -143,6 +143,7 @@ def test_nothing_wrong(cluster: Cluster, ranges: Run) -> None:
 
 def test_plan_changes_nothing(cluster: Cluster, ranges: Run) -> None:
     """Without --yes the plan is shown, and nothing but GET is sent."""
+    cluster.server.service_cidrs = ["10.96.0.0/12"]
     cluster.add("a", "b")
     cluster.add("c", text="172.20.0.0/24,fd00:20::/96")
 
@@ -167,7 +168,7 @@ def test_written_and_written_again(cluster: Cluster, ranges: Run) -> None:
 
     status, out, err = ranges("assign", *POOL, "--yes", "-o", "json")
 
-    assert (status, json.loads(out)) == (0, {"written": True, "assigned": [], "problems": []})
+    assert (status, json.loads(out)) == (0, {"written": True, "assigned": [], "problems": [], "serviceRanges": None})
     assert cluster.texts() == before
     spec = cluster.server.leases[LEASE]["spec"]
     assert (spec["holderIdentity"], spec["leaseDurationSeconds"], spec["leaseTransitions"]) == ("", 1, 1)
@@ -180,7 +181,21 @@ def test_written_as_json(cluster: Cluster, ranges: Run) -> None:
     cluster.add("a")
     status, out, _ = ranges("assign", *POOL, "--yes", "-o", "json")
     written = {"node": "a", "annotation": NET1, "ranges": ["172.20.0.0/24", "fd00:20::/96"]}
-    assert (status, json.loads(out)) == (0, {"written": True, "assigned": [written], "problems": []})
+    expected = {"written": True, "assigned": [written], "problems": [], "serviceRanges": None}
+    assert (status, json.loads(out)) == (0, expected)
+
+
+@pytest.mark.parametrize("options", [("show",), ("assign", *POOL), ("assign", *POOL, "--yes")], ids=str)
+def test_services_that_are_not_known(cluster: Cluster, ranges: Run, options: tuple[str, ...]) -> None:
+    """A block could be the Services' too: each command says that it does not know, and how to name them."""
+    cluster.add("a")
+    notice, named = "service range: not known; name it with --service-cluster-ip-range", "--service-cluster-ip-range"
+
+    assert notice in ranges(*options)[1].splitlines()
+    assert json.loads(ranges(*options, "-o", "json")[1])["serviceRanges"] is None
+
+    assert notice not in ranges(*options, named, "10.96.0.0/16")[1]
+    assert json.loads(ranges(*options, named, "10.96.0.0/16", "-o", "json")[1])["serviceRanges"] == ["10.96.0.0/16"]
 
 
 BROKEN = (
@@ -282,6 +297,7 @@ def test_several_networks(cluster: Cluster, ranges: Run) -> None:
 
 def test_grow(cluster: Cluster, ranges: Run) -> None:
     """One more block of each family is appended, nothing else changes."""
+    cluster.server.service_cidrs = ["10.96.0.0/12"]
     cluster.add("a", text="172.20.0.0/24,fd00:20::/96")
     cluster.add("b", text="172.20.1.0/24")
 

@@ -312,6 +312,15 @@ def test_problems(cluster: Cluster, start: Callable[..., Process]) -> None:
     assert cluster.texts() == {"a": "172.20.0.0/24", "b": "172.20.9.0/25", "c": "172.20.1.0/24"}
 
 
+def test_services_that_are_not_known(cluster: Cluster, start: Callable[..., Process]) -> None:
+    """It says so at its start, unless they are named."""
+    what = "service range: not known; name it with --service-cluster-ip-range"
+    process = start()
+    assert process.next() | {"time": ""} == {"time": "", "event": "warning", "what": what}
+    process.wait("leading")
+    assert start("--service-cluster-ip-range", "10.96.0.0/16").next()["event"] == "standby"
+
+
 def test_full_pool(cluster: Cluster, start: Callable[..., Process]) -> None:
     """Nodes wait for a block that becomes free."""
     cluster.add("a", "b", "c")
