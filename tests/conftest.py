@@ -62,7 +62,7 @@ def _has_own_machines(config: pytest.Config) -> bool:
 
 @pytest.fixture(scope="module", autouse=True)
 def nothing_left() -> Iterator[None]:
-    """No process, mount, link or cgroup of a module's tests is left."""
+    """No process, mount, link, cgroup or name in / of a module's tests is left."""
     before = ownmachine.traces()
     yield
     ends = time.monotonic() + _PATIENCE

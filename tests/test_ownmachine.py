@@ -58,11 +58,12 @@ def test_cleared_places() -> None:
         ("subprocess.Popen(['sh', '-c', 'echo; sleep 60'], stdout=subprocess.PIPE).stdout.readline()", "process "),
         ("subprocess.run(['ip', 'link', 'add', 'left', 'type', 'bridge'], check=True)", "link left"),
         ("subprocess.run(['mount', '-t', 'tmpfs', 'left', '/mnt'], check=True)", "mount /mnt"),
+        ("os.listdir = lambda path: ['left']", "file /left"),
     ],
-    ids=["process", "link", "mount"],
+    ids=["process", "link", "mount", "file"],
 )
 def test_traces(leave: str, expected: str) -> None:
-    """A process, a link and a mount are seen."""
+    """A process, a link, a mount and a name in / are seen."""
     code = f"import subprocess; before = ownmachine.traces(); {leave}\n"
     found = run(f"{code}for trace in ownmachine.traces() - before: print(trace)")
     assert found and all(trace.startswith(expected) for trace in found)

@@ -21,6 +21,7 @@ WORKERS = 2
 PLACES = ("/", "/etc/cni", "/opt/cni", "/run/node-ipam", "/var/lib/cni", "/var/lib/cni/networks")
 DONE_WORDS = ("not found", "no such file")
 NAMES = ("kube-node", "node-annotation")
+CACHE = "/CACHE"  # in a variable: the cache directory of the site
 GOOD = {"CNI_CONTAINERID": "c1", "CNI_NETNS": "/var/run/netns/x", "CNI_IFNAME": "eth0", "CNI_ARGS": "K8S_POD_NAME=a"}
 
 
@@ -251,7 +252,7 @@ def machine() -> Iterator[Hostile]:
         yield Hostile(f"ADD, CNI_PATH {path[:20]!r}", (7, 11, 100), "ADD", {"CNI_PATH": path}, FINE, NAMES[:1])
         yield Hostile(f"DEL, CNI_PATH {path[:20]!r}", (100,), "DEL", {"CNI_PATH": path}, FINE, NAMES[:1])
     # No relative one: that is none, and /run/node-ipam would be used.
-    for cache in ("/proc/x", "/dev/null", "/proc/self/fd/0", "/nonexistent/\udcff", "/" + "x" * 300, "/"):
+    for cache in ("/proc/x", "/dev/null", "/proc/self/fd/0", f"{CACHE}/\udcff", "/" + "x" * 300, "/"):
         yield Hostile(f"cache {cache[:20]!r}", (7, 11, 100), "ADD", {"NODE_IPAM_CACHE": cache}, FINE, NAMES[:1])
     for kubeconfig in ("/", "relative", "\udcff", "/proc/self/mem", "/dev/zero", "a:b:c", "x" * 5000):
         environ = {"KUBECONFIG": kubeconfig}
@@ -296,7 +297,8 @@ class Site:
         directories = f"{DIST}:{self.directory}"
         base = {**self.built.environ(), **GOOD, "CNI_PATH": directories, "TMPDIR": str(self.directory / "tmp")}
         environ = {**base, "CNI_COMMAND": hostile.command, **hostile.environ}
-        kept = {key: value for key, value in environ.items() if value is not None}
+        cache = self.built.node.cache
+        kept = {key: value.replace(CACHE, cache) for key, value in environ.items() if value is not None}
         return Call((os.path.join(DIST, name),), kept, hostile.stdin)
 
     def troubles(self, hostile: Hostile) -> list[str]:

@@ -91,10 +91,11 @@ def _mount(kind: str | None, path: str, flags: int = 0) -> None:
 
 
 def traces() -> set[str]:
-    """Return what tests could leave behind, for people: mounts and cgroups; on an own machine all that is on it."""
+    """Return what tests could leave behind, for people: mounts, cgroups, what is in /; of an own machine, all on it."""
     with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as file:
         found = {f"mount {line.split()[4]}" for line in file}
     found |= {f"cgroup {path}" for path in cgroups.found()}
+    found |= {f"file /{name}" for name in os.listdir("/")}
     if _VARIABLE in os.environ:
         found |= {f"link {name}" for _, name in socket.if_nameindex()}
         found |= set(_processes())
