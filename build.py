@@ -15,6 +15,7 @@ import hashlib
 import importlib
 import importlib.util
 import os
+import shlex
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -148,8 +149,8 @@ def _run_each(
 ) -> int:
     statuses = []
     for command in commands:
-        print("+", *command, flush=True)
         more = arguments if command[0] == "pytest" else ()
+        print("+", shlex.join([*command, *more]), flush=True)
         program = [os.path.join(VENV, command[0])] if "/" in command[0] else [python, "-m", command[0]]
         statuses.append(subprocess.call([*program, *command[1:], *more], cwd=ROOT, env=environ))
     return next((status for status in statuses if status), 0)

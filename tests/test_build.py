@@ -306,9 +306,9 @@ def test_lock_covers_every_list(monkeypatch: pytest.MonkeyPatch) -> None:
     [((0, 0, 0, 0, 0), 0), ((0, 0, 0, 0, 5), 5), ((0, 3, 0, 0, 1), 3), ((2, 0, 0, 0, 0), 2), ((0, 0, 0, 13, 0), 13)],
 )
 def test_every_check_runs_and_the_first_failure_counts(
-    monkeypatch: pytest.MonkeyPatch, statuses: tuple[int, ...], expected: int
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], statuses: tuple[int, ...], expected: int
 ) -> None:
-    """Each check runs whatever the others say, pytest last and with our arguments."""
+    """Each check is printed and runs whatever the others say, pytest last and with our arguments."""
     ran: list[list[str]] = []
 
     def call(command: list[str], cwd: str, env: dict[str, str]) -> int:
@@ -327,6 +327,13 @@ def test_every_check_runs_and_the_first_failure_counts(
         ["PYTHON", "-m", "mypy"],
         [os.path.join(build.VENV, "bin/zizmor"), *build.ZIZMOR[1:]],
         ["PYTHON", "-m", *build.PYTEST, "tests/test_build.py", "-k", "a b", "-x"],
+    ]
+    assert capsys.readouterr().out.splitlines() == [
+        "+ ruff check",
+        "+ ruff format --check",
+        "+ mypy",
+        f"+ {' '.join(build.ZIZMOR)}",
+        f"+ {' '.join(build.PYTEST)} tests/test_build.py -k 'a b' -x",
     ]
 
 
