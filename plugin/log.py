@@ -60,7 +60,7 @@ class Log:
             return
         now = time.time()
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1000):03d}Z"
-        line = json.dumps({"ts": stamp, "level": name, "msg": msg, **self.context, **fields}, default=str)
+        line = json.dumps({"ts": stamp, "level": name, "msg": msg, **self.context, **fields}, default=_plain)
         try:
             file = _open(self.file, self.trusted)
             try:
@@ -73,6 +73,16 @@ class Log:
             why = error.strerror if isinstance(error, OSError) else "no file can have that name"
             _to_stderr(f"log file {self.file} cannot be written: {why}")
             self.limit = -1
+
+
+def _plain(value: object) -> object:
+    """Return what json can write for a value: what an answer says, if it is JSON, else a text. For json's default."""
+    if not isinstance(value, bytes):
+        return str(value)
+    try:
+        return json.loads(value, parse_constant=str)
+    except (ValueError, RecursionError):
+        return value.decode("utf-8", "replace").strip()
 
 
 def _open(path: str, trusted: bool) -> int:

@@ -44,7 +44,7 @@ def answer(program: str, command: str, environ: Mapping[str, str], raw: bytes | 
         log.error(f"next plugin: {refusal}", command=command, **_who(environ))
         return refusal.status, refusal.answer
     record = log.error if status else log.info if _is_news(command, chosen, "ready") else log.debug
-    record(command, answer=printed.decode("utf-8", "replace").strip(), **_who(environ))
+    record(command, answer=printed, **_who(environ))
     return status, printed
 
 

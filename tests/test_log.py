@@ -82,8 +82,35 @@ def test_line(tmp_path: Path) -> None:
         "network": "net",
         "size": 3,
         "odd": "{1, 2}",
-        "name": "b'x'",
+        "name": "x",
     }
+
+
+@pytest.mark.parametrize(
+    ("answer", "logged"),
+    [
+        (b'{\n    "ips": [{"address": "10.0.0.2/24"}]\n}\n', {"ips": [{"address": "10.0.0.2/24"}]}),
+        (b"", ""),
+        (b"oops {\n", "oops {"),
+        (b"a\xff", "a\ufffd"),
+        (b"[NaN]", ["NaN"]),
+        (b"[" * 100000, "[" * 100000),
+    ],
+    ids=["json", "empty", "text", "not UTF-8", "NaN", "depth"],
+)
+def test_answer(tmp_path: Path, answer: bytes, logged: object) -> None:
+    """An answer in JSON is in the line as what it says; any other one as text."""
+    path = tmp_path / "log"
+    Log(str(path)).info("ADD", answer=answer)
+
+    assert lines(path)[0]["answer"] == logged
+
+
+def test_answer_without_a_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not read if no line is written."""
+    monkeypatch.setattr(json, "loads", lambda *_, **__: pytest.fail("it was read"))
+
+    Log().info("ADD", answer=b"{}")
 
 
 def test_lines_are_appended(tmp_path: Path) -> None:

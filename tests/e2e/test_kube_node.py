@@ -346,7 +346,7 @@ def test_log_file(world: World) -> None:
     with open(log, encoding="utf-8") as file:
         lines = [json.loads(line) for line in file]
     assert [(each["level"], each["msg"]) for each in lines] == [("info", "ADD")]
-    assert "11.0.1.2/24" in lines[0]["answer"]
+    assert lines[0]["answer"]["ips"][0]["address"] == "11.0.1.2/24"
 
     config = world.config(logfile=log, loglevel="trace", annotation="missing/one")
     assert world.add(config, "two").status == 1
