@@ -709,13 +709,24 @@ class TestUninstallInUse:
             assert run("uninstall", folder, *options).returncode == 0
 
     def test_force(self, folder: Path, tmp_path: Path) -> None:
-        """It goes, and names the leases that stay."""
+        """It goes, names the leases that stay, and leaves the cache: another copy's DELs need the records in it."""
         install(folder)
+        cache = Path(os.environ["NODE_IPAM_CACHE"])
+        cache.mkdir(mode=0o700, exist_ok=True)
+        (cache / "node-1").touch()
+        options = [*self.make(tmp_path, cacheDir=str(tmp_path / "never-made")), "--force"]
 
-        done = run("uninstall", folder, *self.make(tmp_path), "--force")
+        done = run("uninstall", folder, *options)
 
-        assert (done.returncode, listing(folder)) == (0, [])
+        assert (done.returncode, listing(folder), (cache / "node-1").exists()) == (0, [], True)
         assert "not released: network k8snet" in done.stderr
+        assert [line for line in done.stdout.splitlines() if line.startswith("left ")] == [
+            f"left {cache}: it records where leases are, which DEL needs; on a tmpfs, a reboot removes it"
+        ]
+
+        shutil.rmtree(tmp_path / "data")
+        assert f"removed {cache}\n" in run("uninstall", folder, *options).stdout
+        assert not cache.exists()
 
     def test_other_types_and_no_leases(self, folder: Path, tmp_path: Path) -> None:
         """host-local's own networks are not ours, and need nothing of us."""

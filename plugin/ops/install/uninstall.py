@@ -1,7 +1,8 @@
 """Remove the file, its two links and its cache, and restore what install kept as NAME.bak.
 
 uninstall refuses while containers have addresses of this plugin: without it, the runtime cannot delete their pods.
-Drain the node first; README, "Upgrade, roll back, remove", has the steps.
+Drain the node first; README, "Upgrade, roll back, remove", has the steps. With --force, the cache is left as well as
+the leases: it has the records of the pods, and a copy of the plugin in another directory may use it.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
     with bindir.changing(folder):
         names = (*archive.LINKS, archive.FILE)
         done = [line for name in names for line in _remove(root, os.path.join(folder, name))]
-    done += [line for path in inuse.caches(root, wanted, environ) for line in _remove_cache(path)]
+    done += [line for path in inuse.caches(root, wanted, environ) for line in _remove_cache(path, bool(used))]
     for line in done or [f"nothing of this program is in {folder}"]:
         output.line(line)
     _remind(wanted, used)
@@ -77,8 +78,8 @@ def _remove(root: Root, path: str) -> list[str]:
     return [f"restored {path} from {kept[0]}", *(f"left {each}, which came later" for each in kept[1:])]
 
 
-def _remove_cache(path: str) -> list[str]:
-    """Remove the cache directory, unless it is not ours alone; return what to report."""
+def _remove_cache(path: str, is_needed: bool) -> list[str]:
+    """Remove the cache directory, unless a DEL needs it or it is not ours alone; return what to report."""
     try:
         status = os.lstat(path)
         found = sorted(os.scandir(path), key=lambda each: each.name)
@@ -90,6 +91,8 @@ def _remove_cache(path: str) -> list[str]:
     if strange:
         more = f" and {len(strange) - _SHOWN} more" if len(strange) > _SHOWN else ""
         return [f"left {path}: not this program's: {', '.join(strange[:_SHOWN])}{more}"]
+    if is_needed:
+        return [f"left {path}: it records where leases are, which DEL needs; on a tmpfs, a reboot removes it"]
     shutil.rmtree(path)
     return [f"removed {path}"]
 
