@@ -40,11 +40,15 @@ class Assignment:
         return [network.annotation for network in self.networks]
 
     def plan(self, nodes: Mapping[str, Node]) -> tuple[Claims, list[CniError]]:
-        """Return the next free blocks for all selected nodes without, and an error for each pool without room."""
+        """Return the next free blocks for all selected nodes without, and an error for each pool that gives none."""
         changes: Claims = {}
         shortages = []
         taken = self._taken(nodes)
         for network in self.networks:
+            problem = in_pod_network(network, nodes, self.excluded)
+            if problem:
+                shortages.append(problem)
+                continue
             lacking = [name for name in sorted(nodes) if _lacks(nodes[name], network.annotation)]
             found = pool.assign(lacking, network.families, taken)
             for name, blocks in found.items():
@@ -66,6 +70,7 @@ class Assignment:
             if text is None:
                 raise survey.missing(name, network.annotation)
             problem = values.of_annotation(text, network.annotation, name).problem
+            problem = problem or in_pod_network(network, nodes, self.excluded)
             if problem:
                 raise problem
             if values.is_configuration(text):
@@ -102,6 +107,23 @@ def parse(annotations: Sequence[str], pools: Sequence[str], sizes: dict[int, int
     if twice:
         raise CniError(INVALID_CONFIG, f"--annotation {twice[0]} is given twice", "join the lists of its networks")
     return [Network(name, pool.parse(text, sizes)) for name, text in zip(annotations, pools)]
+
+
+def in_pod_network(network: Network, nodes: Mapping[str, Node], excluded: Sequence[Range]) -> CniError | None:
+    """Return the error for a pool with podCIDRs that are not excluded: new nodes will get others of its blocks."""
+    pools = [values.of_network(each) for family in network.families for each in family.networks]
+    for name in sorted(nodes):
+        for cidr in values.of_pod_cidrs(tuple(nodes[name].pod_cidrs), name).ranges:
+            whole = next(filter(cidr.overlaps, pools), None)
+            if whole and not any(each.contains(cidr) for each in excluded):
+                what = f"annotation {network.annotation}: --cluster-cidr {whole.text} overlaps podCIDRs"
+                advice = "name another network, or leave out kube-controller-manager's --cluster-cidr: --exclude CIDR"
+                return CniError(
+                    PLUGIN_FAILURE,
+                    f"{what}: kube-controller-manager can give another node the same block",
+                    f"node {name} has {cidr.text}; {advice}",
+                )
+    return None
 
 
 def _lacks(node: Node, annotation: str) -> bool:

@@ -1,8 +1,8 @@
 """Show the ranges of all nodes of a cluster, and what is wrong with them.
 
 "ranges" alone is the same. It reads spec.podCIDRs and annotations, and changes nothing. The exit status is 1 if a range
-is missing, cannot be read, or overlaps another. "ranges assign" gives ranges to nodes without; "ranges rbac" prints the
-rules that it needs.
+is missing, cannot be read, or overlaps another, or if --cluster-cidr overlaps podCIDRs. "ranges assign" gives ranges to
+nodes without; "ranges rbac" prints the rules that it needs.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from plugin.facts import place
 from plugin.kube import session as sessions
 from plugin.ops import output
-from plugin.ops.ranges import connection, options, progress, survey
+from plugin.ops.ranges import assignment, connection, options, progress, survey
 from plugin.ops.ranges.assignment import Network
 from plugin.ops.ranges.cluster import Node, Reader
 from plugin.ops.ranges.values import Range
@@ -64,6 +64,8 @@ class Show:
         self._remedies = {row.network: row.problems[0].details for row in self._rows if row.text is None}
         self._summaries = survey.summaries(self._rows, listed)
         self._services = services
+        faults = (assignment.in_pod_network(pool, nodes, excluded) for pool in pools)
+        self._problems = [each for each in faults if each]
         taken = [*survey.taken(nodes), *(services or ()), *excluded] if pools else []
         self._free = {
             pool.annotation: {f"IPv{family.version}": family.free(taken) for family in pool.families} for pool in pools
@@ -72,7 +74,9 @@ class Show:
     def show(self, form: str) -> int:
         """Print it in this form, and return the exit status."""
         {"json": self._json, "prometheus": self._prometheus, "table": self._table}[form]()
-        return output.FOUND if any(row.problems for row in self._rows) else output.FINE
+        if form != "json":
+            output.conclude(self._problems)
+        return output.FOUND if self._problems or any(row.problems for row in self._rows) else output.FINE
 
     def _table(self) -> None:
         rows: list[tuple[object, ...]] = []
@@ -117,6 +121,7 @@ class Show:
                     {"network": network, **counts, "freeBlocks": self._free.get(network, {})}
                     for network, counts in self._summaries.items()
                 ],
+                "problems": output.listed(self._problems),
                 "serviceRanges": connection.listed(self._services),
             }
         )

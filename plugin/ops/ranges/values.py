@@ -36,6 +36,10 @@ class Range(NamedTuple):
         """Return whether an address is in both."""
         return self.version == other.version and self.first <= other.last and other.first <= self.last
 
+    def contains(self, other: Range) -> bool:
+        """Return whether all of its addresses are in this one."""
+        return self.version == other.version and self.first <= other.first and other.last <= self.last
+
 
 class Value(NamedTuple):
     """The ranges of a text. problem: the error of an ADD with it; the ranges are then those that can be found."""

@@ -264,9 +264,10 @@ def test_full_pool(cluster: Cluster, ranges: Run) -> None:
 
 
 def test_what_is_taken(cluster: Cluster, ranges: Run) -> None:
-    """podCIDRs, other annotations, Services and what is excluded; nodes that are not selected keep their ranges."""
+    """Other annotations, Services and what is excluded; nodes that are not selected keep their ranges."""
     cluster.server.service_cidrs = ["172.20.1.0/24"]
-    cluster.server.add(make_node("a", ["172.20.0.0/24"]))
+    cluster.server.add(make_node("a"))
+    cluster.server.add(make_node("d", [], {"kube-node.nordix.org/third": "172.20.0.0/24"}))
     cluster.server.add(make_node("b", [], {"kube-node.nordix.org/other": "172.20.2.0/24"}))
     cluster.server.add(make_node("c", [], {NET1: "172.20.3.0/24"}))
     cluster.server.nodes["a"]["metadata"]["labels"]["zone"] = "x"
@@ -277,6 +278,36 @@ def test_what_is_taken(cluster: Cluster, ranges: Run) -> None:
     )
 
     assert (status, cluster.texts()) == (0, {"a": "172.20.7.0/24", "c": "172.20.3.0/24"})
+
+
+def test_pool_of_the_pod_cidrs(cluster: Cluster, ranges: Run) -> None:
+    """Its blocks go to new nodes, too: none is assigned from it, unless those of the podCIDRs are excluded."""
+    cluster.server.service_cidrs = ["10.96.0.0/12"]
+    for number, name in enumerate("abc"):
+        cluster.server.add(make_node(name, [f"11.0.{number}.0/24"]))
+    other = "example.com/other"
+    networks = ("--annotation", NET1, "--cluster-cidr", "172.20.0.0/16,11.0.0.0/16")
+    others = ("--annotation", other, "--cluster-cidr", "172.30.0.0/16")
+    error = (
+        f"error: annotation {NET1}: --cluster-cidr 11.0.0.0/16 overlaps podCIDRs: kube-controller-manager can give "
+        "another node the same block\n"
+        "node a has 11.0.0.0/24; name another network, or leave out kube-controller-manager's --cluster-cidr: "
+        "--exclude CIDR\n"
+    )
+
+    assert ranges("assign", *networks) == (1, "0 annotations to write\n", error)
+    assert ranges("show", *networks)[::2] == (1, error)
+    assert json.loads(ranges("show", *networks, "-o", "json")[1])["problems"][0]["what"] in error
+    status, _, err = ranges("assign", *networks, *others, "--yes")
+    assert (status, err, cluster.texts()) == (1, error, {})
+    assert cluster.server.nodes["c"]["metadata"]["annotations"][other] == "172.30.2.0/24"
+    cluster.server.annotate("c", NET1, "172.20.0.0/24")
+    assert ranges("assign", *networks, "--grow", "c", "--yes")[::2] == (1, error)
+
+    excluded = (*networks[:-1], "11.0.0.0/16", "--exclude", "11.0.0.0/17")
+    assert ranges("assign", *excluded, "--yes")[::2] == (0, "")
+    assert cluster.texts() == {"a": "11.0.128.0/24", "b": "11.0.129.0/24", "c": "172.20.0.0/24"}
+    assert ranges("show", *excluded)[::2] == (0, "")
 
 
 def test_several_networks(cluster: Cluster, ranges: Run) -> None:

@@ -18,7 +18,7 @@ import pytest
 
 from tests.ops.ranges.conftest import NET1, Cluster
 from tests.support import makeconfig
-from tests.support.apiserver import Handler
+from tests.support.apiserver import Handler, make_node
 from tests.support.dist import with_lease
 
 LEASE = "kube-system/node-ipam-ranges"
@@ -332,6 +332,14 @@ def test_full_pool(cluster: Cluster, start: Callable[..., Process]) -> None:
 
     assert process.wait("assigned")["node"] == "c"
     assert process.wait("solved")["what"] == what
+
+
+def test_pool_of_the_pod_cidrs(cluster: Cluster, start: Callable[..., Process]) -> None:
+    """It is a problem, and no node gets a block from it."""
+    cluster.server.add(make_node("a", ["11.0.0.0/24"]))
+    process = start(pool="11.0.0.0/16")
+    assert "--cluster-cidr 11.0.0.0/16 overlaps podCIDRs" in process.wait("problem")["what"]
+    assert (process.end(), cluster.texts()) == (0, {})
 
 
 def test_label_that_selects(cluster: Cluster, start: Callable[..., Process]) -> None:
