@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 
 from plugin import stdout
 
 LEVELS = ("error", "warning", "info", "debug", "trace")
+_NAME = re.compile(r".*log(s|file)?(\.json|\.txt|[.-]\d+)*")  # node-ipam.log, node-ipam.log.1; not login.conf
 _LINES = (b'{"ts": "', b'{"level"')  # how a line begins: ours, and those of the Go plugin
 
 
@@ -91,7 +93,7 @@ def _open(path: str, trusted: bool) -> int:
     settings.read() has checked a path without links; the owner of a directory in it may have replaced that by a link.
     """
     *directories, name = path.split("/")
-    if not (trusted or path.startswith("/var/log/") or ".log" in f".{name}" or name.endswith("log")):
+    if not (trusted or path.startswith("/var/log/") or _NAME.fullmatch(name)):
         raise PermissionError(1, f"its name is not that of a log: call it {name}.log")
     flags = (os.O_WRONLY if trusted else os.O_RDWR) | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
     here = os.open("/", os.O_PATH | os.O_DIRECTORY)
