@@ -57,7 +57,11 @@ class Watch:
             if self.lease.holder not in ("", told):
                 told = self.lease.holder
                 self.events.write("standby", f"{told} assigns", holder=told)
-            self._pause(access.pause(0, RETRY_PERIOD, RETRY_PERIOD))
+            self._rest()
+
+    def _rest(self) -> None:
+        """Wait as long as the Lease allows, different in each process."""
+        self._pause(access.pause(0, RETRY_PERIOD, RETRY_PERIOD))
 
     def _pause(self, seconds: float) -> None:
         self.probes.turn()
@@ -73,6 +77,7 @@ class Watch:
                 self._follow(feed)
             except (Expired, Unauthorized) as error:  # a list also reads the credentials again
                 self.events.write("relist", f"{error.msg}: all nodes are listed again", what=error.msg)
+                self._rest()  # the next watch may end as soon
             finally:
                 feed.stop()
 

@@ -10,18 +10,21 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from plugin.ops.ranges.lease import DURATION, RETRY_PERIOD
 from tests.ops.ranges.conftest import NET1, Cluster
 from tests.support import makeconfig
 from tests.support.apiserver import Handler, make_node
 from tests.support.dist import with_lease
 
 LEASE = "kube-system/node-ipam-ranges"
+LASTS = 2.0  # seconds, of the Lease
 GUARD = 60  # seconds after which a test that waits for something is broken, however slow the machine is
 Event = dict[str, Any]
 
@@ -73,7 +76,7 @@ class Process:
 def start(cluster: Cluster, tmp_path: Path) -> Iterator[Callable[..., Process]]:
     """Start processes; what is left of them ends with the test."""
     processes: list[Process] = []
-    archive = with_lease(str(tmp_path), 2.0)
+    archive = with_lease(str(tmp_path), LASTS)
 
     def begin(*options: str, **more: str) -> Process:
         processes.append(Process(cluster, archive, *options, **more))
@@ -184,6 +187,27 @@ def test_credential_plugin(cluster: Cluster, start: Callable[..., Process], tmp_
     assert "unauthorized (401)" in process.wait("relist")["what"]
     cluster.add("a")
     assert process.wait("assigned")["node"] == "a"
+
+
+@pytest.mark.parametrize("code", [401, 410])
+def test_watches_that_are_refused_at_once(cluster: Cluster, start: Callable[..., Process], code: int) -> None:
+    """A server that answers lists, but no watch: it is not asked for all Nodes again and again without a pause."""
+    lists: list[float] = []
+
+    def refuse(handler: Handler) -> bool:
+        if "watch=1" in handler.path:
+            handler.status(code, "Refused", "refused")
+            return True
+        if handler.path.startswith("/api/v1/nodes?"):
+            lists.append(time.monotonic())
+        return False
+
+    cluster.server.fault = refuse
+    process = start()
+    for _ in range(3):
+        process.wait("relist")
+    pauses = [later - before for before, later in zip(lists, lists[1:])]
+    assert min(pauses[:2]) > RETRY_PERIOD * LASTS / DURATION
 
 
 def test_expired(cluster: Cluster, start: Callable[..., Process]) -> None:
