@@ -31,7 +31,8 @@ def move(number):
 
 def fail(code, msg, details):
     # type: (int, str, str) -> None
-    """Print a CNI error and end the process."""
+    """Print a CNI error and end the process. The code of a STATUS says that an ADD would fail, as in failure.py."""
+    code = 50 if posix.environ.get(b"CNI_COMMAND") == b"STATUS" else code
     text = '{"cniVersion": "1.0.0", "code": %d, "msg": "%s", "details": "%s"}\n' % (code, msg, details)
     posix.write(1, text.encode())
     posix._exit(1)

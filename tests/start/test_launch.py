@@ -16,14 +16,16 @@ class Ended(BaseException):
     """The process has ended with this status."""
 
 
-def fails(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> dict[str, Any]:
-    """The error of a VERSION."""
+def fails(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], command: bytes = b"VERSION"
+) -> dict[str, Any]:
+    """The error of a command."""
 
     def leave(status: int) -> NoReturn:
         raise Ended(status)
 
     monkeypatch.setattr(posix, "_exit", leave)
-    monkeypatch.setitem(posix.environ, b"CNI_COMMAND", b"VERSION")
+    monkeypatch.setitem(posix.environ, b"CNI_COMMAND", command)
     monkeypatch.setattr(sys, "argv", ["/opt/cni/bin/kube-node"])
     with pytest.raises(Ended, match="1"):
         launch.launch(-1, b"/nonexistent", -1, "", -1, None)
@@ -62,3 +64,4 @@ def test_failure(
     document = fails(monkeypatch, capfd)
 
     assert (document["code"], document["msg"]) == (11, words)
+    assert fails(monkeypatch, capfd, b"STATUS") == {**document, "code": 50}  # an ADD would fail
