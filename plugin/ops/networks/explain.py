@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the configurations. Raises CniError if there is none."""
+    """Print the configurations and the errors of networks that have none. Raises CniError if no network is ours."""
     if not arguments.conf and sys.stdin.isatty():
         known = sorted({each.name for each in networks.scan(arguments.conf_dir)[0] if each.is_ours})
         listed = ", ".join(known) or "none"
@@ -49,13 +49,21 @@ def run(arguments: argparse.Namespace) -> int:
         raise output.UsageError("which CONF?", details)
     conf = arguments.conf or "-"
     wanted = networks.only_ours(networks.chosen(conf, arguments.conf_dir), conf)
-    explanations = [_within_time(each, arguments) for each in wanted]
+    explanations, troubles = [], []
+    for network in wanted:
+        try:
+            explanations.append(_within_time(network, arguments))
+        except CniError as error:
+            name = network.name or "(no name)"
+            troubles.append(CniError(error.code, f"network {name}: {error.msg}", error.details))
     if arguments.output == "json":
-        output.document({"networks": explanations})
+        output.document({"networks": explanations, "troubles": output.listed(troubles)})
     else:
-        for explanation in explanations:
+        for at, explanation in enumerate(explanations):
+            if at:
+                output.line()
             _print(explanation)
-    return output.FINE
+    return output.conclude(troubles)
 
 
 def _within_time(network: Network, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -63,7 +71,7 @@ def _within_time(network: Network, arguments: argparse.Namespace) -> dict[str, A
         with deadline.within(deadline.TOTAL):
             return _explained(network, arguments)
     except DeadlineExceeded:
-        what = f"network {network.name}: no answer within {deadline.TOTAL:.0f} seconds"
+        what = f"no answer within {deadline.TOTAL:.0f} seconds"
         raise CniError(PLUGIN_FAILURE, what, "node-ipam.pyz doctor finds the cause") from None
 
 
@@ -143,4 +151,3 @@ def _print(explanation: dict[str, Any]) -> None:
         output.line(f"without effect: {output.printable(', '.join(explanation['withoutEffect']))}")
     if explanation["leftOut"]:
         output.line(f"left out: {output.printable(', '.join(explanation['leftOut']))}")
-    output.line()

@@ -72,7 +72,7 @@ def test_text(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
         ["cniVersion", "standard", "input"],
         ["name", "standard", "input"],
     ]
-    assert table.splitlines()[-2] == "left out: ipam.kubeconfig"
+    assert table.endswith("\nleft out: ipam.kubeconfig\n")
 
 
 def test_from_the_cache(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
@@ -223,6 +223,30 @@ def test_failures(node: OperatorNode, capsys: pytest.CaptureFixture[str], config
 
     assert node.run("explain") == 1
     assert what in capsys.readouterr().err
+
+
+def test_list_with_a_network_that_fails(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """The others are shown all the same, with an empty line between two; the error names its network."""
+    items = []
+    for name in ("net1", "net2", "net3"):
+        config = node.network(name, **({"annotation": "example.com/none"} if name == "net1" else {}))
+        meta = {"name": name, "namespace": "default"}
+        spec = {"config": json.dumps(config)}
+        items.append({"apiVersion": "v1", "kind": "NetworkAttachmentDefinition", "metadata": meta, "spec": spec})
+    node.feed({"apiVersion": "v1", "kind": "List", "items": items})
+
+    assert node.run("explain", "-") == 1
+
+    printed = capsys.readouterr()
+    assert printed.err.startswith("error: network net1: Annotation not found"), printed.err
+    first, second = printed.out.split(f"\n\n{node.bin}/host-local would get for network net3:\n")
+    assert first.startswith(f"{node.bin}/host-local would get for network net2:\n")
+
+    node.feed({"apiVersion": "v1", "kind": "List", "items": items})
+    assert node.run("explain", "-o", "json") == 1
+    found = json.loads(capsys.readouterr().out)
+    assert [each["network"] for each in found["networks"]] == ["net2", "net3"]
+    assert [each["what"].split(":")[0] for each in found["troubles"]] == ["network net1"]
 
 
 def test_what_hangs(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> None:
