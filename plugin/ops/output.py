@@ -177,6 +177,11 @@ def amount(count: int) -> int | str:
     return count if count < _HUGE else f"{float(count):.1e}"
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun, as 1 lease or 2 leases."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def age(seconds: float) -> str:
     """Return a time span in seconds in its two largest units, as kubectl does: 45s, 7m30s, 3h5m, 12d4h.
 

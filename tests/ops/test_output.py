@@ -126,6 +126,12 @@ def test_age(seconds: float, text: str) -> None:
     assert output.age(seconds) == text
 
 
+@pytest.mark.parametrize(("number", "text"), [(0, "0 leases"), (1, "1 lease"), (2, "2 leases")])
+def test_counted(number: int, text: str) -> None:
+    """One is one."""
+    assert output.counted(number, "lease") == text
+
+
 @pytest.mark.parametrize(("arguments", "format"), [([], "table"), (["-o", "json"], "json"), (["--output=csv"], "csv")])
 def test_format(arguments: list[str], format: str) -> None:
     """A table unless told otherwise; a command may know more formats."""

@@ -106,7 +106,7 @@ def other_nodes(context: Context) -> Finding:
     )
     for clash in clashes:
         return fail("overlap", clash, "see node-ipam.pyz ranges, and give each node its own range")
-    return ok(f"none of {len(others)} other nodes has one of these addresses")
+    return ok(f"compared with {output.counted(len(others), 'other node')}: none has one of these addresses")
 
 
 def _list_nodes(context: Context) -> dict[str, list[tuple[str, values.Value]]] | Finding:
@@ -149,11 +149,11 @@ def _is_same(other: Network, checked: Network) -> bool:
 
 def _remedy(usage: Usage, reclaims: bool) -> str:
     if usage.reclaimable and reclaims:
-        what = f"a full range reclaims {usage.reclaimable} leases of containers that are gone"
+        what = f"a full range reclaims {output.counted(usage.reclaimable, 'lease')} of containers that are gone"
         return f"{what}; release them now: node-ipam.pyz gc --yes"
     idle = 0 if usage.doubt else usage.count(STALE) + usage.count(EMPTY)
     if idle:
-        return f"release the {idle} unused leases: node-ipam.pyz gc --yes"
+        return f"release the {output.counted(idle, 'unused lease')}: node-ipam.pyz gc --yes"
     return "give the node a larger range, or run fewer pods on it; node-ipam.pyz leases --all lists them"
 
 

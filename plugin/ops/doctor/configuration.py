@@ -6,6 +6,7 @@ import os
 
 from plugin import kube_node, node_annotation
 from plugin.config import keys
+from plugin.ops import output
 from plugin.ops.doctor.context import Context, Machine
 from plugin.ops.doctor.finding import Finding, fail, ok, skip, warn
 from plugin.ops.install import archive
@@ -35,7 +36,7 @@ def directory(machine: Machine) -> Finding:
     """There are configurations that use a type of ours, and all can be read."""
     if machine.troubles:
         first, *more = machine.troubles
-        others = f" (and {len(more)} more such files)" if more else ""
+        others = f" (and {output.counted(len(more), 'more such file')})" if more else ""
         return fail("unreadable", first.msg + others, first.details)
     if machine.wanted:
         return ok(", ".join(dict.fromkeys(f"{each.name or '(no name)'} in {each.source}" for each in machine.wanted)))

@@ -67,7 +67,7 @@ def other_stores(context: Context) -> Finding | None:
     store, count = next(((path, count) for path, count in used.items() if count), ("", 0))
     if not store:
         return ok(context.store)
-    what = f"{count} leases in use are in {store}, new pods get theirs in {context.store}"
+    what = f"{store} has {output.counted(count, 'lease')} in use, new pods get theirs in {context.store}"
     remedy = f"write the former dataDir, {os.path.dirname(store)}, until the node is drained"
     return fail("other-store", f"{what}: two pods can get one address", remedy)
 

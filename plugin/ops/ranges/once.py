@@ -36,7 +36,7 @@ class Once:
         """Print what would be written, and return the exit status. Raises CniError."""
         nodes = self._nodes(sessions.JSON)
         changes, shortages = self._plan(nodes)
-        return self._conclude(changes, [*self.assignment.problems(nodes), *shortages], is_written=False)
+        return self._conclude(nodes, changes, [*self.assignment.problems(nodes), *shortages], is_written=False)
 
     def write(self, lease: Lease, patience: float) -> int:
         """Take the Lease within so many seconds, write, and return the exit status. Raises CniError."""
@@ -57,7 +57,7 @@ class Once:
             if not self.grow:
                 changes, shortages = self._plan(nodes)
         problems = self.assignment.problems(nodes, with_missing=not shortages and not self.grow)
-        return self._conclude(self.written, [*self._changed(nodes), *problems, *shortages], is_written=True)
+        return self._conclude(nodes, self.written, [*self._changed(nodes), *problems, *shortages], is_written=True)
 
     def _plan(self, nodes: dict[str, Node]) -> tuple[Claims, list[CniError]]:
         if self.grow:
@@ -89,7 +89,7 @@ class Once:
             if node in nodes and nodes[node].annotations.get(name) != new
         ]
 
-    def _conclude(self, changes: Claims, problems: list[CniError], *, is_written: bool) -> int:
+    def _conclude(self, nodes: dict[str, Node], changes: Claims, problems: list[CniError], *, is_written: bool) -> int:
         rows = [(node, name, new) for node, each in changes.items() for name, (_, new) in each.items()]
         if self.is_json:
             listed = [{"node": node, "annotation": name, "ranges": new.split(",")} for node, name, new in rows]
@@ -101,8 +101,14 @@ class Once:
             output.table(("NODE", "ANNOTATION", "RANGES"), rows)
         if self.assignment.services is None:
             output.line(connection.UNKNOWN)
-        count = f"{len(rows)} annotation{'' if len(rows) == 1 else 's'}"
-        output.line(f"{count} written" if is_written else f"{count} to write" + ("; --yes writes them" if rows else ""))
+        count = output.counted(len(rows), "annotation")
+        if not rows and not problems and not self.grow:
+            selected = sum(node.is_selected for node in nodes.values())
+            output.line(f"nothing to write: {selected} of {selected} nodes have their ranges already")
+        elif is_written:
+            output.line(f"{count} written")
+        else:
+            output.line(f"{count} to write" + ("; --yes writes them" if rows else ""))
         return output.conclude(problems)
 
 

@@ -97,7 +97,10 @@ class Show:
                 f"{counts['withoutRange']} missing",
                 f"{counts['conflicts']} with problems",
             ]
-            parts += [f"{count} {family} blocks free" for family, count in self._free.get(network, {}).items()]
+            parts += [
+                f"{output.counted(count, f'{family} block')} free"
+                for family, count in self._free.get(network, {}).items()
+            ]
             output.line(f"{network}: {', '.join(parts)}")
             if network in self._remedies:
                 output.line("\n".join(output.advice(self._remedies[network])))

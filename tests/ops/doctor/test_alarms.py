@@ -133,7 +133,7 @@ def test_a_data_dir_that_was_changed(node: OperatorNode, capsys: pytest.CaptureF
     status, report = examine(node, capsys)
 
     assert (status, words(report, "fail"), report["store"]["finding"]) == (1, ["store"], "store-other-store")
-    assert f"1 leases in use are in {node.memory}/k8snet" in report["store"]["what"]
+    assert f"{node.memory}/k8snet has 1 lease in use, new pods get theirs in " in report["store"]["what"]
     assert str(node.memory) in report["store"]["remedy"]
 
 

@@ -23,7 +23,7 @@ def test_no_overlap(node: OperatorNode, capsys: pytest.CaptureFixture[str]) -> N
     node.server.rule = authenticated
     node.server.add(make_node("other", ["10.244.2.0/24"], {NET1: "172.20.0.0/24"}))
     status, report = examine(node, capsys)
-    assert (status, report["other-nodes"]["what"]) == (0, "none of 1 other nodes has one of these addresses")
+    assert (status, report["other-nodes"]["what"]) == (0, "compared with 1 other node: none has one of these addresses")
 
 
 @pytest.mark.parametrize(

@@ -165,13 +165,19 @@ def test_written_and_written_again(cluster: Cluster, ranges: Run) -> None:
     assert (status, err, out.splitlines()[-1]) == (0, "", "2 annotations written")
     assert out.splitlines()[0] == f"assigned: a {NET1}=172.20.0.0/24,fd00:20::/96"
     before = cluster.texts()
+    cluster.server.service_cidrs = ["10.96.0.0/12"]
+    for options in (POOL, (*POOL, "--yes")):
+        assert ranges("assign", *options) == (0, "nothing to write: 2 of 2 nodes have their ranges already\n", "")
 
     status, out, err = ranges("assign", *POOL, "--yes", "-o", "json")
 
-    assert (status, json.loads(out)) == (0, {"written": True, "assigned": [], "problems": [], "serviceRanges": None})
+    assert (status, json.loads(out)) == (
+        0,
+        {"written": True, "assigned": [], "problems": [], "serviceRanges": ["10.96.0.0/12"]},
+    )
     assert cluster.texts() == before
     spec = cluster.server.leases[LEASE]["spec"]
-    assert (spec["holderIdentity"], spec["leaseDurationSeconds"], spec["leaseTransitions"]) == ("", 1, 1)
+    assert (spec["holderIdentity"], spec["leaseDurationSeconds"], spec["leaseTransitions"]) == ("", 1, 2)
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", spec["renewTime"])
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", spec["acquireTime"])
 
