@@ -175,6 +175,17 @@ def new_addresses(answer: bytes, last: bytes) -> list[bytes] | None:
 
 
 def is_taken(addresses: Sequence[bytes], stores: Sequence[bytes]) -> bool:
-    """Return whether one of these stores holds one of the addresses."""
+    """Return whether one of these stores holds one of the addresses, or may hold it."""
     names = [address.partition(b"/")[0] for address in addresses]
-    return any(os.access(b"%s/%s" % (store, name), os.F_OK) for store in stores for name in names)
+    return not all(is_absent(b"%s/%s" % (store, name)) for store in stores for name in names)
+
+
+def is_absent(path: bytes) -> bool:
+    """Return whether there is certainly nothing of this name, not even a link that leads nowhere."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        pass
+    return False

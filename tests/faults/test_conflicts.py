@@ -70,6 +70,22 @@ def test_two_networks_with_one_range(world: World, warm: bool) -> None:
     add(world, two, Pod("three"))
 
 
+@pytest.mark.parametrize("warm", [False, True])
+def test_link_that_leads_nowhere(world: World, warm: bool) -> None:
+    """A link in place of a lease holds its address in both paths: to the host-local of that store it is taken."""
+    one, two = (world.config(name, dataDir=world.path(name)) for name in ("one", "two"))
+    for config in (one, two) * (1 + warm):
+        add(world, config, Pod("before"))
+        assert world.runtime.run("DEL", config, Pod("before")).status == 0
+    shutil.rmtree(world.path("two/two"))  # start again at the first address
+    if not warm:
+        shutil.rmtree(world.cache)
+        add(world, one, ONE)  # so that the store is known
+    os.symlink("nowhere", world.path("one/one/11.0.1.2"))
+    refused(world, two, TWO, "one")
+    assert world.leases("two", "two") == []
+
+
 def test_data_dir_is_written_into_the_configuration(world: World) -> None:
     """F10: a kube-node network had host-local's default dataDir, and gets one while a pod lives."""
     store = "/var/lib/cni/networks/faults-net"
