@@ -75,8 +75,8 @@ def _machine(arguments: argparse.Namespace) -> Machine:
     if arguments.conf:
         source = STDIN if arguments.conf == "-" else arguments.conf
         try:
-            chosen, troubles = networks.chosen(arguments.conf, arguments.conf_dir), []
-            networks.only_ours(chosen, arguments.conf)
+            chosen, troubles = networks.chosen(arguments.conf, arguments.conf_dir)
+            networks.only_ours(chosen, arguments.conf, troubles)
         except CniError as error:
             chosen, troubles = [], [error]
     environ = networks.environ(arguments)

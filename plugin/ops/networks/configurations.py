@@ -54,13 +54,17 @@ class Network:
         return self.type in TYPES
 
 
-def parse(raw: bytes, source: str) -> list[Network]:
+def parse(raw: bytes, source: str, troubles: list[CniError]) -> list[Network]:
     """Return the networks in the text of a configuration, one for each plugin. Raises CniError.
 
-    source: the file, which may have a directory of plugins beside it; or a name for messages.
+    source: the file, which may have a directory of plugins beside it; or a name for messages. troubles: gets the errors
+    of NetworkAttachmentDefinitions in a list, as they must not hide the others.
     """
     try:
-        return list(_networks(_decode(raw, source), source))
+        value = _decode(raw, source)
+        if not isinstance(value, dict) or not isinstance(value.get("items"), list) or "apiVersion" not in value:
+            return list(_networks(value, source))
+        return [each for item in value["items"] for each in _of_item(item, source, troubles)]
     except CniError as error:
         if not error.details:
             error.details = (
@@ -98,12 +102,19 @@ def _networks(value: object, source: str) -> Iterator[Network]:
         yield from _of_configuration(value, source)
     elif kind == _DEFINITION:
         yield from _of_definition(value, source)
-    elif isinstance(value.get("items"), list):
-        for item in value["items"]:
-            if isinstance(item, dict) and item.get("kind") == _DEFINITION:
-                yield from _of_definition(item, source)
     else:
         raise CniError(DECODE_FAILURE, f"{source} is a {kind}, not a CNI configuration", f"such as {_EXAMPLE}")
+
+
+def _of_item(item: object, source: str, troubles: list[CniError]) -> list[Network]:
+    """Return the plugins of an item of a list; none, and an error more, if it cannot be read."""
+    try:
+        is_definition = isinstance(item, dict) and item.get("kind") == _DEFINITION
+        return list(_networks(item, source)) if is_definition else []
+    except CniError as error:
+        error.details = error.details or "correct its spec.config"
+        troubles.append(error)
+        return []
 
 
 def _of_definition(value: dict[str, Any], source: str) -> Iterator[Network]:

@@ -48,9 +48,9 @@ def run(arguments: argparse.Namespace) -> int:
         details = f"name a network, a file, or - for standard input; networks of {arguments.conf_dir}: {listed}"
         raise output.UsageError("which CONF?", details)
     conf = arguments.conf or "-"
-    wanted = networks.only_ours(networks.chosen(conf, arguments.conf_dir), conf)
-    explanations, troubles = [], []
-    for network in wanted:
+    found, troubles = networks.chosen(conf, arguments.conf_dir)
+    explanations = []
+    for network in networks.only_ours(found, conf, troubles):
         try:
             explanations.append(_within_time(network, arguments))
         except CniError as error:

@@ -53,40 +53,45 @@ def environ(arguments: argparse.Namespace) -> dict[str, str]:
     return {**kept, "CNI_PATH": arguments.bin_dir}
 
 
-def only_ours(networks: Sequence[Network], conf: str) -> list[Network]:
-    """Return those of these networks that use a type of ours. Raises CniError if there is none."""
+def only_ours(networks: Sequence[Network], conf: str, troubles: Sequence[CniError]) -> list[Network]:
+    """Return those of these networks that use a type of ours. Raises CniError if there is neither one nor an error."""
     found = [each for each in networks if each.is_ours]
-    if not found:
+    if not found and not troubles:
         what = f"{STDIN if conf == '-' else conf} uses neither {' nor '.join(TYPES)}"
         raise CniError(INVALID_CONFIG, what, 'write "ipam": {"type": "kube-node"}')
     return found
 
 
-def chosen(conf: str, directory: str) -> list[Network]:
-    """Return the networks that CONF names: a file, a network, or - for standard input. Raises CniError."""
+def chosen(conf: str, directory: str) -> tuple[list[Network], list[CniError]]:
+    """Return the networks that CONF names: a file, a network, or - for standard input. Raises CniError.
+
+    The errors are of items of a list; there may be other networks in it.
+    """
+    troubles: list[CniError] = []
     if conf == "-":
-        found = configurations.parse(output.read_stdin("a CNI configuration", _LIST_LIMIT), STDIN)
+        found = configurations.parse(output.read_stdin("a CNI configuration", _LIST_LIMIT), STDIN, troubles)
         # The configuration in a NetworkAttachmentDefinition can lack a name.
-        return [Network({**each.config, "name": each.config.get("name", UNNAMED)}, each.source) for each in found]
+        named = [Network({**each.config, "name": each.config.get("name", UNNAMED)}, each.source) for each in found]
+        return named, troubles
     if "/" in conf or conf.endswith(_SUFFIXES):
         try:
             with open(conf, "rb") as file:  # it may be a pipe
-                return configurations.parse(file.read(_LIST_LIMIT), conf)
+                return configurations.parse(file.read(_LIST_LIMIT), conf, troubles), troubles
         except OSError as error:
             raise configurations.unreadable(conf, error) from None
-    found, troubles = scan(directory)
+    found, unread = scan(directory)
     named = [network for network in found if network.name == conf]
     if not named:
         others = ", ".join(sorted({network.name for network in found})) or "none"
-        details = [f"known networks: {others}; to name a file, include a slash", *(each.msg for each in troubles)]
+        details = [f"known networks: {others}; to name a file, include a slash", *(each.msg for each in unread)]
         raise CniError(INVALID_CONFIG, f"no network {conf!r} in {directory}", "\n".join(details))
-    return named
+    return named, troubles
 
 
 def scan(directory: str) -> tuple[list[Network], list[CniError]]:
     """Return every network in a directory, in libcni's order of files, and the errors of other files."""
     found: list[Network] = []
-    troubles = []
+    troubles: list[CniError] = []
     try:
         entries = sorted(os.scandir(directory), key=lambda entry: entry.name)
     except FileNotFoundError:
@@ -96,7 +101,7 @@ def scan(directory: str) -> tuple[list[Network], list[CniError]]:
     for entry in entries:
         if entry.name.endswith(_SUFFIXES) and not entry.is_dir(follow_symlinks=False):
             try:
-                found += configurations.parse(read_file(entry.path, configurations.LIMIT), entry.path)
+                found += configurations.parse(read_file(entry.path, configurations.LIMIT), entry.path, troubles)
             except OSError as error:
                 troubles.append(configurations.unreadable(entry.path, error))
             except CniError as error:

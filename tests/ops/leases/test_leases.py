@@ -581,7 +581,7 @@ def test_data_dirs_of_broken_configurations(node: OperatorNode, capsys: pytest.C
 )
 def test_parse(text: str, expected: list[tuple[str, str, str | None]]) -> None:
     """Single configurations, lists and what Multus delegates to come apart into what each plugin is told."""
-    found = configurations.parse(text.encode(), "test")
+    found = configurations.parse(text.encode(), "test", [])
     assert [(each.name, each.type, each.config.get("cniVersion")) for each in found] == expected
 
 
@@ -589,7 +589,7 @@ def test_parse(text: str, expected: list[tuple[str, str, str | None]]) -> None:
 def test_parse_refuses(text: str) -> None:
     """What is no configuration is an error that names its source."""
     with pytest.raises(Exception, match=r"^10\.conf is not"):
-        configurations.parse(text.encode(), "10.conf")
+        configurations.parse(text.encode(), "10.conf", [])
 
 
 def test_memories_pass_over_what_they_cannot_read(node: OperatorNode) -> None:
@@ -667,6 +667,6 @@ def test_scan(node: OperatorNode) -> None:
 
 def test_data_dir_of_a_network_that_cannot_be() -> None:
     """Of a configuration that no runtime could use, what it says of its leases counts all the same."""
-    (network,) = configurations.parse(b'{"name": "a/b", "ipam": {"type": "kube-node", "dataDir": "/x"}}', "test")
+    (network,) = configurations.parse(b'{"name": "a/b", "ipam": {"type": "kube-node", "dataDir": "/x"}}', "test", [])
 
     assert networks.data_dirs(network, {"CNI_PATH": "/opt/cni/bin"}) == ["/x"]

@@ -33,7 +33,7 @@ def listed(*items: object, kind: str = "List") -> dict[str, Any]:
 def found(value: object, source: str = "x") -> list[tuple[str, str, str]]:
     """Name, IPAM type and source of each network."""
     raw = value if isinstance(value, bytes) else json.dumps(value).encode()
-    return [(each.name, each.type, each.source) for each in configurations.parse(raw, source)]
+    return [(each.name, each.type, each.source) for each in configurations.parse(raw, source, [])]
 
 
 NET1 = "x: NetworkAttachmentDefinition default/net1"
@@ -70,7 +70,6 @@ def test_definitions(value: object, expected: list[tuple[str, str, str]]) -> Non
     [
         (definition("net1", "{"), f"{NET1} is not JSON"),
         (definition("net1", "[]"), f"{NET1}: spec.config is not a CNI configuration"),
-        (listed(definition("net2", "nonsense", "red")), f"{NET2} is not JSON"),
         ({"apiVersion": "v1", "kind": "Pod", "spec": {}}, "x is a Pod, not a CNI configuration"),
     ],
 )
@@ -115,7 +114,7 @@ def test_version(version: str | None, versions: object, expected: str) -> None:
     """The newest that the list offers, its cniVersion included, and libcni knows."""
     value = {"name": "n", "cniVersion": version, "cniVersions": versions, "plugins": [OURS]}
     value = {key: each for key, each in value.items() if each is not None}
-    (network,) = configurations.parse(json.dumps(value).encode(), "x")
+    (network,) = configurations.parse(json.dumps(value).encode(), "x", [])
     assert network.config.get("cniVersion") == expected
 
 
@@ -134,7 +133,7 @@ def test_plugins_in_a_directory(node: OperatorNode) -> None:
         ("net1", "tuning", "1.1.0"),
     ]
     assert networks_found[0].source == ours
-    assert [each.config["type"] for each in networks.chosen("net1", str(node.conf))] == ["bridge", "tuning"]
+    assert [each.config["type"] for each in networks.chosen("net1", str(node.conf))[0]] == ["bridge", "tuning"]
 
 
 @pytest.mark.parametrize(
@@ -216,3 +215,25 @@ def test_definitions_on_standard_input(node: OperatorNode, capsys: pytest.Captur
     assert network["network"] == network["config"]["name"] == "net1"
     assert network["config"]["ipam"]["ranges"] == [[{"subnet": "172.20.2.0/24"}]]
     assert network["from"]["type"] == "standard input: NetworkAttachmentDefinition default/net1"
+
+
+@pytest.mark.parametrize("broken", ["{", "5", '{"plugins": [7]}'])
+def test_list_with_a_broken_definition(node: OperatorNode, capsys: pytest.CaptureFixture[str], broken: str) -> None:
+    """It is named, and hides no other; alone, it is all that is said."""
+    good = definition("k8snet", json.dumps(node.network()))
+
+    node.feed(listed(definition("net1", broken, "red"), good))
+    assert node.run("explain", "-", "-o", "json") == 1
+    explained = json.loads(capsys.readouterr().out)
+    assert [each["network"] for each in explained["networks"]] == ["k8snet"]
+    assert "standard input: NetworkAttachmentDefinition red/net1" in explained["troubles"][0]["what"]
+
+    node.feed(listed(definition("net1", broken, "red"), good))
+    assert node.run("doctor", "-", "-o", "json") == 1
+    checks = json.loads(capsys.readouterr().out)["checks"]
+    assert "red/net1" in next(each["what"] for each in checks if each["finding"] == "configurations-unreadable")
+    assert "ok" in [each["status"] for each in checks if each["network"] == "k8snet"]
+
+    node.feed(listed(definition("net1", broken, "red")))
+    assert node.run("explain", "-") == 1
+    assert capsys.readouterr().err.count("error: ") == 1
