@@ -263,7 +263,7 @@ def test_relative_cache(built: Built, tmp_path: Path) -> None:
 def test_left_overs_are_removed(built: Built) -> None:
     """What killed processes have left goes when byte code is stored."""
     os.mkdir(built.node.cache, 0o700)
-    left = Path(built.node.cache, ".code-x.1")
+    left = Path(built.node.cache, ".code-0a.1")
     left.touch()
     os.utime(left, (time.time() - 100,) * 2)
     add(built)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from plugin.errors import CniError
 from plugin.ops.ranges import pool, values
 from plugin.ops.ranges.pool import Family
+from tests.support.budget import examples
 
 SIZES = {4: 24, 6: 96}
 
@@ -48,6 +49,7 @@ def test_free_blocks(text: str, taken: list[str], expected: list[str]) -> None:
     assert first(text, 3, *taken) == [str(ipaddress.ip_network(each)) for each in expected]
 
 
+@examples(100)
 @given(
     st.lists(st.tuples(st.integers(0, 2**12 - 1), st.integers(20, 32)), max_size=12),
     st.integers(22, 30),
