@@ -108,9 +108,10 @@ def _networks(value: object, source: str) -> Iterator[Network]:
 
 def _of_item(item: object, source: str, troubles: list[CniError]) -> list[Network]:
     """Return the plugins of an item of a list; none, and an error more, if it cannot be read."""
+    if not isinstance(item, dict) or item.get("kind") != _DEFINITION:
+        return []
     try:
-        is_definition = isinstance(item, dict) and item.get("kind") == _DEFINITION
-        return list(_networks(item, source)) if is_definition else []
+        return list(_of_definition(item, source))
     except CniError as error:
         error.details = error.details or "correct its spec.config"
         troubles.append(error)

@@ -55,6 +55,10 @@ NET2 = "x: NetworkAttachmentDefinition red/net2"
         ),
         (listed(definition("net1", OURS), kind="NetworkAttachmentDefinitionList"), [("net1", "kube-node", NET1)]),
         (listed({"apiVersion": "v1", "kind": "Pod"}, definition("net1", OURS)), [("net1", "kube-node", NET1)]),
+        (
+            listed({key: value for key, value in definition("net1", OURS).items() if key != "apiVersion"}),
+            [("net1", "kube-node", NET1)],
+        ),
         (listed(), []),
         (definition("net1", ""), []),
         ({**definition("net1", ""), "spec": {}}, []),
