@@ -32,7 +32,7 @@ _KIND = "ExecCredential"
 _EXTENSION = "client.authentication.k8s.io/exec"
 _WORD = re.compile(r"[\w.~+/=-]{16,}")
 _LONGEST_STDERR = 16384  # bytes
-_FRACTION = re.compile(r"\.\d+")
+_RFC_3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(?:\.\d+)?([Zz]|[+-]\d\d:\d\d)")
 
 _printed: dict[str, Printed] = {}
 
@@ -173,11 +173,14 @@ def _epoch(text: object) -> float | None:
     """Return an RFC 3339 time in seconds since the epoch; None for anything else."""
     from datetime import datetime
 
-    try:
-        time_and_zone = datetime.fromisoformat(_FRACTION.sub("", str(text)).upper().replace("Z", "+00:00"))
-    except ValueError:
+    match = _RFC_3339.fullmatch(str(text))
+    if not match:  # fromisoformat() takes other forms, too, since Python 3.11
         return None
-    return time_and_zone.timestamp() if time_and_zone.tzinfo else None
+    day, hours, zone = match.groups()
+    try:
+        return datetime.fromisoformat(f"{day}T{hours}{'+00:00' if zone in 'Zz' else zone}").timestamp()
+    except ValueError:  # a 13th month
+        return None
 
 
 def _refused(msg: str, config: Kubeconfig) -> CniError:
