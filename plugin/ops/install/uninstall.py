@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     bindir.add_arguments(parser)
     networks.add_conf_dir(parser)
-    parser.add_argument("--force", action="store_true", help="uninstall although containers have addresses")
+    parser.add_argument("--force", action="store_true", help="uninstall although pods have addresses; the cache stays")
 
 
 def run(arguments: argparse.Namespace) -> int:
