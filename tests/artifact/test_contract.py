@@ -288,5 +288,5 @@ def test_two_at_once(built: Built) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert [(answer.status, answer.stderr) for answer in answers] == [(0, "")] * 8
+    assert [(answer.status, answer.stderr, answer.stdout) for answer in answers if answer.status or answer.stderr] == []
     assert len({call.environ["CNI_CONTAINERID"] for call in built.node.next.calls()}) == 8
