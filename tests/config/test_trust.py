@@ -156,7 +156,7 @@ def test_access_control_list(tmp_path: Path) -> None:
 
 @as_root
 def test_file_system_without_access_control_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file system that knows no such lists, as some in user space, lets nobody else write."""
+    """A file system that knows no such lists, as some in user space, lets root alone write."""
     make(tmp_path, ("d/", 0o755, 0, 0), ("d/f", 0o664, 0, 0))
 
     def refuse(_path: str) -> list[str]:
