@@ -122,7 +122,7 @@ def _collect(plugin: Type, request: Request, chosen: Settings) -> tuple[int, byt
         from plugin.leases import garbage
 
         data_dirs = {*plugin.data_dirs(request, chosen), *release.recorded_data_dirs(request)}
-        garbage.collect(request, sorted(data_dirs), chosen.log)
+        garbage.collect(request, plan.program, sorted(data_dirs), chosen.log)
     else:
         delegate.run_if_known(plan.program, "GC", request.environ, cni.encode(plan.config))
     return 0, b""

@@ -27,8 +27,11 @@ _INTERFACE = "eth0"  # of a lease that names none: host-local before 0.8 then re
 _DETAILS = 2000  # characters of trouble in one error
 
 
-def collect(request: Request, data_dirs: Sequence[str], log: Log) -> None:
-    """Release the stale leases of the request's network. Errors are collected and raised as one CniError."""
+def collect(request: Request, program: str, data_dirs: Sequence[str], log: Log) -> None:
+    """Release the stale leases of the request's network. Errors are collected and raised as one CniError.
+
+    program: host-local.
+    """
     valid = valid_attachments(request.config)
     if valid is None:
         return
@@ -42,7 +45,6 @@ def collect(request: Request, data_dirs: Sequence[str], log: Log) -> None:
             log.warning(what, container=container, interface=interface)
             continue
         try:
-            program = delegate.find(hostlocal.NAME, request.directories())
             environ = {**request.environ, "CNI_CONTAINERID": container, "CNI_IFNAME": interface, "CNI_NETNS": ""}
             release.run(program, "DEL", environ, hostlocal.release_config(request, data_dir), log)
             records.forget(request.environ, container, interface, request.name)
@@ -50,7 +52,7 @@ def collect(request: Request, data_dirs: Sequence[str], log: Log) -> None:
         except (CniError, delegate.Refused) as error:
             troubles.append(f"{container} {interface}: {error}")
         except deadline.DeadlineExceeded:
-            raise delegate.no_answer(hostlocal.NAME) from None
+            raise delegate.no_answer(program) from None
     if troubles:
         msg = f"{len(troubles)} stale leases could not be released"
         raise CniError(PLUGIN_FAILURE, msg, "; ".join(troubles)[:_DETAILS])

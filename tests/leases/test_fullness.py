@@ -68,22 +68,14 @@ def test_leases_in_use(node: Node, proc: FakeProc, capfd: pytest.CaptureFixture[
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.parametrize(("module", "name"), [(verdict, "gather"), (hostlocal, "addresses")])
 def test_machine_out_of_open_files(
-    node: Node, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    node: Node, module: Any, name: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """No process can be examined."""
-    monkeypatch.setattr(verdict, "gather", refuse)
+    """No process can be examined, or the store cannot be listed."""
+    monkeypatch.setattr(module, name, refuse)
     fullness.warn(node.config, node.chosen)
     assert f"leases in {node.store} cannot be judged: /proc/1/cgroup cannot be read" in capfd.readouterr().err
-
-
-def test_store_that_cannot_be_listed(
-    node: Node, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    """Nor can the store."""
-    monkeypatch.setattr(hostlocal, "addresses", refuse)
-    fullness.warn(node.config, node.chosen)
-    assert f"leases in {node.store} cannot be judged: " in capfd.readouterr().err
 
 
 def test_unusable_cache(node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -177,7 +177,7 @@ class Node:
         """A GC with this in its configuration."""
         config = {"cniVersion": "1.1.0", "name": "net", "ipam": {"type": "kube-node"}, **config}
         request = Request(os.path.join(os.path.dirname(self.next.path), "kube-node"), "GC", self.environ, b"", config)
-        garbage.collect(request, data_dirs or [str(self.data)], self.log)
+        garbage.collect(request, self.next.path, data_dirs or [str(self.data)], self.log)
 
     def freed(self) -> list[tuple[str, str]]:
         """The attachments for which there was a DEL."""
